@@ -1,0 +1,25 @@
+// Bounds of what a configuration may ask for. The data plane sizes its tables by the same figures: whoever raises one
+// here raises it in native/core/region.h.
+
+export const LIMITS = {
+  services: 16_384,
+  /** Over all services together. */
+  servers: 65_536,
+  /** Over all services together. */
+  listens: 32_768,
+  /** Port ranges of one VIP and protocol: a lookup tries them one after the other, so they must stay few. */
+  rangesPerVip: 16,
+  /** Addresses of one full-nat source pool. */
+  sources: 256,
+  weight: 65_535,
+  port: 65_535,
+  /** Fewer flows than this are no balancer; more would need 4 GiB (at 64 bytes each) and more of shared memory. */
+  flows: { least: 4096, most: 67_108_864 },
+  workers: 64,
+  /** IFNAMSIZ of the kernel, without its closing zero. */
+  interfaceName: 15,
+  /** A day: longer time-outs are slips of the pen, and fit no 32-bit count of milliseconds for ever. */
+  durationMs: 86_400_000,
+  /** A control socket's path must fit sun_path of 108 bytes with its closing zero. */
+  socketPath: 107,
+} as const;
