@@ -1,0 +1,62 @@
+/*
+ * How the core reaches the region's sections: fl_<section>_at(region, index) is the element or NULL outside the array.
+ * In user space a struct fl_region points into one mapping; in BPF each section is a map named fl_<section>.
+ */
+#ifndef FL_ACCESS_H
+#define FL_ACCESS_H
+
+#include "region.h"
+
+#ifdef __bpf__
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct fl_region {
+	u32 unused;
+};
+
+/* Sizes are set by the loader before load; 1 keeps the object valid by itself. */
+#define X(NAME, section, type, halves)                                                             \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
+		__uint(max_entries, 1);                                                            \
+		__type(key, u32);                                                                  \
+		__type(value, type);                                                               \
+	} fl_##section SEC(".maps");                                                               \
+	FL_INLINE type *fl_##section##_at(const struct fl_region *region, u32 index)               \
+	{                                                                                          \
+		(void)region;                                                                      \
+		return bpf_map_lookup_elem(&fl_##section, &index);                                 \
+	}
+FL_SECTIONS(X)
+#undef X
+
+#else
+
+struct fl_region {
+	void *base;
+	u64 size;
+	int fd; /* -1: memory only */
+	int is_writable;
+	u64 *claims; /* packet engine: see bpf/guard.bpf.c; parallel to FLOWS, or NULL */
+#define X(NAME, section, type, halves) type *section;
+	FL_SECTIONS(X)
+#undef X
+	u64 count[FL_SECTION_COUNT]; /* elements, both halves together */
+};
+
+#define X(NAME, section, type, halves)                                                             \
+	FL_INLINE type *fl_##section##_at(const struct fl_region *region, u32 index)               \
+	{                                                                                          \
+		return FL_LIKELY(index < region->count[FL_SECTION_##NAME])                         \
+			       ? region->section + index                                           \
+			       : (type *)0;                                                        \
+	}
+FL_SECTIONS(X)
+#undef X
+
+#endif
+
+#endif

@@ -1,0 +1,330 @@
+/*
+ * The region: all state of the data plane, in one layout for every engine.
+ *
+ * The region is a list of sections, each an array of one type. The packet and replay engines keep all sections in one
+ * mapping, found through the directory in the header; BPF engines keep each section in one memory-mappable array map.
+ * The core reaches an element only through fl_<section>_at(), which returns NULL outside the array.
+ *
+ * Configuration (sections marked 2) is double-buffered: a commit writes the half that nobody reads, then flips
+ * header.active_half. Scheduler tables live in a pool; a changed table gets a fresh extent, and the service record in
+ * the new half points to it. Everything else is live state with one kind of writer, named beside its type.
+ *
+ * Addresses and ports are in network order unless a name ends in _host. Time is in ticks of 2^27 ns (0.134 s) of
+ * CLOCK_MONOTONIC.
+ */
+#ifndef FL_REGION_H
+#define FL_REGION_H
+
+#include "types.h"
+#include "verdict.h"
+
+#define FL_MAGIC 0x6461656c72696166ull /* "fairlead" */
+#define FL_TICK_SHIFT 27
+#define FL_NONE 0xffffffffu
+
+#define FL_WAYS 8	    /* slots of a bucket: one cache line of 64-bit words, 16 bytes of tags */
+#define FL_PROBES 8	    /* how far a configuration hash may look; the packer grows the table until this holds */
+#define FL_RANGES_PER_VIP 16 /* port ranges that one VIP may carry per lookup */
+
+/* X(NAME, name, element type, halves) in the order of the file */
+#define FL_SECTIONS(X)                                                \
+	X(HEADER, header, struct fl_header, 1)                        \
+	X(SETTINGS, settings, struct fl_settings, 2)                  \
+	X(INTERFACES, interfaces, struct fl_interface, 2)             \
+	X(VIPS, vips, struct fl_vip, 2)                               \
+	X(LISTENS, listens, struct fl_listen, 2)                      \
+	X(RANGES, ranges, struct fl_range, 2)                         \
+	X(SERVICES, services, struct fl_service, 2)                   \
+	X(SOURCES, sources, struct fl_addr, 2)                        \
+	X(SERVERS, servers, struct fl_server, 2)                      \
+	X(ENDPOINTS, endpoints, struct fl_endpoint, 2)                \
+	X(TABLES, tables, u32, 1)                                     \
+	X(HOPS, hops, u64, 1)                                         \
+	X(SERVICE_STATE, service_state, struct fl_service_state, 1)   \
+	X(SERVER_STATE, server_state, struct fl_server_state, 1)      \
+	X(WORKERS, workers, struct fl_worker, 1)                      \
+	X(TRAFFIC, traffic, struct fl_traffic, 1)                     \
+	X(TAGS, tags, struct fl_tags, 1)                              \
+	X(FLOWS, flows, struct fl_flow, 1)                            \
+	X(FLOWS6, flows6, struct fl_flow6, 1)                         \
+	X(RETURNS, returns, struct fl_returns, 1)
+
+enum fl_section {
+#define X(NAME, name, type, halves) FL_SECTION_##NAME,
+	FL_SECTIONS(X)
+#undef X
+		FL_SECTION_COUNT
+};
+
+enum fl_method { FL_METHOD_NONE, FL_METHOD_NAT, FL_METHOD_FULL_NAT, FL_METHOD_COUNT };
+
+enum fl_scheduler {
+	FL_SCHEDULER_NONE,
+	FL_SCHEDULER_SEQUENCE, /* rr, wrr: walk the table with the service's cursor */
+	FL_SCHEDULER_HASH,     /* sh, maglev: index the table by the client's hash */
+	FL_SCHEDULER_LEAST,    /* lc, wlc: the member with the lowest load for its weight */
+	FL_SCHEDULER_COUNT
+};
+
+/* X(NAME, "name"): TCP states are driven by both directions; the order is the order of eviction interest. */
+#define FL_STATES(X)                   \
+	X(FREE, "free")                \
+	X(CLAIMED, "claimed")          \
+	X(SYN_SENT, "syn-sent")        \
+	X(SYN_RECEIVED, "syn-received") \
+	X(ESTABLISHED, "established")  \
+	X(CLOSING, "closing")          \
+	X(TIME_WAIT, "time-wait")      \
+	X(CLOSED, "closed")            \
+	X(UDP_ONE_WAY, "udp-one-way")  \
+	X(UDP_TWO_WAY, "udp-two-way")
+
+enum fl_state {
+#define X(NAME, text) FL_STATE_##NAME,
+	FL_STATES(X)
+#undef X
+		FL_STATE_COUNT
+};
+
+/* Where a section lies in a region file. */
+struct fl_place {
+	u64 offset;
+	u64 count; /* elements, both halves together */
+	u32 element;
+	u32 halves;
+};
+
+/* Written when the region is made, then only by a commit (active_half, generation) and by workers (pressure_tick). */
+struct fl_header {
+	u64 magic;
+	u64 layout_hash; /* of the layout text that TypeScript compares as well */
+	u64 size;
+	u64 seed[4];	   /* flow hash keys */
+	u64 schedule_seed; /* keys the choice of a server by hash */
+	u64 generation;	   /* commits so far */
+	u32 active_half;
+	u32 worker_count;
+	u32 buckets;	   /* of TAGS, FLOWS / 8, RETURNS */
+	u32 pressure_tick; /* when a flow was last refused a slot; 0: never */
+	u64 created_ns;	   /* CLOCK_REALTIME */
+	u64 reserved[4];
+	struct fl_place place[FL_SECTION_COUNT];
+};
+
+/* first[] says where this half begins in each double-buffered section. */
+struct fl_settings {
+	u32 timeout[FL_STATE_COUNT]; /* ticks */
+	u32 is_active;		     /* 0: standby, everything passes */
+	u32 interface_count;
+	u32 vip_mask; /* sizes of the hash tables in use, less one */
+	u32 listen_mask;
+	u32 endpoint_mask;
+	u32 icmp_per_tick; /* ICMP errors a worker may originate in a tick */
+	u32 first[FL_SECTION_COUNT];
+	u32 reserved[28];
+};
+
+/* An interface fairlead works on. The position in the section is the id that flows and hops carry. */
+struct fl_interface {
+	u32 ifindex; /* 0: unused or gone */
+	u32 mtu;
+	u8 mac[6];
+	u8 is_inside;
+	u8 reserved;
+	u32 address4; /* the host's own, source of ICMP errors; 0: none */
+	u32 reserved2;
+	struct fl_addr address6;
+	u32 reserved3[6];
+};
+
+#define FL_VIP_USED 1
+#define FL_VIP_V6 2
+#define FL_VIP_LISTENS 4 /* services listen here */
+#define FL_VIP_SOURCE 8	 /* full-nat flows leave from here */
+
+/* An address that fairlead owns. Open addressing by fl_config_hash over the address. */
+struct fl_vip {
+	struct fl_addr addr;
+	u32 flags;
+	u32 range_first; /* in RANGES, narrowest first */
+	u32 range_count;
+	u32 reserved;
+};
+
+#define FL_LISTEN_USED 1
+#define FL_LISTEN_V6 2
+
+/* One exact port of a VIP. Open addressing by fl_config_hash over address, port and protocol. */
+struct fl_listen {
+	struct fl_addr addr;
+	u16 port;
+	u8 protocol;
+	u8 flags;
+	u32 service;
+	u64 reserved;
+};
+
+struct fl_range {
+	u16 first_host;
+	u16 last_host;
+	u32 protocol;
+	u32 service;
+	u32 reserved;
+};
+
+#define FL_HASH_CLIENT 0
+#define FL_HASH_CLIENT_PORT 1
+
+struct fl_service {
+	u64 id; /* of the name; the control plane finds its slots again by it */
+	u8 method;
+	u8 scheduler;
+	u8 hash_by;
+	u8 is_v6;
+	u32 table_first; /* the sequence or Maglev table in TABLES: server slots */
+	u32 table_count;
+	u32 member_first; /* each usable server once, for the least-connection scan */
+	u32 member_count;
+	u32 source_first; /* full-nat pool in SOURCES */
+	u32 source_count; /* 0: the VIP itself */
+	u32 flags;
+	u32 reserved[6];
+};
+
+#define FL_SERVER_USED 1
+#define FL_SERVER_V6 2
+
+/* A server of one service. Slots are stable over commits; a slot given to another server gets another generation. */
+struct fl_server {
+	u64 id;
+	struct fl_addr addr;
+	u16 port; /* 0: the client's destination port */
+	u16 flags;
+	u32 generation;
+	u32 service;
+	u32 weight;
+	u32 reserved[5];
+};
+
+#define FL_ENDPOINT_USED 1
+#define FL_ENDPOINT_V6 2
+
+/* Finds the server behind a reply that has no flow. Same hash as fl_listen. */
+struct fl_endpoint {
+	struct fl_addr addr;
+	u16 port;
+	u8 protocol;
+	u8 flags;
+	u32 server;
+	struct fl_addr vip;
+	u16 vip_port;
+	u16 reserved[7];
+};
+
+/*
+ * HOPS: a server's next hop in one word, so that it is always read whole: bytes 0-5 the MAC, byte 6 the interface id,
+ * byte 7 FL_HOP_KNOWN or 0. Written by the neighbour thread.
+ */
+#define FL_HOP_KNOWN 1
+
+struct fl_service_state {
+	u32 cursor; /* of the sequence, or where the least-connection scan starts; any worker adds */
+	u32 reserved;
+};
+
+/* Flows of a server by kind: any worker or the ageing thread, by atomic addition, when a flow changes state. */
+struct fl_server_state {
+	u32 active;
+	u32 inactive;
+	u64 flows_total;
+};
+
+/* One writer each: worker w at [w]. Frames and octets as they came in. */
+struct fl_worker {
+	u64 reasons[FL_REASON_COUNT];
+	u32 half_in_use; /* 1 + half while frames are processed, else 0: a commit waits for it */
+	u32 icmp_tick;
+	u32 icmp_spent;
+	u32 thread_id;
+	u64 alive_ns;	 /* when it last looked, CLOCK_MONOTONIC */
+	u64 ring_drops;	 /* frames the kernel dropped because a ring was full */
+	u64 send_errors; /* frames that the out interface refused */
+	u64 wakeups;
+	u64 reserved[4];
+} __attribute__((aligned(64)));
+
+/* [worker * servers + server]; one writer each. */
+struct fl_traffic {
+	u64 in_frames; /* from clients */
+	u64 in_octets;
+	u64 out_frames; /* from the server */
+	u64 out_octets;
+};
+
+/* A bucket's tags: 16 bits of the hash, 0 where the slot is free. */
+struct fl_tags {
+	u16 tag[FL_WAYS];
+};
+
+#define FL_FLOW_V6 1
+#define FL_FLOW_FULL_NAT 2
+
+#define FL_FIN_CLIENT 0x100
+#define FL_FIN_SERVER 0x200
+
+/*
+ * One flow, both directions, on one cache line; IPv6 addresses lie in FLOWS6 at the same index.
+ *
+ * control: bits 0-7 enum fl_state, 8-15 FL_FIN_*, 16-31 incarnation (counts how often the slot was taken).
+ * FREE -> CLAIMED by compare-and-swap (the inserting worker owns the slot), CLAIMED -> first state by release store
+ * when all fields stand, state -> state by compare-and-swap of whoever sees the frame, any -> CLAIMED -> FREE by
+ * whoever evicts, ages or finds it invalid. The winner of each swap adjusts the server's counts, so counts are exact.
+ */
+struct fl_flow {
+	u32 control;
+	u32 seen; /* tick of the last frame */
+	u32 client;
+	u32 vip;
+	u32 server;
+	u32 local; /* full-nat's source towards the server */
+	u16 client_port;
+	u16 vip_port;
+	u16 server_port;
+	u16 local_port; /* nat: the client's */
+	u32 server_slot;
+	u32 server_generation;
+	u8 protocol;
+	u8 flags;
+	u8 client_interface;
+	u8 worker;
+	u8 client_mac[6]; /* whence the client's frames come: the way back */
+	u16 tag;
+	u32 created; /* tick */
+	u32 reserved;
+} __attribute__((aligned(64)));
+
+struct fl_flow6 {
+	struct fl_addr client;
+	struct fl_addr vip;
+	struct fl_addr server;
+	struct fl_addr local;
+} __attribute__((aligned(64)));
+
+/* full-nat's way back: hash tag of (server, server port, local, local port, protocol) << 32 | flow index + 1; 0: free */
+struct fl_returns {
+	u64 slot[FL_WAYS];
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct fl_flow) == 64, "a flow is one cache line");
+_Static_assert(sizeof(struct fl_flow6) == 64, "its IPv6 addresses are one more");
+_Static_assert(sizeof(struct fl_service) == 64, "");
+_Static_assert(sizeof(struct fl_server) == 64, "");
+_Static_assert(sizeof(struct fl_interface) == 64, "");
+_Static_assert(sizeof(struct fl_vip) == 32, "");
+_Static_assert(sizeof(struct fl_listen) == 32, "");
+
+/* Slots for a number of flows: 11/8, at which two choices of 8-way buckets leave about two in a million without a
+ * slot (simulated: 1.25 leaves 200, 1.5 none; one choice would still leave 8,840 at 2.0). */
+#define FL_SLOTS_FOR(flows) ((((u64)(flows) * 11 / 8) + FL_WAYS - 1) / FL_WAYS * FL_WAYS)
+
+#endif

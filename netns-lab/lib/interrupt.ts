@@ -1,0 +1,37 @@
+// Labs that stand are taken down whatever ends this process: Ctrl-C, a polite signal, an exception nobody caught.
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+const standing = new Set<Closable>();
+let isWatching = false;
+
+async function closeAllAndExit(code: number): Promise<void> {
+  await Promise.allSettled([...standing].map((lab) => lab.close()));
+  process.exit(code);
+}
+
+function watch(): void {
+  isWatching = true;
+  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+    process.on(signal, () => void closeAllAndExit(code));
+  }
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (error: unknown) => {
+      console.error(error);
+      void closeAllAndExit(1);
+    });
+  }
+}
+
+export function rememberLab(lab: Closable): void {
+  standing.add(lab);
+  if (!isWatching) {
+    watch();
+  }
+}
+
+export function forgetLab(lab: Closable): void {
+  standing.delete(lab);
+}

@@ -1,0 +1,131 @@
+// A lab: hosts that are network namespaces, links between them, and a list of what to undo, worked off backwards.
+// Links are made straight between the namespaces, so the machine outside sees nothing but the namespaces' names, and
+// deleting those takes everything else along.
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CommandError, execute } from './command.ts';
+import { Host } from './host.ts';
+import { forgetLab, rememberLab } from './interrupt.ts';
+import { destroyLab, labsDirectory, startTimeOf } from './leftovers.ts';
+
+export interface Link {
+  host: Host;
+  device: string;
+}
+
+let made = 0;
+
+export class Lab {
+  /** Short and unique, with the owner's pid, so that a later run can tell a dead lab from a living one. */
+  readonly name: string;
+  readonly label: string;
+  readonly directory: string;
+  readonly startedAtMs = performance.now();
+  readonly hosts = new Map<string, Host>();
+  /** Ends of links, in the order they were made: where captures listen. */
+  readonly links: Link[] = [];
+  private readonly deferred: { what: string; action: () => unknown }[] = [];
+  private isClosed = false;
+
+  constructor(label: string) {
+    made += 1;
+    this.name = `fl${process.pid}-${made}`;
+    this.label = label;
+    this.directory = join(labsDirectory, this.name);
+    mkdirSync(this.directory, { recursive: true, mode: 0o755 });
+    this.save(false);
+    rememberLab(this);
+  }
+
+  private save(isKept: boolean): void {
+    const state = { label: this.label, pid: process.pid, startTime: startTimeOf(process.pid), isKept };
+    writeFileSync(join(this.directory, 'lab.json'), JSON.stringify(state));
+  }
+
+  /** Undone when the lab closes, last deferred first. */
+  defer(what: string, action: () => unknown): void {
+    this.deferred.push({ what, action });
+  }
+
+  host(name: string): Host {
+    const host = this.hosts.get(name);
+    if (host === undefined) {
+      throw new Error(`no host "${name}" in this lab; there are ${[...this.hosts.keys()].join(', ')}`);
+    }
+    return host;
+  }
+
+  private async outside(command: string): Promise<void> {
+    const result = await execute(['sh', '-c', command], command);
+    if (result.code !== 0) {
+      throw new CommandError(result, 'lab');
+    }
+  }
+
+  async addHost(name: string, { forwards = false } = {}): Promise<Host> {
+    const host = new Host(this, name);
+    await this.outside(`ip netns add ${host.namespace}`);
+    this.hosts.set(name, host);
+    // No duplicate address detection: addresses must be usable at once. It is set before any link exists, so that
+    // link-local addresses are covered too.
+    const sysctls = ['net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.router_solicitations=0'];
+    if (forwards) {
+      sysctls.push('net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv6.conf.default.forwarding=1');
+      // A router that tells neighbours of shorter ways would make servers bypass the balancer.
+      sysctls.push('net.ipv4.conf.all.send_redirects=0', 'net.ipv4.conf.default.send_redirects=0');
+    }
+    await host.run(`sysctl -q -w ${sysctls.join(' ')} && ip link set lo up`);
+    return host;
+  }
+
+  /** A host that does nothing but switch frames between its ports. */
+  async addSwitch(name: string): Promise<Host> {
+    const host = await this.addHost(name);
+    // Without a multicast querier, snooping would lose neighbour discovery.
+    await host.run('sysctl -q -w net.ipv6.conf.default.disable_ipv6=1 && ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up');
+    return host;
+  }
+
+  /** A cable between two hosts. */
+  async connect(a: Host, deviceA: string, b: Host, deviceB: string): Promise<void> {
+    await this.outside(`ip link add ${deviceA} netns ${a.namespace} type veth peer name ${deviceB} netns ${b.namespace}`);
+    await Promise.all([a.run(`ip link set ${deviceA} up`), b.run(`ip link set ${deviceB} up`)]);
+    this.links.push({ host: a, device: deviceA }, { host: b, device: deviceB });
+  }
+
+  /** Plugs a host's new interface into a switch. */
+  async plug(host: Host, device: string, into: Host): Promise<void> {
+    const port = host.name.slice(0, 15);
+    await this.connect(host, device, into, port);
+    await into.run(`ip link set ${port} master br0`);
+  }
+
+  /** Leaves the lab standing when this process ends; `netns-lab/main.ts down` takes it away. */
+  keep(): void {
+    this.isClosed = true;
+    this.save(true);
+    forgetLab(this);
+  }
+
+  /** Takes everything down. Each step is tried even if one before it failed; the first trouble is thrown at the end. */
+  async close(): Promise<void> {
+    if (this.isClosed) {
+      return;
+    }
+    this.isClosed = true;
+    let trouble: Error | null = null;
+    for (const { what, action } of this.deferred.reverse()) {
+      try {
+        await action();
+      } catch (error) {
+        trouble ??= new Error(`cannot ${what}`, { cause: error });
+      }
+    }
+    await destroyLab(this.name);
+    rmSync(this.directory, { recursive: true, force: true });
+    forgetLab(this);
+    if (trouble !== null) {
+      throw trouble;
+    }
+  }
+}

