@@ -27,7 +27,11 @@ export class Background {
     const log = openSync(logFile, 'a');
     writeSync(log, `$ ${command}\n`);
     const [program, ...rest] = argv;
-    const child = spawn(program ?? '', rest, { detached: true, env: { ...process.env, ...env }, stdio: ['pipe', log, log] });
+    const child = spawn(program ?? '', rest, {
+      detached: true,
+      env: { ...process.env, ...env },
+      stdio: ['pipe', log, log],
+    });
     closeSync(log);
     child.stdin?.on('error', () => {});
     this.input = child.stdin;

@@ -61,7 +61,10 @@ export function execute(argv: readonly string[], label: string, options: Command
     child.stdin.end(input ?? '');
     child.on('error', (error) => finish(127, error.message));
     child.on('close', (code, signal) => {
-      finish(isLate ? 124 : (code ?? 128), isLate ? `still running after ${timeoutMs} ms` : signal ? `ended by ${signal}` : '');
+      finish(
+        isLate ? 124 : (code ?? 128),
+        isLate ? `still running after ${timeoutMs} ms` : signal ? `ended by ${signal}` : '',
+      );
     });
   });
 }

@@ -14,7 +14,11 @@ async function closeAllAndExit(code: number): Promise<void> {
 
 function watch(): void {
   isWatching = true;
-  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     process.on(signal, () => void closeAllAndExit(code));
   }
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {

@@ -1,7 +1,7 @@
 // A lab: hosts that are network namespaces, links between them, and a list of what to undo, worked off backwards.
 // Links are made straight between the namespaces, so the machine outside sees nothing but the namespaces' names, and
 // deleting those takes everything else along.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommandError, execute } from './command.ts';
 import { Host } from './host.ts';
@@ -24,8 +24,10 @@ export class Lab {
   readonly hosts = new Map<string, Host>();
   /** Ends of links, in the order they were made: where captures listen. */
   readonly links: Link[] = [];
+  /** Files that are made only when a scenario failed: name in the evidence folder, and where its text comes from. */
+  readonly evidence = new Map<string, () => Promise<string>>();
   private readonly deferred: { what: string; action: () => unknown }[] = [];
-  private isClosed = false;
+  private closing: Promise<void> | null = null;
 
   constructor(label: string) {
     made += 1;
@@ -56,6 +58,9 @@ export class Lab {
   }
 
   private async outside(command: string): Promise<void> {
+    if (this.closing !== null) {
+      throw new Error(`lab ${this.name} is being taken down`);
+    }
     const result = await execute(['sh', '-c', command], command);
     if (result.code !== 0) {
       throw new CommandError(result, 'lab');
@@ -68,7 +73,11 @@ export class Lab {
     this.hosts.set(name, host);
     // No duplicate address detection: addresses must be usable at once. It is set before any link exists, so that
     // link-local addresses are covered too.
-    const sysctls = ['net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.router_solicitations=0'];
+    const sysctls = [
+      'net.ipv6.conf.default.accept_dad=0',
+      'net.ipv6.conf.all.accept_dad=0',
+      'net.ipv6.conf.default.router_solicitations=0',
+    ];
     if (forwards) {
       sysctls.push('net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv6.conf.default.forwarding=1');
       // A router that tells neighbours of shorter ways would make servers bypass the balancer.
@@ -82,13 +91,17 @@ export class Lab {
   async addSwitch(name: string): Promise<Host> {
     const host = await this.addHost(name);
     // Without a multicast querier, snooping would lose neighbour discovery.
-    await host.run('sysctl -q -w net.ipv6.conf.default.disable_ipv6=1 && ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up');
+    await host.run(
+      'sysctl -q -w net.ipv6.conf.default.disable_ipv6=1 && ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up',
+    );
     return host;
   }
 
   /** A cable between two hosts. */
   async connect(a: Host, deviceA: string, b: Host, deviceB: string): Promise<void> {
-    await this.outside(`ip link add ${deviceA} netns ${a.namespace} type veth peer name ${deviceB} netns ${b.namespace}`);
+    await this.outside(
+      `ip link add ${deviceA} netns ${a.namespace} type veth peer name ${deviceB} netns ${b.namespace}`,
+    );
     await Promise.all([a.run(`ip link set ${deviceA} up`), b.run(`ip link set ${deviceB} up`)]);
     this.links.push({ host: a, device: deviceA }, { host: b, device: deviceB });
   }
@@ -102,17 +115,18 @@ export class Lab {
 
   /** Leaves the lab standing when this process ends; `netns-lab/main.ts down` takes it away. */
   keep(): void {
-    this.isClosed = true;
+    this.closing = Promise.resolve();
     this.save(true);
     forgetLab(this);
   }
 
   /** Takes everything down. Each step is tried even if one before it failed; the first trouble is thrown at the end. */
-  async close(): Promise<void> {
-    if (this.isClosed) {
-      return;
-    }
-    this.isClosed = true;
+  close(): Promise<void> {
+    this.closing ??= this.takeDown();
+    return this.closing;
+  }
+
+  private async takeDown(): Promise<void> {
     let trouble: Error | null = null;
     for (const { what, action } of this.deferred.reverse()) {
       try {
@@ -122,7 +136,6 @@ export class Lab {
       }
     }
     await destroyLab(this.name);
-    rmSync(this.directory, { recursive: true, force: true });
     forgetLab(this);
     if (trouble !== null) {
       throw trouble;

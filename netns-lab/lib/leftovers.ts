@@ -70,7 +70,10 @@ export async function destroyLab(name: string): Promise<void> {
     }
     return pids;
   };
-  await waitFor(`the processes of ${name} to end`, endAll, (pids) => pids.length === 0, { withinMs: 5000, everyMs: 20 });
+  await waitFor(`the processes of ${name} to end`, endAll, (pids) => pids.length === 0, {
+    withinMs: 5000,
+    everyMs: 20,
+  });
   await Promise.all(namespaces.map((it) => execute(['ip', 'netns', 'delete', it], `ip netns delete ${it}`)));
   for (const region of readdirSync('/dev/shm').filter((it) => it.startsWith(`fairlead.${name}`))) {
     rmSync(join('/dev/shm', region), { force: true });

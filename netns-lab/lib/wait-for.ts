@@ -14,7 +14,7 @@ function show(value: unknown): string {
   if (value instanceof Error) {
     return `error: ${value.message}`;
   }
-  return (typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))).slice(0, 2000);
+  return (typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))).slice(-2000);
 }
 
 /** Asks `probe` until `accept` likes the answer, and gives that answer. A probe that throws counts as a "not yet". */

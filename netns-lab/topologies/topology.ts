@@ -1,0 +1,116 @@
+// What all topologies have in common once they stand: clients, a balancer, servers with nginx and a datagram server, a
+// VIP in each family, and the means to write a configuration for them.
+import { captureRing } from '../lib/capture.ts';
+import { type ConfigDocument, Fairlead, type ServiceDocument } from '../lib/fairlead.ts';
+import type { Host } from '../lib/host.ts';
+import type { Lab } from '../lib/lab.ts';
+import { startUdpServer, startWebServer, udpPort, type WebServer, webPort } from '../lib/servers.ts';
+
+export type Family = 4 | 6;
+export type Method = 'nat' | 'full-nat';
+export type Protocol = 'tcp' | 'udp';
+export const families = [4, 6] as const;
+
+export interface Plan {
+  kind: 'inline' | 'one-arm';
+  lab: Lab;
+  clients: Host[];
+  balancer: Host;
+  serverHosts: Host[];
+  interfaces: { outside: string; inside?: string };
+  vip: Record<Family, string>;
+  /** A server's own address, counted from 0. */
+  serverAddress: (index: number, family: Family) => string;
+}
+
+export interface TopologyOptions {
+  servers?: number;
+  /** For one-arm: where the servers send what is not for their own network. */
+  gateway?: 'router' | 'balancer';
+  captures?: boolean;
+}
+
+export interface ServiceOptions {
+  method: Method;
+  family: Family;
+  protocol?: Protocol;
+  scheduler?: string;
+  weights?: number[];
+  port?: number;
+  more?: Partial<ServiceDocument>;
+}
+
+export class Topology {
+  readonly plan: Plan;
+  readonly lab: Lab;
+  readonly client: Host;
+  readonly balancer: Host;
+  readonly servers: WebServer[];
+  readonly vip: Record<Family, string>;
+  readonly fairlead: Fairlead;
+
+  constructor(plan: Plan, servers: WebServer[]) {
+    this.plan = plan;
+    this.lab = plan.lab;
+    this.client = plan.clients[0] as Host;
+    this.balancer = plan.balancer;
+    this.servers = servers;
+    this.vip = plan.vip;
+    this.fairlead = new Fairlead(plan.lab, plan.balancer);
+  }
+
+  /** A service on the VIP, port 80 for TCP and 53 for UDP, translated to where the servers listen. */
+  service({
+    method,
+    family,
+    protocol = 'tcp',
+    scheduler = 'rr',
+    weights = [],
+    port,
+    more = {},
+  }: ServiceOptions): ServiceDocument {
+    const bracket = (address: string, its: number) =>
+      address.includes(':') ? `[${address}]:${its}` : `${address}:${its}`;
+    const servicePort = port ?? (protocol === 'tcp' ? 80 : 53);
+    const servers = this.servers.map((server, index) => {
+      const address = bracket(this.plan.serverAddress(index, family), protocol === 'tcp' ? webPort : udpPort);
+      const weight = weights[index];
+      return [server.name, weight === undefined ? address : { address, weight }] as const;
+    });
+    const listen = `${bracket(this.vip[family], servicePort)}/${protocol}`;
+    return { listen, method, scheduler, ...more, servers: Object.fromEntries(servers) };
+  }
+
+  config(services: Record<string, ServiceDocument>, more: Partial<ConfigDocument> = {}): ConfigDocument {
+    return { interfaces: this.plan.interfaces, services, ...more };
+  }
+
+  /** All four: web and dns in both families. */
+  everyService(method: Method, options: Partial<ServiceOptions> = {}): Record<string, ServiceDocument> {
+    return Object.fromEntries(
+      families.flatMap((family) => [
+        [`web${family}`, this.service({ ...options, method, family })],
+        [`dns${family}`, this.service({ ...options, method, family, protocol: 'udp' })],
+      ]),
+    );
+  }
+
+  server(index: number): WebServer {
+    const server = this.servers[index];
+    if (server === undefined) {
+      throw new Error(`no server ${index}`);
+    }
+    return server;
+  }
+}
+
+/** Starts what the servers run, and a ring capture at the balancer's and the servers' ends. */
+export async function populate(plan: Plan, options: TopologyOptions): Promise<Topology> {
+  const watched = plan.lab.links.filter(({ host }) => host === plan.balancer);
+  const [servers] = await Promise.all([
+    Promise.all(plan.serverHosts.map((host) => startWebServer(plan.lab, host))),
+    Promise.all(plan.serverHosts.map((host) => startUdpServer(host))),
+    Promise.all((options.captures ?? true) ? watched.map(({ host, device }) => captureRing(host, device)) : []),
+  ]);
+  return new Topology(plan, servers);
+}
