@@ -35,7 +35,7 @@ static u64 hash_of(const char *string)
 
 #define FIELD(type, name) emit("    %s: %zu,\n", #name, offsetof(struct type, name));
 #define STRUCT(type, fields)                                                            \
-	emit("  %s: {\n    size: %zu,\n", #type, sizeof(struct type));                  \
+	emit("  %s: {\n    octets: %zu,\n", #type, sizeof(struct type));                  \
 	fields(FIELD) emit("  },\n");
 
 static void structs(void)
