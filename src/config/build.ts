@@ -1,0 +1,100 @@
+// From what was written to what was meant: defaults fill the gaps, and the result is a Config. What only shows in the
+// writing (a key that has no effect) is found here, since the finished Config no longer tells.
+
+import type { CheckConfig, Config, Listen, ServiceConfig } from './config.ts';
+import type { Finding, Path } from './positions.ts';
+import type { CheckDraft, FileDraft, ServiceDraft } from './shape.ts';
+
+type Defaults = NonNullable<FileDraft['defaults']>;
+
+export interface BuiltService {
+  /** Missing when the draft does not say enough. */
+  readonly service?: ServiceConfig;
+  readonly findings: readonly Finding[];
+}
+
+/** Everything but the services. Time-outs by default are those of IPVS. */
+export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]): Config {
+  const { interfaces, timeouts = {}, control = {}, name = 'fairlead' } = draft;
+  return {
+    version: 1,
+    name,
+    interfaces: {
+      outside: interfaces.outside,
+      ...(interfaces.inside === undefined ? {} : { inside: interfaces.inside }),
+    },
+    engine: draft.engine ?? 'auto',
+    workers: draft.workers ?? 'auto',
+    flows: draft.flows ?? 1_048_576,
+    timeouts: {
+      synSent: timeouts['syn-sent'] ?? 60_000,
+      synReceived: timeouts['syn-received'] ?? 60_000,
+      established: timeouts.established ?? 900_000,
+      closing: timeouts.closing ?? 120_000,
+      timeWait: timeouts['time-wait'] ?? 120_000,
+      closed: timeouts.closed ?? 10_000,
+      udpOneWay: timeouts['udp-one-way'] ?? 300_000,
+      udp: timeouts.udp ?? 300_000,
+    },
+    control: {
+      socket: control.socket ?? `/run/fairlead/${name}.sock`,
+      ...(control.group === undefined ? {} : { group: control.group }),
+    },
+    log: { level: draft.log?.level ?? 'info' },
+    services,
+  };
+}
+
+export function buildService(name: string, draft: ServiceDraft, defaults: Defaults): BuiltService {
+  const path: Path = ['services', name];
+  const method = draft.method ?? defaults.method;
+  const scheduler = draft.scheduler ?? defaults.scheduler ?? 'wlc';
+  const findings: Finding[] = [];
+  if (draft.source !== undefined && method === 'nat') {
+    const message = '"source" belongs to full-nat; with nat the servers see the client\'s own address';
+    findings.push({ path: [...path, 'source'], on: 'key', message });
+  }
+  if (draft.hash !== undefined && scheduler !== 'sh' && scheduler !== 'maglev') {
+    const message = `"hash" has no effect on scheduler ${scheduler}; sh and maglev hash`;
+    findings.push({ path: [...path, 'hash'], on: 'key', message });
+  }
+  if (method === undefined) {
+    const hint = 'use nat (answers must pass through here) or full-nat (works everywhere)';
+    return { findings: [...findings, { path, on: 'key', message: `service "${name}" names no method`, hint }] };
+  }
+  const service: ServiceConfig = {
+    name,
+    listens: draft.listen,
+    method,
+    scheduler,
+    hash: draft.hash ?? defaults.hash ?? 'client',
+    sources: draft.source === undefined || draft.source === 'vip' ? [] : draft.source.flat(),
+    servers: Object.entries(draft.servers).map(([server, written]) => ({ name: server, ...written })),
+    check: buildCheck(draft.check, defaults.check, draft.listen),
+  };
+  return { service, findings };
+}
+
+/**
+ * The service's own check over that of `defaults` over a TCP connect every 2 s. A service without TCP has none, unless
+ * it names a port to connect to.
+ */
+function buildCheck(
+  own: CheckDraft | undefined,
+  general: CheckDraft | undefined,
+  listens: readonly Listen[],
+): CheckConfig | null {
+  if ((own ?? general) === 'none') return null;
+  const written = { ...(general === 'none' ? {} : general), ...(own === 'none' ? {} : own) };
+  const isTcp = listens.some((listen) => listen.protocol === 'tcp');
+  if (own === undefined && !isTcp && written.port === undefined) return null;
+  const everyMs = written.every ?? 2000;
+  return {
+    type: 'tcp',
+    port: written.port ?? null,
+    everyMs,
+    timeoutMs: written.timeout ?? Math.min(1000, everyMs),
+    rise: written.rise ?? 2,
+    fall: written.fall ?? 3,
+  };
+}

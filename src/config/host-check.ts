@@ -1,0 +1,108 @@
+// What only shows on the host where a configuration is to run: interfaces, local addresses, connected networks. Pure:
+// whoever calls it brings a snapshot of the host.
+
+import type { ConfigProblem } from '../base/errors.ts';
+import type { Address } from '../net/address.ts';
+import { sameAddress } from '../net/address.ts';
+import { formatPrefix, networkOf, type Prefix, prefixContains } from '../net/prefix.ts';
+import type { Config, ServiceConfig } from './config.ts';
+import { type Finding, type Path, positionsOf } from './positions.ts';
+import { nearest } from './suggest.ts';
+
+export interface HostView {
+  readonly links: readonly HostLink[];
+  readonly addresses: readonly HostAddress[];
+}
+
+export interface HostLink {
+  readonly name: string;
+  readonly index: number;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly isUp: boolean;
+}
+
+export interface HostAddress {
+  /** Name of the link that carries it. */
+  readonly link: string;
+  /** The address itself and the length of its network's prefix. */
+  readonly prefix: Prefix;
+}
+
+/** Problems in the order of the file; warnings are those that some clients may never notice. */
+export function checkAgainstHost(config: Config, host: HostView): ConfigProblem[] {
+  const findings = [
+    ...checkLinks(config, host),
+    ...config.services.flatMap((service) => checkLocalAddresses(service, host)),
+    ...config.services.flatMap((service) => checkReturnPath(service, config, host)),
+  ];
+  return positionsOf(config).locate(findings);
+}
+
+function checkLinks(config: Config, host: HostView): Finding[] {
+  return Object.entries(config.interfaces).flatMap(([side, name]): Finding[] => {
+    const path = ['interfaces', side];
+    const link = host.links.find((candidate) => candidate.name === name);
+    if (link === undefined) {
+      const names = host.links.map((candidate) => candidate.name).filter((candidate) => candidate !== 'lo');
+      const near = nearest(name, names);
+      const hint = near === undefined ? `this host has ${names.join(', ') || 'none'}` : `did you mean "${near}"?`;
+      return [{ path, message: `there is no interface "${name}" on this host`, hint }];
+    }
+    if (name === 'lo') return [{ path, message: 'lo is the loopback interface, no client comes through it' }];
+    if (link.isUp) return [];
+    return [{ path, message: `interface ${name} is down`, hint: `bring it up: ip link set ${name} up` }];
+  });
+}
+
+function checkLocalAddresses(service: ServiceConfig, host: HostView): Finding[] {
+  const at: Path = ['services', service.name];
+  const explain = (what: string, address: Address, path: Path, hint: string): Finding[] => {
+    const local = host.addresses.find(({ prefix }) => sameAddress(prefix.address, address));
+    if (local === undefined) return [];
+    const message = `${what} ${address.text} is an address of this host, on ${local.link}`;
+    const command = `ip addr del ${formatPrefix(local.prefix)} dev ${local.link}`;
+    return [{ path, message, hint: hint.replace('COMMAND', command) }];
+  };
+  const alone = 'fairlead answers for it alone: COMMAND';
+  return [
+    ...service.listens.flatMap(({ vip }, i) => explain('VIP', vip, [...at, 'listen', i], alone)),
+    ...service.sources.flatMap((source) => explain('source', source, [...at, 'source'], alone)),
+    ...service.servers.flatMap(({ name, address }) =>
+      explain(`server "${name}" at`, address, [...at, 'servers', name, 'address'], 'a server must be another host'),
+    ),
+  ];
+}
+
+/**
+ * With nat the server answers to the client's own address. Where both are in one network the answer goes straight to the
+ * client, which has never heard of that server, and the connection fails.
+ */
+function checkReturnPath(service: ServiceConfig, config: Config, host: HostView): Finding[] {
+  if (service.method !== 'nat') return [];
+  const { outside, inside } = config.interfaces;
+  return service.servers.flatMap(({ name, address }): Finding[] => {
+    const path = ['services', service.name, 'servers', name, 'address'];
+    const connected = findConnected(address, host, [outside, inside]);
+    if (connected === undefined || connected.link !== outside) return [];
+    const network = formatPrefix({ address: networkOf(connected.prefix), length: connected.prefix.length });
+    if (inside !== undefined) {
+      const message = `server "${name}" at ${address.text} is in ${network}, the clients' side (${outside}): with nat its answers would not pass here`;
+      return [{ path, message, hint: `move it behind ${inside}, or use method full-nat` }];
+    }
+    if (!service.listens.some(({ vip }) => prefixContains(connected.prefix, vip))) return [];
+    const message = `server "${name}" at ${address.text} is in ${network} like its VIP: with nat it would answer clients of that network directly, and only clients behind a router work`;
+    return [{ path, message, hint: 'use method full-nat', severity: 'warning' }];
+  });
+}
+
+/** The most specific connected network of the given links that holds the address: where the host would send it. */
+function findConnected(
+  address: Address,
+  host: HostView,
+  links: readonly (string | undefined)[],
+): HostAddress | undefined {
+  return host.addresses
+    .filter(({ link, prefix }) => links.includes(link) && prefixContains(prefix, address))
+    .toSorted((a, b) => b.prefix.length - a.prefix.length)[0];
+}

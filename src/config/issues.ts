@@ -1,0 +1,62 @@
+// From zod's issues to findings in an operator's words.
+
+import type { z } from 'zod';
+import type { Finding, Path } from './positions.ts';
+import { keysAt } from './shape.ts';
+import { didYouMean } from './suggest.ts';
+
+/** Keys of the design that this version does not know yet: whoever writes one of them has not mistyped it. */
+const LATER_KEYS = ['sticky', 'backup', 'tunnel', 'path', 'status', 'body', 'tls', 'target'];
+
+type Issue = z.core.$ZodIssue;
+
+/** Needs issues that were made with `reportInput`; `base` is the path of the value that was parsed. */
+export function explainIssues(issues: readonly Issue[], base: Path = []): Finding[] {
+  return issues.flatMap((issue) => explain(issue, [...base, ...(issue.path as Path)]));
+}
+
+function explain(issue: Issue, path: Path): Finding[] {
+  const key = path.findLast((segment) => typeof segment === 'string');
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return issue.keys.map((word) => explainKey(word, path));
+    case 'invalid_key': {
+      const kind = path.length === 2 ? 'service' : 'server';
+      const hint = 'use 1 to 63 of letters, digits, ".", "_" and "-"';
+      return [{ path, on: 'key', message: `"${key}" is not a name for a ${kind}`, hint }];
+    }
+    case 'invalid_union':
+      if (issue.input === undefined || issue.input === null || issue.message.startsWith('must')) break;
+      return explainIssues(likeliestBranch(issue), path);
+    case 'custom': {
+      const hint: unknown = issue.params?.['hint'];
+      return [{ path, message: issue.message, ...(typeof hint === 'string' ? { hint } : {}) }];
+    }
+    default:
+  }
+  if (key === undefined) return [{ path, message: `the file ${issue.message}, not ${describe(issue.input)}` }];
+  if (issue.input === undefined) return [{ path: path.slice(0, -1), on: 'key', message: `"${key}" is missing` }];
+  if (issue.input === null) return [{ path, on: 'key', message: `"${key}" has no value` }];
+  if (Array.isArray(issue.input) && issue.input.length === 0) return [{ path, message: `"${key}" is an empty list` }];
+  return [{ path, message: `"${key}" ${issue.message}, not ${describe(issue.input)}` }];
+}
+
+function explainKey(word: string, path: Path): Finding {
+  const place = { path: [...path, word], on: 'key' } as const;
+  if (LATER_KEYS.includes(word)) return { ...place, message: `key "${word}" is not in this version` };
+  const known = keysAt(path);
+  const hint = didYouMean(word, known) ?? `known here: ${known.join(', ')}`;
+  return { ...place, message: `unknown key "${word}"`, hint };
+}
+
+/** In a union "text or map" a map was meant as the last kind; a text is best explained by the kind that tried to read it. */
+function likeliestBranch(issue: z.core.$ZodIssueInvalidUnion): readonly Issue[] {
+  const [first = [], ...others] = issue.errors;
+  if (typeof issue.input === 'object') return others.at(-1) ?? first;
+  return issue.errors.find((branch) => branch.some(({ code }) => code === 'custom')) ?? first;
+}
+
+function describe(input: unknown): string {
+  if (Array.isArray(input)) return 'a list';
+  return typeof input === 'object' ? 'a map' : JSON.stringify(input);
+}

@@ -1,0 +1,155 @@
+// What must hold inside one service, whatever host it runs on. Each rule looks at one thing and gives its findings.
+
+import { type Address, formatEndpoint, sameAddress } from '../net/address.ts';
+import { unusableKind } from './address-kind.ts';
+import type { Listen, ServerConfig, ServiceConfig } from './config.ts';
+import { formatDuration } from './duration.ts';
+import { formatListen } from './endpoint.ts';
+import { LIMITS } from './limits.ts';
+import type { Finding, Path } from './positions.ts';
+
+type Rule = (service: ServiceConfig, path: Path) => Finding[];
+
+const RULES: readonly Rule[] = [
+  usableAddresses,
+  oneFamily,
+  someServers,
+  distinctServers,
+  keptPorts,
+  usefulWeights,
+  checkTimes,
+  checkPort,
+  sourcePool,
+];
+
+export function checkService(service: ServiceConfig): Finding[] {
+  const path = ['services', service.name];
+  return RULES.flatMap((rule) => rule(service, path));
+}
+
+export function checkInterfaces(interfaces: { outside: string; inside?: string | undefined }): Finding[] {
+  if (interfaces.inside !== interfaces.outside) return [];
+  const hint = 'leave "inside" out when there is one interface only';
+  return [{ path: ['interfaces', 'inside'], message: 'inside is the same interface as outside', hint }];
+}
+
+function usableAddresses(service: ServiceConfig, path: Path): Finding[] {
+  const explain = (what: string, address: Address, at: Path): Finding[] => {
+    const kind = unusableKind(address);
+    return kind === null ? [] : [{ path: at, message: `${what} ${address.text} cannot be used: it is ${kind}` }];
+  };
+  return [
+    ...service.listens.flatMap(({ vip }, i) => explain('VIP', vip, [...path, 'listen', i])),
+    ...service.servers.flatMap(({ name, address }) =>
+      explain(`server "${name}" at`, address, [...path, 'servers', name, 'address']),
+    ),
+    ...service.sources.flatMap((source) => explain('source', source, [...path, 'source'])),
+  ];
+}
+
+function oneFamily(service: ServiceConfig, path: Path): Finding[] {
+  const [first] = service.listens;
+  if (first === undefined) return [];
+  const { family, text } = first.vip;
+  const explain = (what: string, address: Address, at: Path): Finding[] =>
+    address.family === family
+      ? []
+      : [{ path: at, message: `${what} is IPv${address.family}, but VIP ${text} is IPv${family}` }];
+  return [
+    ...service.listens.flatMap(({ vip }, i) => explain(`VIP ${vip.text}`, vip, [...path, 'listen', i])),
+    ...service.servers.flatMap(({ name, address }) =>
+      explain(`server "${name}" at ${address.text}`, address, [...path, 'servers', name, 'address']),
+    ),
+    ...service.sources.flatMap((source) => explain(`source ${source.text}`, source, [...path, 'source'])),
+  ];
+}
+
+function someServers(service: ServiceConfig, path: Path): Finding[] {
+  if (service.servers.length > 0) return [];
+  return [{ path: [...path, 'servers'], on: 'key', message: `service "${service.name}" has no server` }];
+}
+
+function distinctServers(service: ServiceConfig, path: Path): Finding[] {
+  const [first] = service.listens;
+  const isOnePort = service.listens.every(
+    ({ firstPort, lastPort }) => firstPort === first?.firstPort && firstPort === lastPort,
+  );
+  const owners = new Map<string, ServerConfig>();
+  return service.servers.flatMap((server) => {
+    const port = server.port ?? (isOnePort ? (first?.firstPort ?? null) : null);
+    const endpoint = port === null ? server.address.text : formatEndpoint(server.address, port);
+    const owner = owners.get(endpoint);
+    if (owner === undefined) owners.set(endpoint, server);
+    if (owner === undefined) return [];
+    const message = `server "${server.name}" is at ${endpoint}, where server "${owner.name}" is already`;
+    return [{ path: [...path, 'servers', server.name, 'address'], message, see: [...path, 'servers', owner.name] }];
+  });
+}
+
+function keptPorts(service: ServiceConfig, path: Path): Finding[] {
+  const range = service.listens.find(isRange);
+  if (range === undefined) return [];
+  return service.servers
+    .filter((server) => server.port !== null)
+    .map((server) => ({
+      path: [...path, 'servers', server.name, 'port'],
+      elsewhere: [[...path, 'servers', server.name, 'address']],
+      message: `server "${server.name}" has port ${server.port}, but ${formatListen(range)} is a range of ports`,
+      hint: "leave the server's port out to keep the client's",
+    }));
+}
+
+function usefulWeights(service: ServiceConfig, path: Path): Finding[] {
+  const { scheduler, servers } = service;
+  if (scheduler !== 'rr' && scheduler !== 'lc') return [];
+  const active = servers.filter(({ weight }) => weight > 0);
+  const odd = active.find(({ weight }) => weight !== active[0]?.weight);
+  if (odd === undefined) return [];
+  const message = `server "${odd.name}" has weight ${odd.weight} and server "${active[0]?.name}" has ${active[0]?.weight}, which scheduler ${scheduler} ignores`;
+  // Named at a weight that was written: a server in its short form has none.
+  const elsewhere = active.map(({ name }) => [...path, 'servers', name, 'weight']);
+  return [{ path: [...path, 'servers', odd.name, 'weight'], elsewhere, message, hint: `use w${scheduler}` }];
+}
+
+function checkTimes(service: ServiceConfig, path: Path): Finding[] {
+  if (service.check === null || service.check.timeoutMs <= service.check.everyMs) return [];
+  const { everyMs, timeoutMs } = service.check;
+  const elsewhere = [
+    [...path, 'check', 'every'],
+    ['defaults', 'check', 'timeout'],
+    ['defaults', 'check', 'every'],
+  ];
+  const message = `the check's timeout of ${formatDuration(timeoutMs)} is above its interval of ${formatDuration(everyMs)}`;
+  return [{ path: [...path, 'check', 'timeout'], elsewhere, message }];
+}
+
+function checkPort(service: ServiceConfig, path: Path): Finding[] {
+  if (service.check === null || service.check.port !== null || service.servers.every(({ port }) => port !== null))
+    return [];
+  const listen = service.listens.find(({ protocol }) => protocol === 'tcp');
+  const hint = 'write check: { port: N } or check: none';
+  if (listen === undefined) {
+    const message = `service "${service.name}" has no TCP port that a check could connect to`;
+    return [{ path: [...path, 'check'], on: 'key', message, hint }];
+  }
+  if (listen.firstPort > 1 || listen.lastPort < LIMITS.port) return [];
+  const message = `service "${service.name}" listens on every port, so its check must be told one`;
+  return [{ path: [...path, 'check'], elsewhere: [[...path, 'listen']], on: 'key', message, hint }];
+}
+
+function sourcePool(service: ServiceConfig, path: Path): Finding[] {
+  const { sources } = service;
+  const at = { path: [...path, 'source'] };
+  if (sources.length > LIMITS.sources) {
+    return [{ ...at, message: `the source pool has ${sources.length} addresses; ${LIMITS.sources} are the most` }];
+  }
+  const twice = sources.find((source, i) => sources.findIndex((other) => sameAddress(source, other)) < i);
+  if (twice !== undefined) return [{ ...at, message: `source ${twice.text} is in the pool twice` }];
+  const server = service.servers.find(({ address }) => sources.some((source) => sameAddress(source, address)));
+  if (server === undefined) return [];
+  return [{ ...at, message: `source ${server.address.text} is the address of server "${server.name}"` }];
+}
+
+function isRange(listen: Listen): boolean {
+  return listen.firstPort < listen.lastPort;
+}

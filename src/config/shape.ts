@@ -1,0 +1,142 @@
+// The shape of a configuration file: which keys there are and what a value alone must look like. What values mean to
+// each other is for rules.ts; which defaults fill the gaps is for build.ts.
+
+import { z } from 'zod';
+import { parseListen, parseServerEndpoint, parseSources } from './endpoint.ts';
+import { choice, duration, grammar, must, textLike, wholeNumber } from './leaves.ts';
+import { LIMITS } from './limits.ts';
+
+export const NAME_PATTERN = /^[A-Za-z0-9._-]{1,63}$/;
+
+const timeout = duration(1, LIMITS.durationMs).optional();
+const interfaceName = textLike(/^(?!\.{1,2}$)[^\s/:]{1,15}$/, 'an interface name of at most 15 characters');
+const port = wholeNumber(1, LIMITS.port);
+const map = must('a map');
+
+const check = z.union([
+  z.literal('none', must('a map or none')),
+  z.strictObject(
+    {
+      type: choice('check type', ['tcp'], ['tcp-half-open', 'http', 'https', 'icmp', 'udp', 'dns']).optional(),
+      port: port.optional(),
+      every: duration(50, LIMITS.durationMs).optional(),
+      timeout: duration(10, LIMITS.durationMs).optional(),
+      rise: wholeNumber(1, 255).optional(),
+      fall: wholeNumber(1, 255).optional(),
+    },
+    map,
+  ),
+]);
+
+const common = {
+  method: choice('method', ['nat', 'full-nat'], ['l2-dsr', 'l3-dsr']).optional(),
+  scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'sh', 'maglev'], ['lrt', 'p2c']).optional(),
+  hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
+  check: check.optional(),
+};
+
+const endpoint = grammar('an address, an address with a port, or a map', parseServerEndpoint);
+
+const serverMap = z.strictObject(
+  {
+    address: grammar('an address, with or without a port', parseServerEndpoint),
+    port: port.optional(),
+    weight: wholeNumber(0, LIMITS.weight).optional(),
+  },
+  map,
+);
+
+const server = z.union([
+  endpoint.transform(({ address, port }) => ({ address, port, weight: 1 })),
+  serverMap.transform(({ address: { address, port: inAddress }, port, weight = 1 }, context) => {
+    if (port !== undefined && inAddress !== null) {
+      const message = `the port is given twice: ${inAddress} in the address, and ${port}`;
+      context.addIssue({ code: 'custom', message, path: ['port'] });
+    }
+    return { address, port: port ?? inAddress, weight };
+  }),
+]);
+
+const sourceWords = 'vip, an address, a range of addresses or a list of them';
+const source = grammar(sourceWords, parseSources);
+
+export const serviceShape = z.strictObject(
+  {
+    listen: oneOrMore(grammar('a text like 203.0.113.10:80/tcp', parseListen)),
+    ...common,
+    source: z.union([z.literal('vip', must(sourceWords)), oneOrMore(source)]).optional(),
+    servers: z.record(z.string().regex(NAME_PATTERN), server, must('a map of names and addresses')),
+  },
+  map,
+);
+
+export const fileShape = z.strictObject(
+  {
+    version: z.literal(1, must('1, the version of the format')),
+    name: textLike(/^[a-z0-9-]{1,32}$/, 'a text of 1 to 32 of a-z, 0-9 and -').optional(),
+    interfaces: z.strictObject({ outside: interfaceName, inside: interfaceName.optional() }, map),
+    engine: choice('engine', ['auto', 'packet'], ['tc', 'xdp']).optional(),
+    workers: z
+      .union([z.literal('auto'), wholeNumber(1, LIMITS.workers)], must(`auto or 1 to ${LIMITS.workers}`))
+      .optional(),
+    flows: wholeNumber(LIMITS.flows.least, LIMITS.flows.most).optional(),
+    timeouts: z
+      .strictObject(
+        {
+          'syn-sent': timeout,
+          'syn-received': timeout,
+          established: timeout,
+          closing: timeout,
+          'time-wait': timeout,
+          closed: timeout,
+          'udp-one-way': timeout,
+          udp: timeout,
+        },
+        map,
+      )
+      .optional(),
+    control: z
+      .strictObject(
+        {
+          socket: textLike(/^\/[^\0]{0,106}$/, 'an absolute path of at most 107 characters').optional(),
+          group: textLike(/^[A-Za-z0-9_][A-Za-z0-9._-]*$/, 'the name of a group').optional(),
+        },
+        map,
+      )
+      .optional(),
+    log: z
+      .strictObject({ level: choice('level', ['trace', 'debug', 'info', 'warn', 'error']).optional() }, map)
+      .optional(),
+    defaults: z.strictObject(common, map).optional(),
+    // Each service is parsed on its own, so that one mistake does not hide what is wrong with the others.
+    services: z.record(z.string().regex(NAME_PATTERN), z.unknown(), must('a map of names and services')),
+  },
+  map,
+);
+
+export type FileDraft = z.output<typeof fileShape>;
+export type ServiceDraft = z.output<typeof serviceShape>;
+export type CheckDraft = z.output<typeof check>;
+
+/** A value or a list of them, as a list. */
+function oneOrMore<T extends z.ZodType>(item: T) {
+  return z.preprocess((value) => (value === undefined || Array.isArray(value) ? value : [value]), z.array(item).min(1));
+}
+
+/** Keys that may stand in the map at `path`, for "did you mean". Names of services and servers count as "*". */
+export function keysAt(path: readonly (string | number)[]): readonly string[] {
+  const place = path.map((segment, depth) => (path[0] === 'services' && (depth === 1 || depth === 3) ? '*' : segment));
+  const shapes: Record<string, object> = {
+    '': fileShape.shape,
+    interfaces: fileShape.shape.interfaces.shape,
+    timeouts: fileShape.shape.timeouts.unwrap().shape,
+    control: fileShape.shape.control.unwrap().shape,
+    log: fileShape.shape.log.unwrap().shape,
+    defaults: common,
+    'defaults.check': check.options[1].shape,
+    'services.*': serviceShape.shape,
+    'services.*.check': check.options[1].shape,
+    'services.*.servers.*': serverMap.shape,
+  };
+  return Object.keys(shapes[place.join('.')] ?? {});
+}
