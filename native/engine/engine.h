@@ -54,6 +54,9 @@ void fl_region_close(struct fl_region *region);
 int fl_region_commit(struct fl_region *region, const void *image, size_t size);
 u64 fl_now(void); /* ns, CLOCK_MONOTONIC */
 
+/* layout.c: hash of sizes, offsets, names and constants of the region; TypeScript holds the same. */
+u64 fl_layout_hash(void);
+
 /* age.c: sweeps expired and invalidated flows. One sweep over the whole table; returns flows freed. */
 u64 fl_age_sweep(struct fl_region *region, u64 now);
 

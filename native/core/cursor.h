@@ -1,0 +1,129 @@
+/*
+ * The frame, and the only way to touch its octets: fl_bytes() gives a pointer to `size` octets at an offset, or NULL
+ * when the frame does not have them. Offsets reach at most FL_REACH into a frame: no sane header chain is longer, and
+ * the BPF verifier wants a bound.
+ */
+#ifndef FL_CURSOR_H
+#define FL_CURSOR_H
+
+#include "platform.h"
+
+#define FL_REACH 1023
+
+enum fl_kind { FL_KIND_OTHER, FL_KIND_ARP, FL_KIND_TCP, FL_KIND_UDP, FL_KIND_ICMP, FL_KIND_ICMP6 };
+
+struct fl_frame {
+	u8 *data;	/* first octet of the Ethernet header; VLAN tags are in the data */
+	u32 len;	/* octets in the frame */
+	u32 room;	/* octets usable from data on: an answer may be longer than its question */
+	u16 csum_start; /* offset of an L4 header whose checksum holds only the pseudo-header's sum; 0: full */
+	u16 gso_size;	/* payload of each segment of a super-frame; 0: not one */
+	u8 interface;	/* id of the interface it came in by */
+	u8 worker;
+
+	/* Set by fl_parse(). */
+	u8 kind;
+	u8 is_v6;
+	u8 protocol;
+	u8 is_fragment;
+	u8 tcp_flags;
+	u8 ttl;
+	u16 l3;	     /* offsets */
+	u16 l4;
+	u16 source_port; /* network order; 0 where there are none */
+	u16 target_port;
+	struct fl_addr source;
+	struct fl_addr target;
+
+#ifdef __bpf__
+	u8 *end;
+	void *context;
+#endif
+};
+
+#ifdef __bpf__
+
+/* The asm keeps the compiler from checking one register and using another, which the verifier cannot follow. */
+FL_INLINE u8 *fl_bytes(const struct fl_frame *frame, u32 offset, u32 size)
+{
+	u8 *at = frame->data;
+
+	if (offset > FL_REACH)
+		return NULL;
+	asm volatile("" : "+r"(offset));
+	if (offset > FL_REACH)
+		return NULL;
+	at += offset;
+	if (at + size > frame->end)
+		return NULL;
+	return at;
+}
+
+/* Supplied by the BPF entry: bpf_xdp_adjust_tail or bpf_skb_change_tail, then reloads data and end. 0 or negative. */
+static int fl_resize(struct fl_frame *frame, u32 len);
+
+#else
+
+FL_INLINE u8 *fl_bytes(const struct fl_frame *frame, u32 offset, u32 size)
+{
+	if (FL_UNLIKELY(offset > FL_REACH || offset + size > frame->len))
+		return NULL;
+	return frame->data + offset;
+}
+
+FL_INLINE int fl_resize(struct fl_frame *frame, u32 len)
+{
+	if (len > frame->room)
+		return -1;
+	frame->len = len;
+	return 0;
+}
+
+#endif
+
+/* Unaligned words, as they lie in the frame. */
+FL_INLINE u16 fl_get16(const u8 *at)
+{
+	u16 value;
+
+	__builtin_memcpy(&value, at, 2);
+	return value;
+}
+
+FL_INLINE u32 fl_get32(const u8 *at)
+{
+	u32 value;
+
+	__builtin_memcpy(&value, at, 4);
+	return value;
+}
+
+FL_INLINE void fl_put16(u8 *at, u16 value)
+{
+	__builtin_memcpy(at, &value, 2);
+}
+
+FL_INLINE void fl_put32(u8 *at, u32 value)
+{
+	__builtin_memcpy(at, &value, 4);
+}
+
+FL_INLINE void fl_get_addr(struct fl_addr *addr, const u8 *at, int is_v6)
+{
+	addr->word[0] = fl_get32(at);
+	addr->word[1] = is_v6 ? fl_get32(at + 4) : 0;
+	addr->word[2] = is_v6 ? fl_get32(at + 8) : 0;
+	addr->word[3] = is_v6 ? fl_get32(at + 12) : 0;
+}
+
+FL_INLINE void fl_put_addr(u8 *at, const struct fl_addr *addr, int is_v6)
+{
+	fl_put32(at, addr->word[0]);
+	if (is_v6) {
+		fl_put32(at + 4, addr->word[1]);
+		fl_put32(at + 8, addr->word[2]);
+		fl_put32(at + 12, addr->word[3]);
+	}
+}
+
+#endif

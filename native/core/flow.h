@@ -1,0 +1,549 @@
+/*
+ * The flow table.
+ *
+ * The problem: find the flow of a frame from either side with one cache line, never match on a hash alone, never
+ * break an established flow to make room, and stay bounded and lock-free.
+ *
+ * The idea: nat never changes the client's address and port, so both directions of a flow are found under the hash of
+ * the *client's* end; the entry holds the VIP's end and the server's end, and confirms against whichever the frame
+ * names. full-nat replaces the client's end towards the server, so its replies come in under a second, 8-byte entry in
+ * RETURNS. A flow may live in either of two buckets of eight slots and takes the emptier; a bucket's tags (16 bits a
+ * slot) are scanned first, so a hit costs the tags, mostly in cache, and one line.
+ *
+ * Because every service a client's port talks to lands in the same two buckets, the one real conflict that nat has
+ * (two services putting one client's port on one server port, so that replies could not tell) is seen on insertion.
+ *
+ * Eviction, when both buckets are full: expired or invalid, closed, time-wait, half-open, each the longest unseen
+ * first. Established, closing and two-way UDP flows are never evicted: the newcomer goes untracked or is refused.
+ */
+#ifndef FL_FLOW_H
+#define FL_FLOW_H
+
+#include "access.h"
+#include "cursor.h"
+#include "frame.h"
+#include "hash.h"
+
+#define FL_STATE_MASK 0xffu
+#define FL_FIN_MASK 0xff00u
+#define FL_INCARNATION 0x10000u
+
+#define FL_PORT_FIRST 1024 /* full-nat's source ports */
+#define FL_PORT_COUNT 64512
+#define FL_PORT_TRIES 64
+
+enum fl_side { FL_SIDE_CLIENT, FL_SIDE_SERVER };
+
+/* What fl_forward works with besides the frame. */
+struct fl_view {
+	const struct fl_region *region;
+	struct fl_header *header;
+	struct fl_settings *settings;
+	struct fl_worker *worker;
+	u32 now; /* tick */
+	u32 worker_index;
+};
+
+struct fl_home {
+	u32 bucket[2];
+	u16 tag;
+};
+
+/* A flow as seen from its client: the client's end, and the other end the frame names. */
+struct fl_key {
+	struct fl_addr client;
+	struct fl_addr other;
+	u16 client_port;
+	u16 other_port;
+	u8 protocol;
+	u8 is_v6;
+};
+
+FL_INLINE struct fl_home fl_home_of(const u64 seed[4], u32 buckets, const struct fl_addr *client, u16 port,
+				    u8 protocol, int is_v6)
+{
+	u64 hash = fl_keyed_hash(seed, client, port, protocol, is_v6);
+	struct fl_home home = {
+		.bucket = { (u32)(((hash >> 32) * buckets) >> 32), (u32)(((hash & 0xffffffffu) * buckets) >> 32) },
+		/* The high bits of both halves choose buckets; these do not. */
+		.tag = (u16)((hash & 0x7ff) | ((hash >> 32) & 0x1f) << 11),
+	};
+
+	if (!home.tag)
+		home.tag = 1;
+	return home;
+}
+
+/* Names a nat flow's replies for the guard: 64 keyed bits over both ends, never 0. */
+FL_INLINE u64 fl_claim_of(const u64 seed[4], const struct fl_addr *client, u16 client_port,
+			  const struct fl_addr *server, u16 server_port, u8 protocol, int is_v6)
+{
+	u64 claim = fl_keyed_hash(seed, client, client_port, protocol, is_v6) * seed[1] +
+		    fl_keyed_hash(seed, server, server_port, protocol, is_v6);
+
+	claim = fl_hash_round(claim, seed[2]);
+	return claim ? claim : 1;
+}
+
+FL_INLINE int fl_state_is_live(u32 control)
+{
+	return (control & FL_STATE_MASK) > FL_STATE_CLAIMED;
+}
+
+FL_INLINE int fl_state_is_active(u32 state)
+{
+	return state == FL_STATE_ESTABLISHED || state == FL_STATE_UDP_TWO_WAY;
+}
+
+FL_INLINE void fl_flow_addr(const struct fl_view *view, const struct fl_flow *flow, u32 index, int which,
+			    struct fl_addr *addr)
+{
+	const u32 *word = &flow->client + which;
+
+	if (flow->flags & FL_FLOW_V6) {
+		const struct fl_flow6 *wide = fl_flows6_at(view->region, index);
+
+		if (wide) {
+			const struct fl_addr *from = &wide->client + which;
+
+			*addr = *from;
+			return;
+		}
+	}
+	addr->word[0] = *word;
+	addr->word[1] = addr->word[2] = addr->word[3] = 0;
+}
+
+#define FL_WHICH_CLIENT 0
+#define FL_WHICH_VIP 1
+#define FL_WHICH_SERVER 2
+#define FL_WHICH_LOCAL 3
+
+/* Does this entry belong to the key, seen from this side? */
+FL_INLINE int fl_flow_confirms(const struct fl_view *view, const struct fl_flow *flow, u32 index,
+			       const struct fl_key *key, enum fl_side side)
+{
+	if (flow->client_port != key->client_port || flow->protocol != key->protocol ||
+	    (flow->flags & FL_FLOW_V6 ? 1 : 0) != key->is_v6)
+		return 0;
+	if (side == FL_SIDE_SERVER && flow->flags & FL_FLOW_FULL_NAT)
+		return 0;
+	if ((side == FL_SIDE_CLIENT ? flow->vip_port : flow->server_port) != key->other_port)
+		return 0;
+	if (key->is_v6) {
+		const struct fl_flow6 *wide = fl_flows6_at(view->region, index);
+
+		return wide && fl_addr_same(&wide->client, &key->client) &&
+		       fl_addr_same(side == FL_SIDE_CLIENT ? &wide->vip : &wide->server, &key->other);
+	}
+	return flow->client == key->client.word[0] &&
+	       (side == FL_SIDE_CLIENT ? flow->vip : flow->server) == key->other.word[0];
+}
+
+/* A flow whose server slot was given to another server, or whose server is gone, is no flow. */
+FL_INLINE int fl_flow_is_valid(const struct fl_view *view, const struct fl_flow *flow)
+{
+	const struct fl_server *server =
+		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + flow->server_slot);
+
+	return server && server->flags & FL_SERVER_USED && server->generation == flow->server_generation;
+}
+
+FL_INLINE int fl_flow_is_expired(const struct fl_view *view, const struct fl_flow *flow, u32 control)
+{
+	u32 state = control & FL_STATE_MASK;
+
+	if (state >= FL_STATE_COUNT)
+		return 1;
+	return (int)(view->now - flow->seen) > (int)view->settings->timeout[state];
+}
+
+FL_INLINE u64 fl_return_hash(const struct fl_view *view, const struct fl_addr *server, u16 server_port,
+			     const struct fl_addr *local, u16 local_port, u8 protocol, int is_v6)
+{
+	return fl_claim_of(view->header->seed, local, local_port, server, server_port, protocol, is_v6);
+}
+
+FL_INLINE struct fl_returns *fl_return_bucket(const struct fl_view *view, u64 hash)
+{
+	return fl_returns_at(view->region, (u32)(((hash >> 32) * view->header->buckets) >> 32));
+}
+
+/* The tag is the low half: the bucket came from the high one. */
+FL_INLINE u64 fl_return_word(u64 hash, u32 index)
+{
+	return hash << 32 | (index + 1);
+}
+
+FL_INLINE void fl_server_count(const struct fl_view *view, const struct fl_flow *flow, u32 active, u32 inactive)
+{
+	struct fl_server_state *state;
+
+	if (!fl_flow_is_valid(view, flow))
+		return;
+	state = fl_server_state_at(view->region, flow->server_slot);
+	if (!state)
+		return;
+	if (active)
+		fl_add(&state->active, active);
+	if (inactive)
+		fl_add(&state->inactive, inactive);
+}
+
+/* One flow more (1) or less (-1) in a state. */
+FL_INLINE void fl_server_count_state(const struct fl_view *view, const struct fl_flow *flow, u32 state, u32 change)
+{
+	int is_active = fl_state_is_active(state);
+
+	fl_server_count(view, flow, is_active ? change : 0, is_active ? 0 : change);
+}
+
+/* Claims a live flow that was seen in `control`, and takes it out of all indexes. The slot stays CLAIMED, the
+ * caller's. False when somebody else changed the flow first. */
+FL_INLINE int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 control)
+{
+	u32 claimed = ((control & ~(FL_STATE_MASK | FL_FIN_MASK)) + FL_INCARNATION) | FL_STATE_CLAIMED;
+
+	if (!fl_swap_if(&flow->control, control, claimed))
+		return 0;
+	fl_server_count_state(view, flow, control & FL_STATE_MASK, (u32)-1);
+	if (flow->flags & FL_FLOW_FULL_NAT) {
+		struct fl_addr server, local;
+		struct fl_returns *bucket;
+		u64 hash;
+
+		fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &server);
+		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &local);
+		hash = fl_return_hash(view, &server, flow->server_port, &local, flow->local_port, flow->protocol,
+				      flow->flags & FL_FLOW_V6 ? 1 : 0);
+		bucket = fl_return_bucket(view, hash);
+		if (bucket)
+			for (int way = 0; way < FL_WAYS; way++)
+				if (fl_load(&bucket->slot[way]) == fl_return_word(hash, index))
+					fl_store(&bucket->slot[way], (u64)0);
+	}
+#ifndef __bpf__
+	if (view->region->claims)
+		fl_store(&view->region->claims[index], (u64)0);
+#endif
+	return 1;
+}
+
+/* Gives a claimed slot back. */
+FL_INLINE void fl_flow_release(const struct fl_view *view, struct fl_flow *flow, u32 index)
+{
+	struct fl_tags *tags = fl_tags_at(view->region, index / FL_WAYS);
+
+	if (tags)
+		fl_store(&tags->tag[index % FL_WAYS], (u16)0);
+	fl_store(&flow->control, (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) | FL_STATE_FREE);
+}
+
+/* Finds the key's live flow; its index goes to *at. An expired or invalid one is freed on the way. */
+FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct fl_home *home,
+				       const struct fl_key *key, enum fl_side side, u32 *at)
+{
+	for (int choice = 0; choice < 2; choice++) {
+		u32 bucket = home->bucket[choice];
+		const struct fl_tags *tags = fl_tags_at(view->region, bucket);
+
+		if (!tags)
+			return NULL;
+		for (int way = 0; way < FL_WAYS; way++) {
+			struct fl_flow *flow;
+			u32 index, control;
+
+			if (FL_LIKELY(tags->tag[way] != home->tag))
+				continue;
+			index = bucket * FL_WAYS + way;
+			flow = fl_flows_at(view->region, index);
+			if (!flow)
+				continue;
+			control = fl_load(&flow->control);
+			if (!fl_state_is_live(control) || !fl_flow_confirms(view, flow, index, key, side))
+				continue;
+			if (FL_UNLIKELY(fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow))) {
+				if (fl_flow_seize(view, flow, index, control))
+					fl_flow_release(view, flow, index);
+				continue;
+			}
+			*at = index;
+			return flow;
+		}
+	}
+	return NULL;
+}
+
+/* Finds the full-nat flow of a reply: server -> local. */
+FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const struct fl_frame *frame, u32 *at)
+{
+	u64 hash = fl_return_hash(view, &frame->source, frame->source_port, &frame->target, frame->target_port,
+				  frame->protocol, frame->is_v6);
+	struct fl_returns *bucket = fl_return_bucket(view, hash);
+
+	if (!bucket)
+		return NULL;
+	for (int way = 0; way < FL_WAYS; way++) {
+		u64 word = fl_load(&bucket->slot[way]);
+		struct fl_addr server, local;
+		struct fl_flow *flow;
+		u32 index, control;
+
+		if (!word || word >> 32 != (hash & 0xffffffffu))
+			continue;
+		index = (u32)word - 1;
+		flow = fl_flows_at(view->region, index);
+		if (!flow)
+			continue;
+		control = fl_load(&flow->control);
+		if (!fl_state_is_live(control) || !(flow->flags & FL_FLOW_FULL_NAT) ||
+		    (flow->flags & FL_FLOW_V6 ? 1 : 0) != frame->is_v6 || flow->protocol != frame->protocol ||
+		    flow->server_port != frame->source_port || flow->local_port != frame->target_port)
+			continue;
+		fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &server);
+		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &local);
+		if (!fl_addr_same(&server, &frame->source) || !fl_addr_same(&local, &frame->target))
+			continue;
+		if (fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow)) {
+			if (fl_flow_seize(view, flow, index, control))
+				fl_flow_release(view, flow, index);
+			continue;
+		}
+		*at = index;
+		return flow;
+	}
+	return NULL;
+}
+
+/*
+ * TCP states from both directions, as netfilter's and IPVS's NAT tables see them:
+ *
+ *   SYN_SENT      the client's SYN went to the server
+ *   SYN_RECEIVED  the server answered SYN+ACK
+ *   ESTABLISHED   the client acknowledged it (or either side sends data: a SYN+ACK lost from view must not matter)
+ *   CLOSING       one side sent FIN
+ *   TIME_WAIT     both did
+ *   CLOSED        RST
+ */
+FL_INLINE u32 fl_tcp_next(u32 control, u8 flags, enum fl_side side)
+{
+	u32 state = control & FL_STATE_MASK;
+	u32 rest = control & ~FL_STATE_MASK;
+
+	if (flags & FL_TCP_RST)
+		return rest | FL_STATE_CLOSED;
+	if (flags & FL_TCP_FIN) {
+		rest |= side == FL_SIDE_CLIENT ? FL_FIN_CLIENT : FL_FIN_SERVER;
+		if ((rest & (FL_FIN_CLIENT | FL_FIN_SERVER)) == (FL_FIN_CLIENT | FL_FIN_SERVER))
+			return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_TIME_WAIT);
+		return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_CLOSING);
+	}
+	if (side == FL_SIDE_SERVER && state == FL_STATE_SYN_SENT && flags & FL_TCP_SYN)
+		return rest | FL_STATE_SYN_RECEIVED;
+	if (side == FL_SIDE_CLIENT && state == FL_STATE_SYN_RECEIVED && flags & FL_TCP_ACK && !(flags & FL_TCP_SYN))
+		return rest | FL_STATE_ESTABLISHED;
+	return control;
+}
+
+/* Notes a frame of a live flow: when, and what it does to the state. */
+FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, const struct fl_frame *frame,
+			     enum fl_side side)
+{
+	if (flow->seen != view->now)
+		flow->seen = view->now;
+	for (int attempt = 0; attempt < 4; attempt++) {
+		u32 control = fl_load(&flow->control);
+		u32 next = control;
+
+		if (!fl_state_is_live(control))
+			return;
+		if (frame->kind == FL_KIND_TCP)
+			next = fl_tcp_next(control, frame->tcp_flags, side);
+		else if (side == FL_SIDE_SERVER)
+			next = (control & ~FL_STATE_MASK) | FL_STATE_UDP_TWO_WAY;
+		if (FL_LIKELY(next == control))
+			return;
+		if (!fl_swap_if(&flow->control, control, next))
+			continue;
+		if (fl_state_is_active(control & FL_STATE_MASK) != fl_state_is_active(next & FL_STATE_MASK)) {
+			u32 change = fl_state_is_active(next & FL_STATE_MASK) ? 1 : (u32)-1;
+
+			fl_server_count(view, flow, change, -change);
+		}
+		return;
+	}
+}
+
+/* How readily a flow makes room: 0 never, higher sooner. */
+FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flow, u32 control)
+{
+	switch (control & FL_STATE_MASK) {
+	case FL_STATE_FREE:
+		return 5;
+	case FL_STATE_CLAIMED:
+		return 0;
+	}
+	if (fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow))
+		return 4;
+	switch (control & FL_STATE_MASK) {
+	case FL_STATE_CLOSED:
+		return 3;
+	case FL_STATE_TIME_WAIT:
+		return 2;
+	case FL_STATE_SYN_SENT:
+	case FL_STATE_SYN_RECEIVED:
+	case FL_STATE_UDP_ONE_WAY:
+		return 1;
+	}
+	return 0;
+}
+
+/* Takes a slot for a new flow: FL_NONE when neither bucket gives one, else the index of a CLAIMED slot. */
+FL_INLINE u32 fl_slot_take(const struct fl_view *view, const struct fl_home *home)
+{
+	u32 free_slots[2] = { 0, 0 };
+	u32 best = FL_NONE, best_rank = 0, best_control = 0, best_age = 0;
+	struct fl_flow *flow;
+
+	for (int choice = 0; choice < 2; choice++) {
+		const struct fl_tags *tags = fl_tags_at(view->region, home->bucket[choice]);
+
+		if (!tags)
+			return FL_NONE;
+		for (int way = 0; way < FL_WAYS; way++)
+			free_slots[choice] += !tags->tag[way];
+	}
+	/* The emptier bucket first; the other if a race took its slots. */
+	for (int turn = 0; turn < 2; turn++) {
+		u32 bucket = home->bucket[(free_slots[1] > free_slots[0]) ^ turn];
+		const struct fl_tags *tags = fl_tags_at(view->region, bucket);
+
+		if (!tags)
+			return FL_NONE;
+		for (int way = 0; way < FL_WAYS; way++) {
+			u32 control;
+
+			if (tags->tag[way])
+				continue;
+			flow = fl_flows_at(view->region, bucket * FL_WAYS + way);
+			if (!flow)
+				continue;
+			control = fl_load(&flow->control);
+			if ((control & FL_STATE_MASK) == FL_STATE_FREE &&
+			    fl_swap_if(&flow->control, control, (control + FL_INCARNATION) | FL_STATE_CLAIMED))
+				return bucket * FL_WAYS + way;
+		}
+	}
+	for (int choice = 0; choice < 2; choice++) {
+		for (int way = 0; way < FL_WAYS; way++) {
+			u32 index = home->bucket[choice] * FL_WAYS + way;
+			u32 control, rank, age;
+
+			flow = fl_flows_at(view->region, index);
+			if (!flow)
+				continue;
+			control = fl_load(&flow->control);
+			rank = fl_flow_rank(view, flow, control);
+			age = view->now - flow->seen;
+			if (rank && (rank > best_rank || (rank == best_rank && age > best_age))) {
+				best = index;
+				best_rank = rank;
+				best_control = control;
+				best_age = age;
+			}
+		}
+	}
+	if (best == FL_NONE)
+		return FL_NONE;
+	flow = fl_flows_at(view->region, best);
+	if (!flow)
+		return FL_NONE;
+	if ((best_control & FL_STATE_MASK) == FL_STATE_FREE)
+		return fl_swap_if(&flow->control, best_control, (best_control + FL_INCARNATION) | FL_STATE_CLAIMED) ?
+			       best :
+			       FL_NONE;
+	return fl_flow_seize(view, flow, best, best_control) ? best : FL_NONE;
+}
+
+/* nat: does another live flow of this client's port already use this server port? (a reply could not tell them) */
+FL_INLINE int fl_flow_conflicts(const struct fl_view *view, const struct fl_home *home, const struct fl_key *reply)
+{
+	u32 index;
+	struct fl_flow *flow = fl_flow_find(view, home, reply, FL_SIDE_SERVER, &index);
+	u32 control;
+
+	if (!flow)
+		return 0;
+	control = fl_load(&flow->control);
+	if ((control & FL_STATE_MASK) == FL_STATE_CLOSED || (control & FL_STATE_MASK) == FL_STATE_TIME_WAIT) {
+		if (fl_flow_seize(view, flow, index, control))
+			fl_flow_release(view, flow, index);
+		return 0;
+	}
+	return 1;
+}
+
+/*
+ * full-nat: finds a source port (and of a pool, an address) that no flow uses towards this server, and enters the
+ * way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever sees the
+ * other's withdraws, so two flows never share one. Ports are congruent to the worker's number, so that the fan-out
+ * can bring replies to the worker that has the flow in its cache.
+ */
+FL_INLINE int fl_port_take(const struct fl_view *view, struct fl_flow *flow, u32 index, const struct fl_key *key,
+			   const struct fl_service *service, const struct fl_addr *server, u16 server_port,
+			   const struct fl_addr *vip, u64 random, struct fl_addr *local, u16 *local_port)
+{
+	u32 workers = view->header->worker_count ? view->header->worker_count : 1;
+	u32 start = (u32)random % FL_PORT_COUNT;
+	u32 stride = ((u32)(random >> 32) % (FL_PORT_COUNT / 2)) * 2 + 1;
+
+	(void)flow;
+	for (u32 attempt = 0; attempt < FL_PORT_TRIES; attempt++) {
+		u32 port = FL_PORT_FIRST + (start + attempt * stride) % FL_PORT_COUNT;
+		struct fl_returns *bucket;
+		int place = -1, is_taken = 0;
+		u64 hash, word;
+
+		port = port - port % workers + view->worker_index % workers;
+		if (port < FL_PORT_FIRST || port > 0xffff)
+			continue;
+		*local = *vip;
+		if (service->source_count) {
+			const struct fl_addr *source = fl_sources_at(
+				view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
+						      (start + attempt) % service->source_count);
+
+			if (!source)
+				return FL_REASON_NO_PORT;
+			*local = *source;
+		}
+		*local_port = FL_BE16(port);
+		hash = fl_return_hash(view, server, server_port, local, *local_port, key->protocol, key->is_v6);
+		bucket = fl_return_bucket(view, hash);
+		if (!bucket)
+			return FL_REASON_NO_PORT;
+		for (int way = 0; way < FL_WAYS; way++) {
+			word = fl_load(&bucket->slot[way]);
+			if (!word && place < 0)
+				place = way;
+			if (word && word >> 32 == (hash & 0xffffffffu))
+				is_taken = 1;
+		}
+		if (is_taken || place < 0)
+			continue;
+		place &= FL_WAYS - 1;
+		if (!fl_swap_if(&bucket->slot[place], (u64)0, fl_return_word(hash, index)))
+			continue;
+		for (int way = 0; way < FL_WAYS; way++) {
+			word = fl_load(&bucket->slot[way]);
+			if (way != place && word && word >> 32 == (hash & 0xffffffffu))
+				is_taken = 1;
+		}
+		if (!is_taken)
+			return FL_REASON_NONE;
+		fl_store(&bucket->slot[place], (u64)0);
+	}
+	return FL_REASON_NO_PORT;
+}
+
+#endif

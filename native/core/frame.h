@@ -1,0 +1,196 @@
+/*
+ * Reads a frame's headers into struct fl_frame: Ethernet, up to two VLAN tags, ARP, IPv4 with options, IPv6 with
+ * extension headers, TCP, UDP, ICMP, ICMPv6. Returns FL_REASON_NONE or why the frame is malformed. The addresses are
+ * set as soon as they are known (`l3` is not 0), because a malformed frame that is not for us is not ours to drop.
+ */
+#ifndef FL_FRAME_H
+#define FL_FRAME_H
+
+#include "checksum.h"
+#include "verdict.h"
+
+#define FL_ETHER_HEADER 14
+#define FL_ETHERTYPE_ARP 0x0806
+#define FL_ETHERTYPE_IPV4 0x0800
+#define FL_ETHERTYPE_IPV6 0x86dd
+#define FL_ETHERTYPE_VLAN 0x8100
+#define FL_ETHERTYPE_QINQ 0x88a8
+
+#define FL_PROTOCOL_HOPOPTS 0
+#define FL_PROTOCOL_ICMP 1
+#define FL_PROTOCOL_TCP 6
+#define FL_PROTOCOL_UDP 17
+#define FL_PROTOCOL_ROUTING 43
+#define FL_PROTOCOL_FRAGMENT 44
+#define FL_PROTOCOL_AH 51
+#define FL_PROTOCOL_ICMP6 58
+#define FL_PROTOCOL_DSTOPTS 60
+
+#define FL_TCP_FIN 0x01
+#define FL_TCP_SYN 0x02
+#define FL_TCP_RST 0x04
+#define FL_TCP_PSH 0x08
+#define FL_TCP_ACK 0x10
+#define FL_TCP_URG 0x20
+
+#define FL_EXTENSIONS_MAX 6 /* RFC 8200 §4.1 recommends at most seven, two of which cannot precede a transport header */
+
+#define FL_IPV4_MAX_HEADER 60
+#define FL_IPV6_HEADER 40
+
+FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
+{
+	const u8 *at;
+
+	if (frame->is_fragment)
+		return FL_REASON_NONE;
+	switch (frame->protocol) {
+	case FL_PROTOCOL_TCP:
+		at = fl_bytes(frame, frame->l4, 20);
+		if (!at || length < 20)
+			return FL_REASON_SHORT_FRAME;
+		if ((at[12] >> 4) < 5 || (u32)(at[12] >> 4) * 4 > length)
+			return FL_REASON_BAD_L4_HEADER;
+		frame->tcp_flags = at[13];
+		frame->kind = FL_KIND_TCP;
+		break;
+	case FL_PROTOCOL_UDP:
+		at = fl_bytes(frame, frame->l4, 8);
+		if (!at || length < 8)
+			return FL_REASON_SHORT_FRAME;
+		if (FL_BE16(fl_get16(at + 4)) < 8 || FL_BE16(fl_get16(at + 4)) > length)
+			return FL_REASON_BAD_L4_HEADER;
+		frame->kind = FL_KIND_UDP;
+		break;
+	case FL_PROTOCOL_ICMP:
+	case FL_PROTOCOL_ICMP6:
+		if ((frame->protocol == FL_PROTOCOL_ICMP6) != frame->is_v6)
+			return FL_REASON_NONE;
+		at = fl_bytes(frame, frame->l4, 8);
+		if (!at || length < 8)
+			return FL_REASON_SHORT_FRAME;
+		frame->kind = frame->is_v6 ? FL_KIND_ICMP6 : FL_KIND_ICMP;
+		return FL_REASON_NONE;
+	default:
+		return FL_REASON_NONE;
+	}
+	frame->source_port = fl_get16(at);
+	frame->target_port = fl_get16(at + 2);
+	return FL_REASON_NONE;
+}
+
+FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
+{
+	const u8 *ip = fl_bytes(frame, l3, 20);
+	u32 header, total;
+	int ok = 1;
+
+	if (!ip)
+		return FL_REASON_SHORT_FRAME;
+	frame->l3 = l3;
+	fl_get_addr(&frame->source, ip + 12, 0);
+	fl_get_addr(&frame->target, ip + 16, 0);
+	frame->ttl = ip[8];
+	frame->protocol = ip[9];
+	header = (ip[0] & 15) * 4;
+	total = FL_BE16(fl_get16(ip + 2));
+	frame->is_fragment = (fl_get16(ip + 6) & FL_BE16(0x3fff)) != 0;
+	if (ip[0] >> 4 != 4 || header < 20 || total < header || l3 + total > frame->len)
+		return FL_REASON_BAD_IP_HEADER;
+	frame->l4 = l3 + header;
+	if (header == 20) {
+		u64 sum = (u64)fl_get32(ip) + fl_get32(ip + 4) + fl_get32(ip + 8) + fl_get32(ip + 12) +
+			  fl_get32(ip + 16);
+
+		if (fl_fold(sum) != 0xffff)
+			return FL_REASON_BAD_IP_CHECKSUM;
+	} else if (fl_fold(fl_sum(frame, l3, header, FL_IPV4_MAX_HEADER + 1, &ok)) != 0xffff || !ok) {
+		return FL_REASON_BAD_IP_CHECKSUM;
+	}
+	return fl_parse_l4(frame, total - header);
+}
+
+FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
+{
+	const u8 *ip = fl_bytes(frame, l3, FL_IPV6_HEADER);
+	u32 end, at = l3 + FL_IPV6_HEADER;
+	u8 next;
+
+	if (!ip)
+		return FL_REASON_SHORT_FRAME;
+	frame->l3 = l3;
+	frame->is_v6 = 1;
+	fl_get_addr(&frame->source, ip + 8, 1);
+	fl_get_addr(&frame->target, ip + 24, 1);
+	frame->ttl = ip[7];
+	next = ip[6];
+	end = at + FL_BE16(fl_get16(ip + 4));
+	if (ip[0] >> 4 != 6 || end > frame->len)
+		return FL_REASON_BAD_IP_HEADER;
+	for (int i = 0; i < FL_EXTENSIONS_MAX + 1; i++) {
+		const u8 *extension;
+
+		if (next != FL_PROTOCOL_HOPOPTS && next != FL_PROTOCOL_ROUTING && next != FL_PROTOCOL_DSTOPTS &&
+		    next != FL_PROTOCOL_FRAGMENT && next != FL_PROTOCOL_AH)
+			break;
+		extension = fl_bytes(frame, at, 8);
+		if (!extension || at + 8 > end || i == FL_EXTENSIONS_MAX)
+			return FL_REASON_BAD_EXTENSION;
+		if (next == FL_PROTOCOL_HOPOPTS && i > 0)
+			return FL_REASON_BAD_EXTENSION;
+		if (next == FL_PROTOCOL_ROUTING && extension[2] == 0) /* RFC 5095 */
+			return FL_REASON_BAD_EXTENSION;
+		if (next == FL_PROTOCOL_FRAGMENT) {
+			at += 8;
+			/* RFC 6946: offset 0 and nothing to follow is a whole packet. */
+			if (fl_get16(extension + 2) & FL_BE16(0xfff9)) {
+				frame->is_fragment = 1;
+				next = extension[0];
+				break;
+			}
+		} else if (next == FL_PROTOCOL_AH) {
+			at += (extension[1] + 2) * 4;
+		} else {
+			at += (extension[1] + 1) * 8;
+		}
+		next = extension[0];
+	}
+	if (at > end || at > FL_REACH)
+		return FL_REASON_BAD_EXTENSION;
+	frame->protocol = next;
+	frame->l4 = at;
+	return fl_parse_l4(frame, end - at);
+}
+
+FL_INLINE int fl_parse(struct fl_frame *frame)
+{
+	u32 l3 = FL_ETHER_HEADER;
+	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	u16 type;
+
+	if (!ether)
+		return FL_REASON_SHORT_FRAME;
+	type = fl_get16(ether + 12);
+	for (int i = 0; i < 2; i++) {
+		const u8 *tag;
+
+		if (type != FL_BE16(FL_ETHERTYPE_VLAN) && type != FL_BE16(FL_ETHERTYPE_QINQ))
+			break;
+		tag = fl_bytes(frame, l3, 4);
+		if (!tag)
+			return FL_REASON_SHORT_FRAME;
+		type = fl_get16(tag + 2);
+		l3 += 4;
+	}
+	if (type == FL_BE16(FL_ETHERTYPE_IPV4))
+		return fl_parse_ipv4(frame, l3);
+	if (type == FL_BE16(FL_ETHERTYPE_IPV6))
+		return fl_parse_ipv6(frame, l3);
+	if (type == FL_BE16(FL_ETHERTYPE_ARP)) {
+		frame->kind = FL_KIND_ARP;
+		frame->l3 = l3;
+	}
+	return FL_REASON_NONE;
+}
+
+#endif
