@@ -12,7 +12,12 @@ type Issue = z.core.$ZodIssue;
 
 /** Needs issues that were made with `reportInput`; `base` is the path of the value that was parsed. */
 export function explainIssues(issues: readonly Issue[], base: Path = []): Finding[] {
-  return issues.flatMap((issue) => explain(issue, [...base, ...(issue.path as Path)]));
+  const findings = issues.flatMap((issue) => explain(issue, [...base, ...(issue.path as Path)]));
+  // A key that is missing only because it is mistyped is one mistake, not two.
+  return findings.filter(({ message }) => {
+    const missing = /^"(.*)" is missing$/.exec(message)?.[1];
+    return missing === undefined || !findings.some(({ hint }) => hint === `did you mean "${missing}"?`);
+  });
 }
 
 function explain(issue: Issue, path: Path): Finding[] {
@@ -29,7 +34,7 @@ function explain(issue: Issue, path: Path): Finding[] {
       if (issue.input === undefined || issue.input === null || issue.message.startsWith('must')) break;
       return explainIssues(likeliestBranch(issue), path);
     case 'custom': {
-      const hint: unknown = issue.params?.['hint'];
+      const hint: unknown = issue.params?.hint;
       return [{ path, message: issue.message, ...(typeof hint === 'string' ? { hint } : {}) }];
     }
     default:
@@ -37,7 +42,7 @@ function explain(issue: Issue, path: Path): Finding[] {
   if (key === undefined) return [{ path, message: `the file ${issue.message}, not ${describe(issue.input)}` }];
   if (issue.input === undefined) return [{ path: path.slice(0, -1), on: 'key', message: `"${key}" is missing` }];
   if (issue.input === null) return [{ path, on: 'key', message: `"${key}" has no value` }];
-  if (Array.isArray(issue.input) && issue.input.length === 0) return [{ path, message: `"${key}" is an empty list` }];
+  if (issue.code === 'too_small' && issue.origin === 'array') return [{ path, message: `"${key}" is an empty list` }];
   return [{ path, message: `"${key}" ${issue.message}, not ${describe(issue.input)}` }];
 }
 

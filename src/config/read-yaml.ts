@@ -25,7 +25,7 @@ export function readYaml(text: string, file: string): YamlText {
   }
   const twice = document.errors.map((error) => syntaxProblem(source, text, error));
   const refused = findRefused(source, document);
-  const value = refused.length > 0 ? undefined : document.toJS();
+  const value: unknown = refused.length > 0 ? undefined : document.toJS();
   return { source, document, value, problems: [...twice, ...refused] };
 }
 
