@@ -1,8 +1,10 @@
 // What passed a link: tcpdump into files, read back with tcpdump's own filters. Evidence captures run in a small ring, so
 // that a long scenario does not fill the disk; a proof gets a capture of its own that keeps everything.
+// Listen at the far end of the balancer's cables: what an engine sends past the queueing layer, no tap on the balancer sees.
 import { existsSync } from 'node:fs';
 import type { Background } from './background.ts';
 import type { Host } from './host.ts';
+import type { Port } from './lab.ts';
 
 // Enough for every header and the lab's small datagrams, little enough to keep bulk transfers cheap.
 const snapLength = 192;
@@ -48,14 +50,14 @@ async function listen(host: Host, device: string, name: string, extra: string): 
 }
 
 /** Keeps every frame on `device` that passes `filter`, from now on. */
-export async function capture(host: Host, device: string, filter = ''): Promise<Capture> {
+export async function capture({ host, device }: Port, filter = ''): Promise<Capture> {
   const name = `capture-${device}-${performance.now().toFixed(0)}`;
   const file = host.file(`${name}.pcap`);
   return new Capture(host, [file], await listen(host, device, name, `-w ${file} '${filter}'`));
 }
 
 /** Keeps the last few megabytes of every frame on `device`. */
-export async function captureRing(host: Host, device: string): Promise<Capture> {
+export async function captureRing({ host, device }: Port): Promise<Capture> {
   const file = host.file(`${device}.pcap`);
   return new Capture(
     host,

@@ -8,7 +8,8 @@ import type { Host } from './host.ts';
 import type { Lab } from './lab.ts';
 import { type Deadline, waitFor } from './wait-for.ts';
 
-export const command = join(import.meta.dirname, '..', '..', 'scripts', 'fairlead');
+// Another build can be put through the same labs: FAIRLEAD=/usr/bin/fairlead npm run lab.
+export const command = process.env.FAIRLEAD ?? join(import.meta.dirname, '..', '..', 'scripts', 'fairlead');
 
 export interface ServerDocument {
   address: string;

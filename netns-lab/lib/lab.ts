@@ -8,7 +8,8 @@ import { Host } from './host.ts';
 import { forgetLab, rememberLab } from './interrupt.ts';
 import { destroyLab, labsDirectory, startTimeOf } from './leftovers.ts';
 
-export interface Link {
+/** One end of a link: where a capture can listen. */
+export interface Port {
   host: Host;
   device: string;
 }
@@ -22,8 +23,6 @@ export class Lab {
   readonly directory: string;
   readonly startedAtMs = performance.now();
   readonly hosts = new Map<string, Host>();
-  /** Ends of links, in the order they were made: where captures listen. */
-  readonly links: Link[] = [];
   /** Files that are made only when a scenario failed: name in the evidence folder, and where its text comes from. */
   readonly evidence = new Map<string, () => Promise<string>>();
   private readonly deferred: { what: string; action: () => unknown }[] = [];
@@ -103,14 +102,14 @@ export class Lab {
       `ip link add ${deviceA} netns ${a.namespace} type veth peer name ${deviceB} netns ${b.namespace}`,
     );
     await Promise.all([a.run(`ip link set ${deviceA} up`), b.run(`ip link set ${deviceB} up`)]);
-    this.links.push({ host: a, device: deviceA }, { host: b, device: deviceB });
   }
 
-  /** Plugs a host's new interface into a switch. */
-  async plug(host: Host, device: string, into: Host): Promise<void> {
+  /** Plugs a host's new interface into a switch and gives the switch's port. */
+  async plug(host: Host, device: string, into: Host): Promise<Port> {
     const port = host.name.slice(0, 15);
     await this.connect(host, device, into, port);
     await into.run(`ip link set ${port} master br0`);
+    return { host: into, device: port };
   }
 
   /** Leaves the lab standing when this process ends; `netns-lab/main.ts down` takes it away. */

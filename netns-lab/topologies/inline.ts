@@ -21,8 +21,10 @@ export async function buildInline(lab: Lab, options: TopologyOptions = {}): Prom
     lab.addSwitch('inside'),
     lab.addHost('balancer', { forwards: true }),
   ]);
-  await lab.plug(balancer, 'out', outsideSwitch);
-  await lab.plug(balancer, 'in', insideSwitch);
+  const ports = {
+    outside: await lab.plug(balancer, 'out', outsideSwitch),
+    inside: await lab.plug(balancer, 'in', insideSwitch),
+  };
   await balancer.address('out', ...both(outside, 2));
   await balancer.address('in', ...both(inside, 1));
 
@@ -52,6 +54,7 @@ export async function buildInline(lab: Lab, options: TopologyOptions = {}): Prom
     clients,
     balancer,
     serverHosts,
+    ports,
     interfaces: { outside: 'out', inside: 'in' },
     vip: { 4: `${outside[4]}10`, 6: `${outside[6]}10` },
     serverAddress: (index: number, family: Family) => `${inside[family]}${11 + index}`,

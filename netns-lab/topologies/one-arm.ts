@@ -25,7 +25,7 @@ export async function buildOneArm(lab: Lab, options: TopologyOptions = {}): Prom
   ]);
   await lab.plug(router, 'south', clientSwitch);
   await lab.plug(router, 'north', lan);
-  await lab.plug(balancer, 'eth0', lan);
+  const port = await lab.plug(balancer, 'eth0', lan);
   await router.address('south', ...both(remote, 1));
   await router.address('north', ...both(local, 254));
   await balancer.address('eth0', ...both(local, 2));
@@ -59,6 +59,7 @@ export async function buildOneArm(lab: Lab, options: TopologyOptions = {}): Prom
     clients,
     balancer,
     serverHosts,
+    ports: { outside: port, inside: port },
     interfaces: { outside: 'eth0' },
     vip: { 4: `${local[4]}10`, 6: `${local[6]}10` },
     serverAddress: (index: number, family: Family) => `${local[family]}${11 + index}`,

@@ -3,7 +3,7 @@
 import { captureRing } from '../lib/capture.ts';
 import { type ConfigDocument, Fairlead, type ServiceDocument } from '../lib/fairlead.ts';
 import type { Host } from '../lib/host.ts';
-import type { Lab } from '../lib/lab.ts';
+import type { Lab, Port } from '../lib/lab.ts';
 import { startUdpServer, startWebServer, udpPort, type WebServer, webPort } from '../lib/servers.ts';
 
 export type Family = 4 | 6;
@@ -18,6 +18,8 @@ export interface Plan {
   balancer: Host;
   serverHosts: Host[];
   interfaces: { outside: string; inside?: string };
+  /** The switch ports the balancer is plugged into; with one arm there is one. */
+  ports: { outside: Port; inside: Port };
   vip: Record<Family, string>;
   /** A server's own address, counted from 0. */
   serverAddress: (index: number, family: Family) => string;
@@ -104,13 +106,13 @@ export class Topology {
   }
 }
 
-/** Starts what the servers run, and a ring capture at the balancer's and the servers' ends. */
+/** Starts what the servers run, and a ring capture at each of the balancer's cables. */
 export async function populate(plan: Plan, options: TopologyOptions): Promise<Topology> {
-  const watched = plan.lab.links.filter(({ host }) => host === plan.balancer);
+  const ports = [...new Set([plan.ports.outside, plan.ports.inside])];
   const [servers] = await Promise.all([
     Promise.all(plan.serverHosts.map((host) => startWebServer(plan.lab, host))),
     Promise.all(plan.serverHosts.map((host) => startUdpServer(host))),
-    Promise.all((options.captures ?? true) ? watched.map(({ host, device }) => captureRing(host, device)) : []),
+    Promise.all((options.captures ?? true) ? ports.map(captureRing) : []),
   ]);
   return new Topology(plan, servers);
 }

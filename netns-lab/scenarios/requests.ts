@@ -1,0 +1,75 @@
+// The balancer's main job, for each method in each topology: both protocols, both families, small answers and 10 MB.
+import { equal, match, ok } from 'node:assert/strict';
+import { capture } from '../lib/capture.ts';
+import { assertShares } from '../lib/proof.ts';
+import type { Scenario } from '../lib/scenario.ts';
+import { bigFile, sha256 } from '../lib/servers.ts';
+import { datagrams, download, requests, upload, urlOf } from '../lib/traffic.ts';
+import { buildInline, picture as inlinePicture } from '../topologies/inline.ts';
+import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
+import { families, type Family, type Method, type Topology } from '../topologies/topology.ts';
+
+const even = { 'web-1': 10, 'web-2': 10, 'web-3': 10 };
+
+/** With nat servers see the client itself, with full-nat the VIP. */
+function expectedClient(net: Topology, method: Method, family: Family): string {
+  const outside =
+    net.plan.kind === 'inline'
+      ? { 4: '203.0.113.100', 6: '2001:db8:a::100' }
+      : { 4: '198.51.100.100', 6: '2001:db8:c::100' };
+  return method === 'nat' ? outside[family] : net.vip[family];
+}
+
+async function proveSmall(net: Topology, method: Method, family: Family): Promise<void> {
+  const seen = expectedClient(net, method, family);
+  const web = await requests(net.client, net.vip[family], 30);
+  assertShares(web, even, `IPv${family} requests`);
+  const dns = await datagrams(net.client, net.vip[family], 30);
+  assertShares(dns, even, `IPv${family} datagrams`);
+  for (const client of [...web.seenAs, ...dns.seenAs]) {
+    equal(client.split(' ')[0], seen, 'the client as the server sees it');
+  }
+}
+
+async function proveBig(net: Topology, family: Family): Promise<void> {
+  const offloads = await net.client.run('ethtool -k eth0');
+  match(offloads, /tcp-segmentation-offload: on/, 'the proof is about default offloads');
+  const frames = await capture(net.plan.ports.inside, 'greater 4000');
+  const big = bigFile(net.lab);
+  equal(await download(net.client, urlOf(net.vip[family], 80, '/big')), big.sha256, `IPv${family}: 10 MB down`);
+  const name = `from-client-${family}`;
+  const taker = await upload(net.client, urlOf(net.vip[family], 80, `/upload/${name}`), big.path);
+  const server = net.servers.find((it) => it.name === taker);
+  equal(server && sha256(server.upload(name)), big.sha256, `IPv${family}: 10 MB up`);
+  ok((await frames.count()) > 0, 'frames far above the MTU passed, so segmentation offload was at work');
+  await frames.stop();
+}
+
+async function prove(net: Topology, method: Method): Promise<void> {
+  for (const family of families) {
+    await proveSmall(net, method, family);
+    await proveBig(net, family);
+  }
+}
+
+function scenario(topology: 'inline' | 'one-arm', method: Method, workers: number): Scenario {
+  return {
+    name: `requests-${method}-${topology}`,
+    title: `${method} ${topology} with ${workers} worker(s): TCP, UDP, IPv4 and IPv6 reach all servers, 10 MB pass both ways intact`,
+    picture: topology === 'inline' ? inlinePicture : oneArmPicture,
+    stage: async (lab) => {
+      const gateway = method === 'nat' ? 'balancer' : 'router';
+      const net = await (topology === 'inline' ? buildInline(lab) : buildOneArm(lab, { gateway }));
+      await net.fairlead.up(net.config(net.everyService(method, { more: { check: 'none' } }), { workers }));
+      return net;
+    },
+    run: (net) => prove(net, method),
+  };
+}
+
+export const scenarios = [
+  scenario('inline', 'nat', 1),
+  scenario('inline', 'full-nat', 2),
+  scenario('one-arm', 'nat', 2),
+  scenario('one-arm', 'full-nat', 1),
+];
