@@ -1,34 +1,44 @@
 // Shares out a number of seats by weight: the largest-remainder method, with at least one seat for any weight above 0.
 
 /**
- * Seats for each weight: every one its exact share rounded down or up, adding up to `seats`; ties go to the earlier one.
- * A share below one counts as one, and the others divide what is left. `seats` must suffice for one each.
+ * Seats for each weight: its exact share rounded down or up, adding up to `seats`; on equal remainders the earlier one
+ * is rounded up. A share below one counts as one, and the others divide what is left. There must be a seat for each.
  */
 export function apportion(weights: readonly number[], seats: number): number[] {
   const shares = weights.map(() => 0);
-  const open = new Set<number>();
-  weights.forEach((weight, index) => {
-    if (weight > 0) open.add(index);
-  });
-  if (seats < open.size) throw new RangeError(`${open.size} weights cannot share ${seats} seats`);
+  let open = [...weights.keys()].filter((index) => weights[index]! > 0);
+  if (seats < open.length) throw new RangeError(`${open.length} weights cannot share ${seats} seats`);
 
   let left = seats;
   for (;;) {
-    // Handing out single seats shrinks what the others share, which can push the next one below one seat.
-    const sum = [...open].reduce((total, index) => total + weights[index]!, 0);
-    const single = [...open].filter((index) => weights[index]! * left < sum);
-    if (single.length === 0) {
-      const exact = [...open].map((index) => ({ index, share: (weights[index]! * left) / sum }));
-      for (const { index, share } of exact) shares[index] = Math.floor(share);
-      left -= exact.reduce((total, { index }) => total + shares[index]!, 0);
-      exact.sort((a, b) => (b.share % 1) - (a.share % 1) || a.index - b.index);
-      for (const { index } of exact.slice(0, left)) shares[index]! += 1;
+    const exact = exactShares(weights, open, left);
+    open = open.filter((index) => exact[index]! >= 1);
+    const raised = exact.flatMap((share, index) => (share > 0 && share < 1 ? [index] : []));
+    if (raised.length === 0) {
+      giveByRemainder(shares, exact, open, left);
       return shares;
     }
-    for (const index of single) {
-      shares[index] = 1;
-      open.delete(index);
-    }
-    left -= single.length;
+    // Rounding these up takes from the others, which can bring the next one below a seat: look again.
+    for (const index of raised) shares[index] = 1;
+    left -= raised.length;
   }
+}
+
+/** The unrounded shares of those in `open`, 0 for the others. */
+function exactShares(weights: readonly number[], open: readonly number[], seats: number): number[] {
+  const exact = weights.map(() => 0);
+  let sum = 0;
+  for (const index of open) sum += weights[index]!;
+  for (const index of open) exact[index] = (weights[index]! * seats) / sum;
+  return exact;
+}
+
+function giveByRemainder(shares: number[], exact: readonly number[], open: readonly number[], seats: number): void {
+  let left = seats;
+  for (const index of open) {
+    shares[index] = Math.floor(exact[index]!);
+    left -= shares[index];
+  }
+  const byRemainder = open.toSorted((a, b) => (exact[b]! % 1) - (exact[a]! % 1) || a - b);
+  for (const index of byRemainder.slice(0, left)) shares[index]! += 1;
 }

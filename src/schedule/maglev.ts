@@ -24,8 +24,9 @@ export interface WeightedServer {
 /** Prime, and some 65 slots for each of 1,000 servers, so that rounding to a slot stays within 1 % of the share. */
 export const MAGLEV_SIZE = 65_537;
 
-const START_SEED = 0x2545f491;
-const STRIDE_SEED = 0x5bd1e995;
+/** Seeds of the two hashes that place a server: its rank and first slot, and its stride. */
+export const START_SEED = 0x2545f491;
+export const STRIDE_SEED = 0x5bd1e995;
 /** Walking takes size / free steps, searching takes `free`: measured best between 128 and 256 for 65,537 slots. */
 const SEARCHED = 192;
 /** Turns are sorted by time into 8,192 to 16,384 buckets: one bucket holds fewer turns than the rounding shows. */
@@ -61,7 +62,7 @@ function placementOrder(servers: readonly WeightedServer[]): Int32Array {
     const { id, weight } = servers[i]!;
     if (weight > 0) keys[count++] = hash32(id, START_SEED) * INDEX_RANGE + i;
   }
-  const sorted = keys.subarray(0, count).sort();
+  const sorted = keys.subarray(0, count).toSorted();
   const order = new Int32Array(count);
   for (let i = 0; i < count; i++) order[i] = sorted[i]! % INDEX_RANGE;
   for (let i = 1; i < count; i++) {
@@ -88,8 +89,8 @@ function turnOrder(weights: Float64Array, turns: number): Uint32Array {
 
   const ends = new Uint32Array(buckets + 1);
   let total = 0;
-  for (let s = 0; s < weights.length; s++) {
-    const period = bucketsPerTime / weights[s]!;
+  for (const weight of weights) {
+    const period = bucketsPerTime / weight;
     ends[1]! += 1;
     total++;
     for (let due = 1.5 * period; due < buckets; due += period) {
@@ -112,7 +113,7 @@ function turnOrder(weights: Float64Array, turns: number): Uint32Array {
 function timeOfTurns(weights: Float64Array, sum: number, turns: number): number {
   for (let time = turns / sum; ; ) {
     let due = 0;
-    for (let s = 0; s < weights.length; s++) due += Math.max(1, Math.floor(time * weights[s]! + 0.5));
+    for (const weight of weights) due += Math.max(1, Math.floor(time * weight + 0.5));
     if (due >= turns) return time;
     time += Math.max(turns - due, turns / 256) / sum;
   }
@@ -142,11 +143,12 @@ function fill(size: number, order: Uint32Array, placed: Int32Array, at: Int32Arr
 }
 
 /**
- * The first free slot on the walk from `first` on. Adding (x >> 31) & size brings what fell below 0 back into the
+ * The first free slot on the walk from `start` on. Adding (x >> 31) & size brings what fell below 0 back into the
  * table; adding (b - a) & -taken chooses b where `taken` is 1.
  */
-function nextFree(taken: Uint8Array, first: number, stride: number, size: number): number {
+function nextFree(taken: Uint8Array, start: number, stride: number, size: number): number {
   const step = stride - size;
+  let first = start;
   for (;;) {
     let second = first + step;
     second += (second >> 31) & size;

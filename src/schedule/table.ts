@@ -12,15 +12,7 @@ export type Scheduler = 'rr' | 'wrr' | 'lc' | 'wlc' | 'sh' | 'maglev';
  * under every scheduler.
  */
 export function buildTable(scheduler: Scheduler, servers: readonly WeightedServer[]): Uint32Array {
-  switch (scheduler) {
-    case 'maglev':
-      return buildMaglev(servers);
-    case 'rr':
-    case 'lc':
-      return buildSequence(servers.map((server) => (server.weight > 0 ? 1 : 0)));
-    case 'wrr':
-    case 'wlc':
-    case 'sh':
-      return buildSequence(servers.map((server) => server.weight));
-  }
+  if (scheduler === 'maglev') return buildMaglev(servers);
+  const isEqual = scheduler === 'rr' || scheduler === 'lc';
+  return buildSequence(servers.map(({ weight }) => (isEqual ? Math.min(weight, 1) : weight)));
 }
