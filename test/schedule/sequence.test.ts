@@ -41,7 +41,10 @@ test('after any number of picks no server is a whole pick ahead of or behind its
       picked[server]! += 1;
       weights.forEach((weight, i) => {
         const lag = ((slot + 1) * weight) / sum - picked[i]!;
-        assert.ok(Math.abs(lag) < 1, `weights ${weights.join(', ')}: server ${i} is ${lag} picks behind after ${slot + 1}`);
+        assert.ok(
+          Math.abs(lag) < 1,
+          `weights ${weights.join(', ')}: server ${i} is ${lag} picks behind after ${slot + 1}`,
+        );
       });
     });
   }
