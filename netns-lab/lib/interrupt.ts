@@ -6,8 +6,10 @@ interface Closable {
 
 const standing = new Set<Closable>();
 let isWatching = false;
+let isEnding = false;
 
 async function closeAllAndExit(code: number): Promise<void> {
+  isEnding = true;
   await Promise.allSettled([...standing].map((lab) => lab.close()));
   process.exit(code);
 }
@@ -23,8 +25,11 @@ function watch(): void {
   }
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => {
-      console.error(error);
-      void closeAllAndExit(1);
+      // Once the labs are being taken down, whatever still ran in them fails; that is no news.
+      if (!isEnding) {
+        console.error(error);
+        void closeAllAndExit(1);
+      }
     });
   }
 }

@@ -96,18 +96,17 @@ export class Lab {
     return host;
   }
 
-  /** A cable between two hosts. */
-  async connect(a: Host, deviceA: string, b: Host, deviceB: string): Promise<void> {
-    await this.outside(
-      `ip link add ${deviceA} netns ${a.namespace} type veth peer name ${deviceB} netns ${b.namespace}`,
-    );
+  /** A cable between two hosts; the first end can be given its MAC. */
+  async connect(a: Host, deviceA: string, b: Host, deviceB: string, mac?: string): Promise<void> {
+    const ends = `${deviceA} netns ${a.namespace} ${mac ? `address ${mac}` : ''} type veth peer name ${deviceB} netns ${b.namespace}`;
+    await this.outside(`ip link add ${ends}`);
     await Promise.all([a.run(`ip link set ${deviceA} up`), b.run(`ip link set ${deviceB} up`)]);
   }
 
   /** Plugs a host's new interface into a switch and gives the switch's port. */
-  async plug(host: Host, device: string, into: Host): Promise<Port> {
+  async plug(host: Host, device: string, into: Host, mac?: string): Promise<Port> {
     const port = host.name.slice(0, 15);
-    await this.connect(host, device, into, port);
+    await this.connect(host, device, into, port, mac);
     await into.run(`ip link set ${port} master br0`);
     return { host: into, device: port };
   }

@@ -99,13 +99,16 @@ async function interfaceVanishes(net: Topology): Promise<void> {
     ['in', plan.ports.inside, ['10.0.1.1/24', '2001:db8:b::1/64']],
     ['out', plan.ports.outside, ['203.0.113.2/24', '2001:db8:a::2/64']],
   ] as const) {
+    // Inside, the card comes back as it was: the servers know their gateway by its MAC. Outside it is another card, so
+    // clients can reach the VIP again only if fairlead tells them where it is now.
+    const mac = device === 'in' ? await balancer.mac(device) : undefined;
     await balancer.run(`ip link delete ${device}`);
     await waitFor(
       'the daemon to answer while an interface is gone',
       async () => (await net.fairlead.attempt('status')).code,
       (code) => code === 0,
     );
-    await lab.plug(balancer, device, port.host);
+    await lab.plug(balancer, device, port.host, mac);
     await balancer.address(device, ...addresses);
     for (const family of families) {
       const answered = async () => (await requests(net.client, net.vip[family], 3, 80, '--connect-timeout 0.5')).errors;

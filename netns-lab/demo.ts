@@ -1,0 +1,120 @@
+// The demo: two labs, real requests through the VIP of each, then a server is drained under load.
+//   node netns-lab/demo.ts [--keep]
+import { playCommands } from './lib/hints.ts';
+import { Lab } from './lib/lab.ts';
+import { sweepLabs } from './lib/leftovers.ts';
+import { formatMs, formatShare, formatTable } from './lib/report.ts';
+import { udpPort, webPort } from './lib/servers.ts';
+import { datagrams, load, median, requests, type Tally, urlOf } from './lib/traffic.ts';
+import { buildInline, picture as inlinePicture } from './topologies/inline.ts';
+import { buildOneArm, picture as oneArmPicture } from './topologies/one-arm.ts';
+import { families, type Family, type Method, type Protocol, type Topology } from './topologies/topology.ts';
+
+const count = 600;
+
+function send(net: Topology, protocol: Protocol, address: string, many: number, port?: number): Promise<Tally> {
+  return protocol === 'tcp' ? requests(net.client, address, many, port) : datagrams(net.client, address, many, port);
+}
+
+/** The median of what the same client sees when it asks each server itself. */
+async function direct(net: Topology, protocol: Protocol, family: Family): Promise<number> {
+  const latencies: number[] = [];
+  for (const index of net.servers.keys()) {
+    const address = net.plan.serverAddress(index, family);
+    const tally = await send(net, protocol, address, count / 3, protocol === 'tcp' ? webPort : udpPort);
+    latencies.push(...tally.latenciesMs);
+  }
+  return median(latencies);
+}
+
+async function row(net: Topology, protocol: Protocol, family: Family): Promise<{ cells: string[]; errors: number }> {
+  await send(net, protocol, net.vip[family], 20);
+  const tally = await send(net, protocol, net.vip[family], count);
+  const [through, straight] = [median(tally.latenciesMs), await direct(net, protocol, family)];
+  const answers = Object.values(tally.shares).reduce((sum, it) => sum + it, 0);
+  const shares = net.servers.map(({ name }) => formatShare(tally.shares[name] ?? 0, answers));
+  const times = [formatMs(straight), formatMs(through), formatMs(through - straight)];
+  const cells = [`${protocol.toUpperCase()} IPv${family}`, String(count), ...shares, String(tally.errors), ...times];
+  return { cells, errors: tally.errors };
+}
+
+/** Sends requests of every kind through the VIP and prints what came of them; gives the number of errors. */
+async function show(net: Topology, title: string, picture: string): Promise<number> {
+  console.log(`\n${title}\n${picture}`);
+  const rows = [];
+  for (const family of families) {
+    rows.push(await row(net, 'tcp', family), await row(net, 'udp', family));
+  }
+  const names = net.servers.map(({ name }) => name);
+  const head = ['through the VIP', 'requests', ...names, 'errors', 'median direct', 'median VIP', 'added'];
+  console.log(
+    formatTable(
+      head,
+      rows.map(({ cells }) => cells),
+    ),
+  );
+  return rows.reduce((sum, { errors }) => sum + errors, 0);
+}
+
+/** Drains a server while two kinds of load run; gives the number of failed requests. */
+async function drain(net: Topology): Promise<number> {
+  const [victim] = net.servers;
+  if (victim === undefined) {
+    return 0;
+  }
+  const seconds = 4;
+  const url = urlOf(net.vip[4]);
+  console.log(
+    `\nDraining ${victim.name} under load (wrk, ${seconds} s, connections kept open beside a new one for each request)\n`,
+  );
+  const loads = Promise.all([
+    load(net.client, url, seconds, 8),
+    load(net.client, url, seconds, 8, "-H 'Connection: close'"),
+  ]);
+  const steps: string[][] = [];
+  const step = async (what: string) => {
+    const tally = await requests(net.client, net.vip[4], 300);
+    steps.push([what, ...net.servers.map(({ name }) => String(tally.shares[name] ?? 0)), String(tally.errors)]);
+    return tally.errors;
+  };
+  let failed = await step('before');
+  console.log(`  $ fairlead drain web4 ${victim.name}`);
+  await net.fairlead.run(`drain web4 ${victim.name}`);
+  failed += await step('while it drains');
+  console.log(`  $ fairlead enable web4 ${victim.name}\n`);
+  await net.fairlead.run(`enable web4 ${victim.name}`);
+  failed += await step('enabled again');
+  console.log(formatTable(['new connections', ...net.servers.map(({ name }) => name), 'errors'], steps));
+  const [kept, renewed] = await loads;
+  console.log(`\n  connections kept open:          ${kept.requests} requests, ${kept.failed} failed`);
+  console.log(`  a new connection each request:  ${renewed.requests} requests, ${renewed.failed} failed`);
+  return failed + kept.failed + renewed.failed;
+}
+
+async function stand(label: string, method: Method, build: (lab: Lab) => Promise<Topology>): Promise<Topology> {
+  const net = await build(new Lab(label));
+  await net.fairlead.up(net.config(net.everyService(method)));
+  return net;
+}
+
+async function demo(isKept: boolean): Promise<number> {
+  await sweepLabs();
+  const options = { captures: false };
+  const inline = await stand('demo-inline', 'nat', (lab) => buildInline(lab, options));
+  let errors = await show(inline, 'Inline, method nat: servers see the client itself', inlinePicture);
+  const oneArm = await stand('demo-one-arm', 'full-nat', (lab) => buildOneArm(lab, options));
+  errors += await show(oneArm, 'One-arm, method full-nat: servers see the VIP', oneArmPicture);
+  await oneArm.lab.close();
+  errors += await drain(inline);
+  if (isKept) {
+    console.log(playCommands(inline));
+    inline.lab.keep();
+  } else {
+    await inline.lab.close();
+    console.log('\nBoth labs are taken down; --keep leaves the inline one standing to play with.');
+  }
+  console.log(errors === 0 ? '\nNo request failed.' : `\n${errors} requests failed.`);
+  return errors === 0 ? 0 : 1;
+}
+
+process.exit(await demo(process.argv.includes('--keep')));

@@ -1,0 +1,179 @@
+// What bad input gets: an exit code as documented, a message that names the thing, and nothing half applied.
+import { equal, match } from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { stringify } from 'yaml';
+import { type ConfigDocument, command } from '../lib/fairlead.ts';
+import { assertServed } from '../lib/proof.ts';
+import type { Scenario } from '../lib/scenario.ts';
+import { requests } from '../lib/traffic.ts';
+import { waitFor } from '../lib/wait-for.ts';
+import { buildInline, picture } from '../topologies/inline.ts';
+import type { Topology } from '../topologies/topology.ts';
+
+const names = ['web-1', 'web-2', 'web-3'];
+
+/** Runs `fairlead up` that must end by itself, with this code and these words. */
+async function assertRefused(net: Topology, what: string, code: number, words: RegExp, line?: string): Promise<void> {
+  const { balancer, fairlead } = net;
+  const result = await balancer.attempt(line ?? `${command} up -c ${fairlead.configFile}`);
+  const said = result.stdout + result.stderr;
+  match(said, words, `${what} is named`);
+  equal(result.code, code, `${what}: exit code\n${said}`);
+  equal(/\bat .*\.ts:\d+:\d+/.test(said), false, `${what}: a message, not a stack trace\n${said}`);
+}
+
+async function badConfigs(net: Topology): Promise<void> {
+  const { balancer, fairlead } = net;
+  const web4 = net.service({ method: 'nat', family: 4 });
+  const good = net.config({ web4 });
+  const write = (config: ConfigDocument) => fairlead.writeConfig(config);
+
+  const rules: [string, RegExp, ConfigDocument][] = [
+    ['a misspelt key', /"shceduler".*"scheduler"/s, net.config({ web4: { ...web4, ...{ shceduler: 'wlc' } } })],
+    ['one listen of two services', /203\.0\.113\.10:80/, net.config({ web4, other: web4 })],
+    ['an unknown method', /method/, net.config({ web4: { ...web4, method: 'teleport' as 'nat' } })],
+    ['an interface that is not there', /eth9/, { ...good, interfaces: { outside: 'eth9', inside: 'in' } }],
+    [
+      'a VIP that is a local address',
+      /203\.0\.113\.2\b/,
+      net.config({ web4: { ...web4, listen: '203.0.113.2:80/tcp' } }),
+    ],
+    [
+      'a nat server on the side of the clients',
+      /full-nat/,
+      net.config({ web4: { ...web4, servers: { here: '203.0.113.50:80' } } }),
+    ],
+  ];
+  for (const [what, words, config] of rules) {
+    write(config);
+    await assertRefused(net, what, 3, words);
+    equal(existsSync(fairlead.regionFile), false, `${what}: no region is left behind`);
+  }
+  await balancer.run('ip link set in down');
+  write(good);
+  await assertRefused(net, 'an interface that is down', 3, /\bin\b.*down/s);
+  await balancer.run('ip link set in up');
+  await assertRefused(net, 'a file that is not there', 3, /no-such\.yaml/, `${command} up -c /no-such.yaml`);
+  await assertRefused(net, 'no daemon', 4, /fairlead/, `${command} status -s ${fairlead.socket}`);
+  await assertRefused(net, 'an unknown command', 2, /frobnicate/, `${command} frobnicate`);
+  // Root without any capability is what a container without privileges gives.
+  const powerless = `setpriv --bounding-set=-all --inh-caps=-all ${command} up -c ${fairlead.configFile}`;
+  await assertRefused(net, 'no privileges', 7, /privilege|CAP_NET_RAW|root/i, powerless);
+  const check = await fairlead.attempt(`check -c ${fairlead.configFile}`);
+  equal(check.code, 0, `check likes the good file\n${check.stderr}`);
+}
+
+async function badReload(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  const web4 = net.service({ method: 'nat', family: 4 });
+  await fairlead.up(net.config({ web4 }));
+  fairlead.writeConfig(net.config({ web4: { ...web4, scheduler: 'roulette' } }));
+  const reload = await fairlead.attempt('reload');
+  equal(reload.code, 3, `a reload of a broken file is refused\n${reload.stderr}`);
+  match(reload.stdout + reload.stderr, /roulette/);
+  assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'the old configuration goes on');
+  for (const [line, code] of [
+    ['drain web4 web-9', 5],
+    ['drain web9 web-1', 5],
+    ['weight web4 web-1 -5', 2],
+  ] as const) {
+    equal((await fairlead.attempt(line)).code, code, line);
+  }
+}
+
+async function secondInstance(net: Topology): Promise<void> {
+  const config = net.config({ web4: net.service({ method: 'nat', family: 4 }) });
+  await net.fairlead.up(config);
+  await assertRefused(net, 'a second instance', 7, /already|another|in use|running/i);
+  assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'the first instance is not disturbed');
+}
+
+async function foreignRegion(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  const config = net.config({ web4: net.service({ method: 'nat', family: 4 }) });
+  const daemon = await fairlead.up(config);
+  daemon.signal('SIGKILL');
+  await daemon.ended;
+  // The layout's hash follows the magic in the header: another value is what another version would have left.
+  const region = readFileSync(fairlead.regionFile);
+  region.writeBigUInt64LE(0xdecafn, 8);
+  writeFileSync(fairlead.regionFile, region);
+  await fairlead.up();
+  await fairlead.logged(/layout/i);
+  assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'a new region is in use');
+  const aside = readdirSync('/dev/shm').filter((file) => file.startsWith(`fairlead.${fairlead.name}`));
+  equal(aside.length, 2, `the old region is set aside, not thrown away: ${aside}`);
+}
+
+async function fullMemory(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  fairlead.writeConfig(net.config({ web4: net.service({ method: 'nat', family: 4 }) }));
+  const inSmallShm = (size: string) =>
+    `unshare -m sh -c 'mount -t tmpfs -o size=${size} tmpfs /dev/shm && exec ${command} up -c ${fairlead.configFile}'`;
+  await assertRefused(net, 'a full /dev/shm', 1, /\/dev\/shm/, inSmallShm('64k'));
+  const file = `${net.balancer.file('huge')}.yaml`;
+  const huge = net.config({ web4: net.service({ method: 'nat', family: 4 }) });
+  writeFileSync(
+    file,
+    stringify({ version: 1, name: fairlead.name, control: { socket: fairlead.socket }, ...huge, flows: 67108864 }),
+  );
+  await assertRefused(
+    net,
+    'more flows than memory',
+    1,
+    /[GM]i?B/,
+    inSmallShm('64m').replace(fairlead.configFile, file),
+  );
+}
+
+async function readiness(net: Topology): Promise<void> {
+  const { balancer, fairlead } = net;
+  const notify = balancer.file('notify');
+  const listener = await balancer.start('notify-listener', `socat -u UNIX-RECV:${notify} STDOUT`, {
+    ready: () => existsSync(notify),
+  });
+  fairlead.writeConfig(net.config({ web4: net.service({ method: 'nat', family: 4 }) }));
+  const daemon = await balancer.start('fairlead-notify', `${command} up -c ${fairlead.configFile}`, {
+    env: { NOTIFY_SOCKET: notify },
+  });
+  await waitFor(
+    'READY=1',
+    () => listener.output(),
+    (text) => text.includes('READY=1'),
+  );
+  assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'as soon as it says it is ready');
+  fairlead.daemon = daemon;
+  fairlead.writeConfig(
+    net.config({ web4: net.service({ method: 'nat', family: 4, scheduler: 'wrr', weights: [1, 0, 0] }) }),
+  );
+  process.kill(daemon.pid, 'SIGHUP');
+  const answering = async () => Object.keys((await requests(net.client, net.vip[4], 4)).shares).join();
+  await waitFor('SIGHUP to apply the changed file', answering, (who) => who === 'web-1');
+  equal(await daemon.stop('SIGTERM'), 0, 'SIGTERM ends it in order');
+  equal(existsSync(fairlead.socket), false, 'the socket is gone');
+}
+
+const scenario = (name: string, title: string, run: Scenario['run']): Scenario => ({
+  name,
+  title,
+  picture,
+  stage: (lab) => buildInline(lab, { captures: false }),
+  run,
+});
+
+export const scenarios = [
+  scenario(
+    'bad-configs',
+    'a wrong file, a wrong host and missing privileges are refused with a message and an exit code',
+    badConfigs,
+  ),
+  scenario(
+    'bad-reload',
+    'a reload of a broken file changes nothing, and unknown names are told from wrong usage',
+    badReload,
+  ),
+  scenario('second-instance', 'a second instance on the same region is refused and the first goes on', secondInstance),
+  scenario('foreign-region', 'a region of another layout is set aside, and said so', foreignRegion),
+  scenario('full-memory', 'too little shared memory is a polite refusal, not a crash', fullMemory),
+  scenario('readiness', 'systemd hears READY=1, SIGHUP applies a changed file, SIGTERM ends in order', readiness),
+];
