@@ -22,7 +22,8 @@ export interface FairleadErrorOptions extends ErrorOptions {
 export class FairleadError extends Error {
   override readonly name: string = 'FairleadError';
   readonly code: ErrorCode;
-  readonly mend?: string;
+  // Declared only, so that an error without a mend has no such property.
+  declare readonly mend?: string;
 
   constructor(code: ErrorCode, message: string, options: FairleadErrorOptions = {}) {
     super(message, options);
@@ -79,5 +80,6 @@ export function formatConfigProblem(problem: ConfigProblem): string {
   // The caret's indent repeats the line's tabs, so that it lands below its character whatever a tab is worth.
   const indent = problem.sourceLine.slice(0, problem.column - 1).replaceAll(/[^\t]/g, ' ');
   const number = String(problem.line).padStart(5);
-  return `${head}\n${number} | ${problem.sourceLine}\n      | ${indent}^`;
+  const margin = ' '.repeat(number.length);
+  return `${head}\n${number} | ${problem.sourceLine}\n${margin} | ${indent}^`;
 }

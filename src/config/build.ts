@@ -5,11 +5,10 @@ import type { CheckConfig, Config, Listen, ServiceConfig } from './config.ts';
 import type { Finding, Path } from './positions.ts';
 import type { CheckDraft, FileDraft, ServiceDraft } from './shape.ts';
 
-type Defaults = NonNullable<FileDraft['defaults']>;
+export type Defaults = NonNullable<FileDraft['defaults']>;
 
 export interface BuiltService {
-  /** Missing when the draft does not say enough. */
-  readonly service?: ServiceConfig;
+  readonly service: ServiceConfig;
   readonly findings: readonly Finding[];
 }
 
@@ -47,7 +46,8 @@ export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]
 
 export function buildService(name: string, draft: ServiceDraft, defaults: Defaults): BuiltService {
   const path: Path = ['services', name];
-  const method = draft.method ?? defaults.method;
+  // One without a method is refused already (parse.ts), and only the rest of it is looked at here.
+  const method = draft.method ?? defaults.method ?? 'full-nat';
   const scheduler = draft.scheduler ?? defaults.scheduler ?? 'wlc';
   const findings: Finding[] = [];
   if (draft.source !== undefined && method === 'nat') {
@@ -57,10 +57,6 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
   if (draft.hash !== undefined && scheduler !== 'sh' && scheduler !== 'maglev') {
     const message = `"hash" has no effect on scheduler ${scheduler}; sh and maglev hash`;
     findings.push({ path: [...path, 'hash'], on: 'key', message });
-  }
-  if (method === undefined) {
-    const hint = 'use nat (answers must pass through here) or full-nat (works everywhere)';
-    return { findings: [...findings, { path, on: 'key', message: `service "${name}" names no method`, hint }] };
   }
   const service: ServiceConfig = {
     name,

@@ -73,9 +73,8 @@ function splitEndpoint(text: string): { address: string; port: string | null } |
     const match = /^\[([^\]]*)\](?::(.*))?$/.exec(text);
     return match === null || !match[1]?.includes(':') ? null : { address: match[1], port: match[2] ?? null };
   }
-  const colon = text.indexOf(':');
-  if (colon === -1 || parseAddress(text) !== null) return { address: text, port: null };
-  return { address: text.slice(0, text.lastIndexOf(':')), port: text.slice(text.lastIndexOf(':') + 1) };
+  const [address = '', port, ...more] = text.split(':');
+  return port === undefined || more.length > 0 ? { address: text, port: null } : { address, port };
 }
 
 function isProtocol(text: string): text is Protocol {

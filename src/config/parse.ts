@@ -2,7 +2,7 @@
 // service, then defaults, then rules over whatever services could be read.
 
 import { ConfigError } from '../base/errors.ts';
-import { buildConfig, buildService } from './build.ts';
+import { buildConfig, buildService, type Defaults } from './build.ts';
 import type { Config, ServiceConfig } from './config.ts';
 import { checkAcrossServices } from './cross-rules.ts';
 import { explainIssues } from './issues.ts';
@@ -26,27 +26,35 @@ export function parseConfig(text: string, file: string): Config {
 
 function readConfig(value: unknown): { config?: Config; findings: Finding[] } {
   const file = fileShape.safeParse(value, { reportInput: true });
-  const defaults = fileShape.shape.defaults.safeParse(memberOf(value, 'defaults'));
+  const defaults = fileShape.shape.defaults.safeParse(mapIn(value).defaults);
   const findings = file.success ? checkInterfaces(file.data.interfaces) : explainIssues(file.error.issues);
   const services: ServiceConfig[] = [];
-  for (const [name, written] of Object.entries(memberOf(value, 'services') ?? {})) {
+  for (const [name, written] of Object.entries(mapIn(mapIn(value).services))) {
     const draft = serviceShape.safeParse(written, { reportInput: true });
     if (!draft.success) findings.push(...explainIssues(draft.error.issues, ['services', name]));
     // Without the defaults nobody knows what the service means: its turn comes when they are mended.
-    if (!draft.success || !defaults.success) continue;
+    if (!defaults.success) continue;
+    findings.push(...checkMethodIsNamed(name, written, defaults.data ?? {}));
+    if (!draft.success) continue;
     const built = buildService(name, draft.data, defaults.data ?? {});
-    findings.push(...built.findings);
-    if (built.service === undefined) continue;
-    findings.push(...checkService(built.service));
+    findings.push(...built.findings, ...checkService(built.service));
     services.push(built.service);
   }
   findings.push(...checkAcrossServices(services));
   return file.success ? { config: buildConfig(file.data, services), findings } : { findings };
 }
 
-/** A member of what was written, even when something else in the file is wrong; undefined when there is no such map. */
-function memberOf(value: unknown, key: string): object | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const member: unknown = Object.getOwnPropertyDescriptor(value, key)?.value;
-  return typeof member === 'object' && member !== null && !Array.isArray(member) ? member : undefined;
+/** The map that was written, even when something else in the file is wrong; an empty one when there is none. */
+function mapIn(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value))
+    : {};
+}
+
+/** The one key that has no default: it decides what servers and routers around must look like. */
+function checkMethodIsNamed(name: string, written: unknown, defaults: Defaults): Finding[] {
+  const isMap = typeof written === 'object' && written !== null && !Array.isArray(written);
+  if (!isMap || 'method' in written || defaults.method !== undefined) return [];
+  const hint = 'use nat (answers must pass through here) or full-nat (works everywhere)';
+  return [{ path: ['services', name], on: 'key', message: `service "${name}" names no method`, hint }];
 }

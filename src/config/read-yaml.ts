@@ -21,28 +21,47 @@ export function readYaml(text: string, file: string): YamlText {
   // After a key's second use the rest can still be read; after any other error the rest would be guesswork.
   const broken = document.errors.find((error) => error.code !== 'DUPLICATE_KEY');
   if (broken !== undefined) {
-    return { source, document, value: undefined, problems: [syntaxProblem(source, text, broken)] };
+    return { source, document, value: undefined, problems: [syntaxProblem(source, document, text, broken)] };
   }
-  const twice = document.errors.map((error) => syntaxProblem(source, text, error));
+  const twice = document.errors.map((error) => syntaxProblem(source, document, text, error));
   const refused = findRefused(source, document);
   const value: unknown = refused.length > 0 ? undefined : document.toJS();
   return { source, document, value, problems: [...twice, ...refused] };
 }
 
-function syntaxProblem(source: Source, text: string, error: YAMLError): ConfigProblem {
+function syntaxProblem(source: Source, document: Document, text: string, error: YAMLError): ConfigProblem {
   const offset = error.pos[0];
   const { line } = source.counter.linePos(offset);
-  const bracket = /(?<![\w"'.:])\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\](?::[^\s,\]}]+)?/.exec(source.lines[line - 1] ?? '');
   if (error.code === 'DUPLICATE_KEY') {
-    return problemAt(source, offset, `"${/^[^\s:]+/.exec(text.slice(offset))?.[0] ?? ''}" is given twice`);
+    const key = /^"[^"]*"|^'[^']*'|^[^:\s]+/.exec(text.slice(offset))?.[0] ?? '';
+    return problemAt(source, offset, `"${key.replaceAll(/^["']|["']$/g, '')}" is given twice`);
   }
+  const bracket = /(?<![\w"'.:])\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\](?::[^\s,\]}]+)?/.exec(source.lines[line - 1] ?? '');
   if (bracket !== null) {
     const start = (source.counter.lineStarts[line - 1] ?? 0) + bracket.index;
     return problemAt(source, start, 'brackets start a list in YAML', `quote the address: "${bracket[0]}"`);
   }
   if (error.code === 'TAB_AS_INDENT') return problemAt(source, offset, 'a tab indents this line', 'use spaces');
   if (error.code === 'MULTIPLE_DOCS') return problemAt(source, offset, 'a second document starts here', 'keep one');
-  return problemAt(source, offset, `this is not YAML: ${error.message}`);
+  const quote = error.message.startsWith('Missing closing') ? findOpenQuote(document, offset) : undefined;
+  if (quote !== undefined) return problemAt(source, quote, 'this quote is never closed');
+  return problemAt(
+    source,
+    offset,
+    `this is not YAML: ${error.message.charAt(0).toLowerCase()}${error.message.slice(1)}`,
+  );
+}
+
+/** Where the quoted text starts that runs up to `end`: the parser names only its end. */
+function findOpenQuote(document: Document, end: number): number | undefined {
+  let start: number | undefined;
+  visit(document, {
+    Scalar: (_key, node) => {
+      const [from, to] = node.range ?? [0, 0];
+      if (node.type?.startsWith('QUOTE_') && from < end && to >= end) start = from;
+    },
+  });
+  return start;
 }
 
 function findRefused(source: Source, document: Document): ConfigProblem[] {
@@ -61,7 +80,8 @@ function findRefused(source: Source, document: Document): ConfigProblem[] {
     },
     Value: (_key, node) => {
       if (node.anchor !== undefined) refuse(node, `anchor &${node.anchor} is not allowed here`, hint);
-      if (node.tag !== undefined) refuse(node, `tag ${node.tag} is not allowed here`, 'leave it out');
+      if (node.tag !== undefined)
+        refuse(node, `tag ${node.tag.replace('tag:yaml.org,2002:', '!!')} is not allowed here`, 'leave it out');
     },
   });
   return problems;
