@@ -1,0 +1,93 @@
+// How large a region is made. Its sizes are fixed for its life, and a successor adopts it only with the same sizes, so
+// they depend on the configuration as little as possible: generous constants, and more only for who needs more.
+
+import type { Config } from '../config/config.ts';
+import { constants, sections } from '../native/layout.ts';
+import { MAGLEV_SIZE } from '../schedule/maglev.ts';
+import { configShape } from './config-shape.ts';
+import type { SectionCounts, SectionName } from './plane.ts';
+
+const DEFAULTS = {
+  interfaces: 8,
+  vips: 8192,
+  listens: 16_384,
+  ranges: 4096,
+  services: 4096,
+  sources: 4096,
+  servers: 16_384,
+  endpoints: 32_768,
+  /** 32 MiB when full: 63 Maglev tables, twice over, because a changed one is written beside the old one. */
+  tables: 8 * 1024 * 1024,
+} as const;
+
+/** Slots for a number of flows, as FL_SLOTS_FOR of native/core/region.h counts them: 11/8, in whole buckets. */
+export function slotsFor(flows: number): number {
+  return Math.ceil(Math.floor((flows * 11) / 8) / constants.ways) * constants.ways;
+}
+
+export function countsFor(config: Config, workers: number): SectionCounts {
+  const need = configShape(config);
+  const slots = slotsFor(config.flows);
+  const buckets = slots / constants.ways;
+  const services = atLeast(DEFAULTS.services, need.services);
+  const servers = atLeast(DEFAULTS.servers, need.servers);
+  return {
+    header: 1,
+    settings: 1,
+    interfaces: DEFAULTS.interfaces,
+    // Hash tables need air, or an entry lands too far from its home.
+    vips: atLeast(DEFAULTS.vips, need.vips * 8),
+    listens: atLeast(DEFAULTS.listens, need.listens * 8),
+    ranges: atLeast(DEFAULTS.ranges, need.ranges),
+    services,
+    sources: atLeast(DEFAULTS.sources, need.sources),
+    servers,
+    endpoints: atLeast(DEFAULTS.endpoints, need.endpoints * 8),
+    tables: atLeast(DEFAULTS.tables, need.maglevs * MAGLEV_SIZE * 2 + need.servers * 4),
+    hops: servers,
+    service_state: services,
+    server_state: servers,
+    workers,
+    traffic: workers * servers,
+    tags: buckets,
+    flows: slots,
+    flows6: slots,
+    returns: buckets,
+  };
+}
+
+function atLeast(usual: number, needed: number): number {
+  let size = usual;
+  while (size < needed) size *= 2;
+  return size;
+}
+
+/** Octets of sections, both halves. */
+export function octetsOf(counts: SectionCounts, names: readonly SectionName[]): number {
+  return names.reduce((sum, name) => sum + counts[name] * sections[name].element * sections[name].halves, 0);
+}
+
+/** What the region costs, for an operator: "1,048,576 flows: 92 MiB, IPv6 another 88 MiB when used, tables up to …". */
+export function describeMemory(flows: number, counts: SectionCounts): string {
+  const table = octetsOf(counts, ['tags', 'flows']);
+  const returns = octetsOf(counts, ['returns']);
+  const v6 = octetsOf(counts, ['flows6']);
+  const flowSections: readonly SectionName[] = ['tags', 'flows', 'returns', 'flows6'];
+  const rest = (Object.keys(sections) as SectionName[]).filter((name) => !flowSections.includes(name));
+  return (
+    `${flows.toLocaleString('en')} flows: ${formatOctets(table)}, IPv6 another ${formatOctets(v6)} and full-nat ` +
+    `another ${formatOctets(returns)} when used, configuration and counters up to ${formatOctets(octetsOf(counts, rest))}`
+  );
+}
+
+/** "92 MiB", "1.5 GiB": three figures at most. */
+export function formatOctets(octets: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = octets;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${value >= 10 || Number.isInteger(value) ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}

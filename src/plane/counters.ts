@@ -1,0 +1,141 @@
+// What workers count, read while they count: each counter has one writer, so readers add up.
+
+import { constants, layout, reasons } from '../native/layout.ts';
+import { addressFromBytes, type Address } from '../net/address.ts';
+import { formatMac } from '../net/mac.ts';
+import type { Plane } from './plane.ts';
+
+export interface ReasonCount {
+  readonly reason: string;
+  readonly verdict: string;
+  readonly meaning: string;
+  readonly count: number;
+}
+
+/** Frames by reason over all workers, in the order of the list. */
+export function readReasons(plane: Plane): ReasonCount[] {
+  const view = new DataView(plane.section('workers'));
+  const { octets, reasons: first } = layout.fl_worker;
+  return reasons.map(({ name, verdict, meaning }, index) => {
+    let count = 0;
+    for (let worker = 0; worker < plane.workers; worker++) {
+      count += readCount(view, worker * octets + first + 8 * index);
+    }
+    return { reason: name, verdict, meaning, count };
+  });
+}
+
+export interface WorkerReading {
+  readonly frames: number;
+  readonly threadId: number;
+  /** When it last looked for work, CLOCK_MONOTONIC; 0: never. */
+  readonly aliveNs: number;
+  readonly ringDrops: number;
+  readonly sendErrors: number;
+  readonly wakeups: number;
+}
+
+export function readWorkers(plane: Plane): WorkerReading[] {
+  const view = new DataView(plane.section('workers'));
+  const fields = layout.fl_worker;
+  return Array.from({ length: plane.workers }, (_, worker) => {
+    const base = worker * fields.octets;
+    const frames = reasons.reduce((sum, _reason, index) => sum + readCount(view, base + fields.reasons + 8 * index), 0);
+    return {
+      frames,
+      threadId: view.getUint32(base + fields.thread_id, true),
+      aliveNs: readCount(view, base + fields.alive_ns),
+      ringDrops: readCount(view, base + fields.ring_drops),
+      sendErrors: readCount(view, base + fields.send_errors),
+      wakeups: readCount(view, base + fields.wakeups),
+    };
+  });
+}
+
+/** Frames and octets as they came in: `in` from clients, `out` from the server. */
+export interface Traffic {
+  readonly inFrames: number;
+  readonly inOctets: number;
+  readonly outFrames: number;
+  readonly outOctets: number;
+}
+
+export const NO_TRAFFIC: Traffic = { inFrames: 0, inOctets: 0, outFrames: 0, outOctets: 0 };
+
+/** Of a server slot, since the region was made: it goes on counting when the slot changes hands. */
+export function readTraffic(plane: Plane, slot: number): Traffic {
+  const view = new DataView(plane.section('traffic'));
+  const { octets, in_frames, in_octets, out_frames, out_octets } = layout.fl_traffic;
+  let sum = NO_TRAFFIC;
+  for (let worker = 0; worker < plane.workers; worker++) {
+    const base = (worker * plane.counts.servers + slot) * octets;
+    sum = addTraffic(sum, {
+      inFrames: readCount(view, base + in_frames),
+      inOctets: readCount(view, base + in_octets),
+      outFrames: readCount(view, base + out_frames),
+      outOctets: readCount(view, base + out_octets),
+    });
+  }
+  return sum;
+}
+
+export function addTraffic(a: Traffic, b: Traffic, sign = 1): Traffic {
+  return {
+    inFrames: a.inFrames + sign * b.inFrames,
+    inOctets: a.inOctets + sign * b.inOctets,
+    outFrames: a.outFrames + sign * b.outFrames,
+    outOctets: a.outOctets + sign * b.outOctets,
+  };
+}
+
+export interface FlowCounts {
+  readonly active: number;
+  readonly inactive: number;
+  /** Ever, since the region was made; the slot's, not the server's. */
+  readonly total: number;
+}
+
+export function readFlowCounts(plane: Plane, slot: number): FlowCounts {
+  const { octets, active, inactive, flows_total } = layout.fl_server_state;
+  const view = new DataView(plane.section('server_state'), slot * octets, octets);
+  return {
+    // Two adders may pass each other for a moment: below zero is zero.
+    active: Math.max(0, view.getInt32(active, true)),
+    inactive: Math.max(0, view.getInt32(inactive, true)),
+    total: readCount(view, flows_total),
+  };
+}
+
+/** Flows of all servers: what the table holds, but for those that only wait to be swept. */
+export function countFlows(plane: Plane): number {
+  const words = new Int32Array(plane.section('server_state'));
+  const { octets, active, inactive } = layout.fl_server_state;
+  let sum = 0;
+  for (let at = 0; at < words.length; at += octets / 4) {
+    sum += Math.max(0, words[at + active / 4]!) + Math.max(0, words[at + inactive / 4]!);
+  }
+  return sum;
+}
+
+export interface Hop {
+  readonly mac: string;
+  readonly interfaceId: number;
+}
+
+/** A server's next hop, or null while it is unknown. Read as one word, so never half of one and half of another. */
+export function readHop(plane: Plane, slot: number): Hop | null {
+  const word = new DataView(plane.section('hops')).getBigUint64(slot * 8, true);
+  const bytes = new Uint8Array(BigUint64Array.of(word).buffer);
+  if (bytes[7] !== constants.hopKnown) return null;
+  return { mac: formatMac(bytes.subarray(0, 6)), interfaceId: bytes[6] ?? 0 };
+}
+
+/** An address at an offset of a section, where IPv4 lies in the first word. */
+export function readAddress(view: DataView, offset: number, isV6: boolean): Address {
+  return addressFromBytes(new Uint8Array(view.buffer, view.byteOffset + offset, isV6 ? 16 : 4));
+}
+
+/** 64-bit counters as numbers: exact up to 2^53, which at 100 million a second takes three years. */
+function readCount(view: DataView, offset: number): number {
+  return view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
+}

@@ -1,0 +1,212 @@
+// From the target to an image: who gets which slot and extent (the placement), and the blocks of every double-buffered
+// section. Pure: the placement that comes back is the one to go on with once the commit has gone through; until then
+// nothing has happened.
+
+import type { Timeouts } from '../config/config.ts';
+import { constants, stateNames } from '../native/layout.ts';
+import { addressWords } from './config-hash.ts';
+import { serverId, serviceId } from './identity.ts';
+import { fieldsAt, ImageWriter, setWords } from './image-writer.ts';
+import { writeFrontDoor } from './image-front.ts';
+import { type PlacedTable, placeTables, type Placement } from './placement.ts';
+import type { SectionCounts } from './plane.ts';
+import { assignSlots, tooMany } from './slots.ts';
+import type { PoolMoment } from './table-pool.ts';
+import type { Target, TargetInterface, TargetService } from './target.ts';
+
+export interface ImagePlan {
+  readonly image: ArrayBuffer;
+  readonly placement: Placement;
+}
+
+/** What one service becomes. */
+export interface PlannedService {
+  readonly target: TargetService;
+  readonly id: bigint;
+  readonly slot: number;
+  /** Parallel to config.servers. */
+  readonly serverSlots: readonly number[];
+  readonly table: PlacedTable;
+}
+
+/** Throws FairleadError (refused) when the target outgrows the region. */
+export function planImage(target: Target, before: Placement, counts: SectionCounts, moment: PoolMoment): ImagePlan {
+  const services = assignSlots(
+    before.services,
+    target.services.map(({ config }) => serviceId(config)),
+    {
+      what: 'services',
+      capacity: counts.services,
+    },
+  );
+  const serverIds = target.services.flatMap(({ config }) => config.servers.map((server) => serverId(config, server)));
+  const servers = assignSlots(before.servers, serverIds, {
+    what: 'servers',
+    capacity: counts.servers,
+  });
+  const placed = target.services.map((service) => {
+    const id = serviceId(service.config);
+    const serverSlots = service.config.servers.map(
+      (server) => servers.slotOf.get(serverId(service.config, server)) ?? 0,
+    );
+    return { target: service, id, slot: services.slotOf.get(id) ?? 0, serverSlots };
+  });
+  const { tables, pool } = placeTables(before, placed, moment);
+  const placement = { services: services.table, servers: servers.table, tables, pool };
+  const planned = placed.map((service): PlannedService => ({ ...service, table: tables.get(service.id)! }));
+  return { image: writeImage(target, planned, before, placement, counts), placement };
+}
+
+function writeImage(
+  target: Target,
+  services: readonly PlannedService[],
+  before: Placement,
+  placement: Placement,
+  counts: SectionCounts,
+): ArrayBuffer {
+  const writer = new ImageWriter();
+  const masks = writeFrontDoor(writer, services, counts);
+  writeSettings(writer, target, masks);
+  writeInterfaces(writer, target.interfaces, counts.interfaces);
+  const sourceFirst = writeSources(writer, services, counts.sources);
+  writeServices(writer, services, placement.services.length, sourceFirst);
+  writeServers(writer, services, placement);
+  writeTables(writer, services, before);
+  return writer.finish();
+}
+
+/** ICMP errors a worker may originate: 1000 a second, as Linux allows itself, in ticks of 0.134 s. */
+const ICMP_PER_TICK = 134;
+
+function writeSettings(
+  writer: ImageWriter,
+  target: Target,
+  masks: { vip: number; listen: number; endpoint: number },
+): void {
+  const view = writer.block('settings', 1);
+  const at = fieldsAt('fl_settings', 0);
+  for (const [index, name] of stateNames.entries()) {
+    view.setUint32(at('timeout') + 4 * index, ticksFor(timeoutOf(target.timeouts, name)), true);
+  }
+  view.setUint32(at('is_active'), 1, true);
+  view.setUint32(at('interface_count'), target.interfaces.length, true);
+  view.setUint32(at('vip_mask'), masks.vip, true);
+  view.setUint32(at('listen_mask'), masks.listen, true);
+  view.setUint32(at('endpoint_mask'), masks.endpoint, true);
+  view.setUint32(at('icmp_per_tick'), ICMP_PER_TICK, true);
+}
+
+function timeoutOf(timeouts: Timeouts, state: (typeof stateNames)[number]): number {
+  switch (state) {
+    case 'free':
+    case 'claimed':
+      return 0;
+    case 'syn-sent':
+      return timeouts.synSent;
+    case 'syn-received':
+      return timeouts.synReceived;
+    case 'time-wait':
+      return timeouts.timeWait;
+    case 'udp-one-way':
+      return timeouts.udpOneWay;
+    case 'udp-two-way':
+      return timeouts.udp;
+    default:
+      return timeouts[state];
+  }
+}
+
+/** Ticks of 2^27 ns, rounded up: an idle flow lives at least as long as it was promised. */
+export function ticksFor(ms: number): number {
+  return Math.ceil((ms * 1e6) / 2 ** constants.tickShift);
+}
+
+/** The whole section: who walks it finds nothing of a former image in it. */
+function writeInterfaces(writer: ImageWriter, interfaces: readonly TargetInterface[], capacity: number): void {
+  const view = writer.block('interfaces', capacity);
+  for (const [index, link] of interfaces.entries()) {
+    const at = fieldsAt('fl_interface', index);
+    view.setUint32(at('ifindex'), link.ifindex, true);
+    view.setUint32(at('mtu'), link.mtu, true);
+    for (const [i, byte] of link.mac.entries()) view.setUint8(at('mac') + i, byte);
+    view.setUint8(at('is_inside'), index === 0 ? 0 : 1);
+    if (link.address4 !== null) view.setUint32(at('address4'), addressWords(link.address4)[0], true);
+    if (link.address6 !== null) setWords(view, at('address6'), addressWords(link.address6));
+  }
+}
+
+function writeSources(writer: ImageWriter, services: readonly PlannedService[], capacity: number): Map<bigint, number> {
+  const sources = services.flatMap(({ id, target }) => target.config.sources.map((address) => ({ id, address })));
+  if (sources.length > capacity) throw tooMany('full-nat source addresses', sources.length, capacity);
+  const first = new Map<bigint, number>();
+  const view = writer.block('sources', sources.length);
+  for (const [index, { id, address }] of sources.entries()) {
+    if (!first.has(id)) first.set(id, index);
+    setWords(view, 16 * index, addressWords(address));
+  }
+  return first;
+}
+
+const SCHEDULERS = {
+  rr: constants.schedulerSequence,
+  wrr: constants.schedulerSequence,
+  lc: constants.schedulerLeast,
+  wlc: constants.schedulerLeast,
+  sh: constants.schedulerHash,
+  maglev: constants.schedulerHash,
+} as const;
+
+function writeServices(
+  writer: ImageWriter,
+  services: readonly PlannedService[],
+  count: number,
+  sourceFirst: ReadonlyMap<bigint, number>,
+): void {
+  const view = writer.block('services', count);
+  for (const { id, slot, target, table } of services) {
+    const { method, scheduler, hash, listens, sources } = target.config;
+    const at = fieldsAt('fl_service', slot);
+    view.setBigUint64(at('id'), id, true);
+    view.setUint8(at('method'), method === 'nat' ? constants.methodNat : constants.methodFullNat);
+    view.setUint8(at('scheduler'), SCHEDULERS[scheduler]);
+    view.setUint8(at('hash_by'), hash === 'client' ? constants.hashClient : constants.hashClientPort);
+    view.setUint8(at('is_v6'), listens[0]?.vip.family === 6 ? 1 : 0);
+    view.setUint32(at('table_first'), table.extent.first, true);
+    view.setUint32(at('table_count'), table.tableCount, true);
+    view.setUint32(at('member_first'), table.extent.first + table.tableCount, true);
+    view.setUint32(at('member_count'), table.extent.count - table.tableCount, true);
+    view.setUint32(at('source_first'), sourceFirst.get(id) ?? 0, true);
+    view.setUint32(at('source_count'), sources.length, true);
+  }
+}
+
+function writeServers(writer: ImageWriter, services: readonly PlannedService[], placement: Placement): void {
+  const view = writer.block('servers', placement.servers.length);
+  for (const [index, { generation }] of placement.servers.entries()) {
+    // A free slot keeps its generation: it must not come back with one that old flows carry.
+    view.setUint32(fieldsAt('fl_server', index)('generation'), generation, true);
+  }
+  for (const { target, slot, serverSlots } of services) {
+    for (const [index, server] of target.config.servers.entries()) {
+      const at = fieldsAt('fl_server', serverSlots[index] ?? 0);
+      const weight = target.weights[index] ?? 0;
+      const isV6 = server.address.family === 6;
+      view.setBigUint64(at('id'), serverId(target.config, server), true);
+      setWords(view, at('addr'), addressWords(server.address));
+      view.setUint16(at('port'), server.port ?? 0);
+      view.setUint16(at('flags'), constants.serverUsed | (isV6 ? constants.serverV6 : 0), true);
+      view.setUint32(at('service'), slot, true);
+      // lc is wlc among equals.
+      view.setUint32(at('weight'), target.config.scheduler === 'lc' ? Math.min(weight, 1) : weight, true);
+    }
+  }
+}
+
+/** Only extents that are new; a table that did not change stays where it is, untouched. */
+function writeTables(writer: ImageWriter, services: readonly PlannedService[], before: Placement): void {
+  for (const { id, table } of services) {
+    if (table.extent.count === 0 || before.tables.get(id)?.extent === table.extent) continue;
+    const view = writer.block('tables', table.extent.count, table.extent.first);
+    for (const [index, server] of table.content.entries()) view.setUint32(4 * index, server, true);
+  }
+}

@@ -1,0 +1,89 @@
+// Where everything lies that must not move without need: slots of services and servers, extents of tables. Handed from
+// one commit to the next; read back from the region when one is adopted (adopt.ts).
+
+import { FairleadError } from '../base/errors.ts';
+import { buildServiceTable } from './service-table.ts';
+import type { SlotTable } from './slots.ts';
+import { type Extent, makeTablePool, planExtents, type PoolMoment, type TablePool } from './table-pool.ts';
+import type { TargetService } from './target.ts';
+
+export interface Placement {
+  readonly services: SlotTable;
+  readonly servers: SlotTable;
+  readonly pool: TablePool;
+  /** By service id. */
+  readonly tables: ReadonlyMap<bigint, PlacedTable>;
+}
+
+/** A service's scheduler table and, right behind it, its members. */
+export interface PlacedTable {
+  readonly extent: Extent;
+  readonly tableCount: number;
+  /** Server slots: the table's, then the members'. */
+  readonly content: Uint32Array;
+  /** What the content was made from; equal inputs need no second making. Empty when it was read from a region. */
+  readonly madeFrom: string;
+}
+
+export function emptyPlacement(tableCapacity: number): Placement {
+  return { services: [], servers: [], pool: makeTablePool(tableCapacity), tables: new Map() };
+}
+
+interface PlacedService {
+  readonly id: bigint;
+  readonly target: TargetService;
+  readonly serverSlots: readonly number[];
+}
+
+export function placeTables(
+  before: Placement,
+  services: readonly PlacedService[],
+  moment: PoolMoment,
+): { tables: Map<bigint, PlacedTable>; pool: TablePool } {
+  const wanted = services.map((service) => wantTable(before.tables.get(service.id), service));
+  const kept = wanted.flatMap(({ table }) => (table === undefined ? [] : [table.extent]));
+  const fresh = wanted.filter(({ table }) => table === undefined);
+  const plan = planExtents(
+    before.pool,
+    kept,
+    fresh.map(({ content }) => content.length),
+    moment,
+  );
+  if (plan === null) throw noRoom(before.pool.capacity);
+  const tables = new Map<bigint, PlacedTable>();
+  let next = 0;
+  for (const { id, table, ...made } of wanted) {
+    tables.set(id, table ?? { ...made, extent: plan.extents[next++]! });
+  }
+  return { tables, pool: plan.pool };
+}
+
+interface Wanted extends Omit<PlacedTable, 'extent'> {
+  readonly id: bigint;
+  /** The one that is there already and right. */
+  readonly table?: PlacedTable;
+}
+
+function wantTable(there: PlacedTable | undefined, { id, target, serverSlots }: PlacedService): Wanted {
+  const { config, weights } = target;
+  const servers = config.servers.map(
+    (server, i) => `${serverSlots[i]}=${server.address.text}@${server.port}*${weights[i]}`,
+  );
+  const madeFrom = `${config.scheduler} ${servers.join(' ')}`;
+  if (there?.madeFrom === madeFrom) return { ...there, id, table: there };
+  const { table, members } = buildServiceTable(target);
+  const content = Uint32Array.from([...table, ...members], (index) => serverSlots[index] ?? 0);
+  const made = { id, content, tableCount: table.length, madeFrom };
+  if (there?.tableCount !== table.length || !sameContent(there.content, content)) return made;
+  return { ...made, table: { ...made, extent: there.extent } };
+}
+
+function sameContent(a: Uint32Array, b: Uint32Array): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
+}
+
+function noRoom(capacity: number): FairleadError {
+  return new FairleadError('refused', `the scheduler tables do not fit the region's ${capacity} entries`, {
+    mend: 'try again in a second, when former tables are free; or use fewer maglev services, or start fairlead anew',
+  });
+}

@@ -1,0 +1,45 @@
+// Views over a plane's sections: the active half of a double-buffered one, and the header.
+
+import { layout, sections } from '../native/layout.ts';
+import type { Plane, SectionName } from './plane.ts';
+
+const HEADER = layout.fl_header;
+
+export interface RegionHeader {
+  readonly generation: number;
+  readonly activeHalf: number;
+  readonly workers: number;
+  readonly buckets: number;
+  /** When a flow was last refused a slot, in ticks; 0: never. */
+  readonly pressureTick: number;
+  /** When the region was made, milliseconds since 1970. */
+  readonly createdMs: number;
+}
+
+export function readHeader(plane: Plane): RegionHeader {
+  const view = new DataView(plane.section('header'));
+  return {
+    generation: Number(view.getBigUint64(HEADER.generation, true)),
+    activeHalf: view.getUint32(HEADER.active_half, true),
+    workers: view.getUint32(HEADER.worker_count, true),
+    buckets: view.getUint32(HEADER.buckets, true),
+    pressureTick: view.getUint32(HEADER.pressure_tick, true),
+    createdMs: Number(view.getBigUint64(HEADER.created_ns, true) / 1_000_000n),
+  };
+}
+
+/** Which half readers use, and the commit that made it so. */
+export function activeHalf(plane: Plane): { index: number; generation: number } {
+  const header = readHeader(plane);
+  return { index: header.activeHalf, generation: header.generation };
+}
+
+/** One half of a double-buffered section; of a live one, the whole. */
+export function halfOf(plane: Plane, name: SectionName, half: number): DataView {
+  const octets = plane.counts[name] * sections[name].element;
+  return new DataView(plane.section(name), sections[name].halves === 2 ? half * octets : 0, octets);
+}
+
+export function activeHalfOf(plane: Plane, name: SectionName): DataView {
+  return halfOf(plane, name, activeHalf(plane).index);
+}

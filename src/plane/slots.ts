@@ -1,0 +1,60 @@
+// Stable slots: who has a place keeps it over every commit and over restarts, so that flows, which name their server by
+// slot, stay right. A slot that is given up gets the next generation at once: flows that still carry the old one are
+// void from that commit on, whoever gets the slot next, even if it is the same server come back.
+
+import { FairleadError } from '../base/errors.ts';
+
+export interface Slot {
+  /** 0: free. */
+  readonly id: bigint;
+  /** 32 bits; starts at 1, so that the zeroes of fresh memory match no slot. */
+  readonly generation: number;
+}
+
+/** The slots used so far; never shrinks, so that a commit always overwrites what an earlier one left behind. */
+export type SlotTable = readonly Slot[];
+
+export interface SlotPlan {
+  readonly table: SlotTable;
+  readonly slotOf: ReadonlyMap<bigint, number>;
+}
+
+export interface SlotOptions {
+  /** What the slots are for, in an error: "servers". */
+  readonly what: string;
+  readonly capacity: number;
+}
+
+/** Who is wanted keeps its slot or gets a free one; who is not wanted loses its own. Throws when there are too few. */
+export function assignSlots(before: SlotTable, wanted: readonly bigint[], options: SlotOptions): SlotPlan {
+  const isWanted = new Set(wanted);
+  const slotOf = new Map<bigint, number>();
+  const table = before.map((slot, index) => {
+    if (slot.id === 0n) return slot;
+    // Twice the same id cannot come from here; if a region says so, the first one has it.
+    if (!isWanted.has(slot.id) || slotOf.has(slot.id)) return { id: 0n, generation: nextGeneration(slot.generation) };
+    slotOf.set(slot.id, index);
+    return slot;
+  });
+  let free = 0;
+  for (const id of wanted) {
+    if (slotOf.has(id)) continue;
+    while (free < table.length && table[free]?.id !== 0n) free++;
+    const index = free;
+    if (index >= options.capacity) throw tooMany(options.what, isWanted.size, options.capacity);
+    table[index] = { id, generation: table[index]?.generation ?? 1 };
+    slotOf.set(id, index);
+  }
+  return { table, slotOf };
+}
+
+function nextGeneration(generation: number): number {
+  return generation === 0xffffffff ? 1 : generation + 1;
+}
+
+/** The region's sections are made for a number of things when it is made; a change that outgrows them is refused. */
+export function tooMany(what: string, wanted: number, capacity: number): FairleadError {
+  return new FairleadError('refused', `${wanted} ${what} do not fit this region, which holds ${capacity}`, {
+    mend: 'end fairlead with "fairlead down" and start it anew: it then makes a larger region',
+  });
+}

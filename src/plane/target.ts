@@ -1,0 +1,30 @@
+// What the data plane shall do, decided to the last weight: the input of the image. Control makes it of the
+// configuration, the operator's overrides and what health says.
+
+import type { ServiceConfig, Timeouts } from '../config/config.ts';
+import type { Address } from '../net/address.ts';
+
+export interface Target {
+  readonly timeouts: Timeouts;
+  /** By id: outside first, then inside when there is one. */
+  readonly interfaces: readonly TargetInterface[];
+  readonly services: readonly TargetService[];
+}
+
+export interface TargetInterface {
+  readonly name: string;
+  /** 0 while the interface is gone. */
+  readonly ifindex: number;
+  readonly mtu: number;
+  /** Six bytes. */
+  readonly mac: Uint8Array;
+  /** The host's own addresses there, as sources of ICMP errors. */
+  readonly address4: Address | null;
+  readonly address6: Address | null;
+}
+
+export interface TargetService {
+  readonly config: ServiceConfig;
+  /** Effective weights, parallel to config.servers. */
+  readonly weights: readonly number[];
+}

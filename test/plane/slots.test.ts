@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FairleadError } from '../../src/base/errors.ts';
+import { assignSlots } from '../../src/plane/slots.ts';
+
+const options = { what: 'servers', capacity: 4 };
+
+test('who stays keeps its slot and generation while others come and go', () => {
+  const first = assignSlots([], [10n, 20n, 30n], options);
+  const second = assignSlots(first.table, [30n, 40n, 10n], options);
+  assert.equal(second.slotOf.get(10n), first.slotOf.get(10n));
+  assert.equal(second.slotOf.get(30n), first.slotOf.get(30n));
+  assert.deepEqual(second.table[0], { id: 10n, generation: 1 });
+});
+
+test('a slot that is given to another server gets another generation', () => {
+  const first = assignSlots([], [10n], options);
+  const second = assignSlots(first.table, [20n], options);
+  assert.equal(second.slotOf.get(20n), first.slotOf.get(10n));
+  assert.deepEqual(second.table, [{ id: 20n, generation: 2 }]);
+});
+
+test('a server that was removed and comes back does not revive its old flows', () => {
+  const first = assignSlots([], [10n], options);
+  const removed = assignSlots(first.table, [], options);
+  const back = assignSlots(removed.table, [10n], options);
+  assert.deepEqual(removed.table, [{ id: 0n, generation: 2 }]);
+  assert.deepEqual(back.table, [{ id: 10n, generation: 2 }]);
+});
+
+test('a generation that runs over starts again at 1, never at the 0 of fresh memory', () => {
+  const plan = assignSlots([{ id: 10n, generation: 0xffffffff }], [], options);
+  assert.equal(plan.table[0]?.generation, 1);
+});
+
+test('more servers than slots are refused in words, and the table before stays as it was', () => {
+  const before = assignSlots([], [1n, 2n, 3n], options).table;
+  const copy = structuredClone(before);
+  assert.throws(
+    () => assignSlots(before, [1n, 2n, 3n, 4n, 5n], options),
+    (error) => error instanceof FairleadError && error.code === 'refused' && /5 servers do not fit/.test(error.message),
+  );
+  assert.deepEqual(before, copy);
+});
+
+test('the table never shrinks, so that a commit overwrites what an earlier one left', () => {
+  const first = assignSlots([], [1n, 2n, 3n], options);
+  assert.equal(assignSlots(first.table, [], options).table.length, 3);
+});
