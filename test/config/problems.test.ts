@@ -41,14 +41,14 @@ describe('a configuration with problems', () => {
     });
   });
 
-  it('takes no longer for each problem when there are 20,000 of them', () => {
-    const servers = Array.from({ length: 20_000 }, (_, i) => `      s${i}: 10.0.0.${i}x\n`).join('');
+  it('takes no longer for each problem when there are 40,000 of them', () => {
+    const servers = Array.from({ length: 40_000 }, (_, i) => `      s${i}: 10.0.0.${i}x\n`).join('');
     const head = 'version: 1\ninterfaces: { outside: eth0 }\nservices:\n  web:\n    listen: 10.0.0.1:80/tcp\n';
     const started = performance.now();
     const lines = problemsOf(`${head}    method: nat\n    servers:\n${servers}`).split('\n');
-    assert.equal(lines.length, 60_000);
-    // It takes a twentieth of this; walking all servers for each of them would take minutes.
-    assert.ok(performance.now() - started < 20_000, `took ${performance.now() - started} ms`);
+    assert.equal(lines.length, 120_000);
+    // It takes two seconds on a slow machine; comparing each server with all others would take forty.
+    assert.ok(performance.now() - started < 15_000, `took ${performance.now() - started} ms`);
   });
 });
 
