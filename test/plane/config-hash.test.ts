@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import { parseAddress } from '../../src/net/address.ts';
 import { addressWords, configHash, placeAll, portAndProtocol } from '../../src/plane/config-hash.ts';
 
-
 // Printed by a C program over fl_config_hash of native/core/hash.h.
 const HASHES = {
   vip: 3166345800,
@@ -12,7 +11,9 @@ const HASHES = {
 };
 test('every entry lies within eight slots of its home, wrapping around, however many there are', () => {
   for (const count of [1, 4, 5, 100, 1000, 3000]) {
-    const entries = Array.from({ length: count }, (_, i) => addressWords(parseAddress(`10.${i >> 8 & 255}.${i & 255}.7`)!));
+    const entries = Array.from({ length: count }, (_, i) =>
+      addressWords(parseAddress(`10.${(i >> 8) & 255}.${i & 255}.7`)!),
+    );
     const table = placeAll(entries, (words) => configHash(words, 0), 65_536);
     assert.ok(table !== null);
     assert.equal(table.slots.length, table.mask + 1);
@@ -26,8 +27,18 @@ test('every entry lies within eight slots of its home, wrapping around, however 
 });
 
 test('a table that would outgrow its capacity is refused', () => {
-  assert.equal(placeAll(Array.from({ length: 9 }, (_, i) => i), () => 0, 1024), null);
-  assert.equal(placeAll([1, 2, 3, 4, 5], (entry) => entry, 8), null);
+  assert.equal(
+    placeAll(
+      Array.from({ length: 9 }, (_, i) => i),
+      () => 0,
+      1024,
+    ),
+    null,
+  );
+  assert.equal(
+    placeAll([1, 2, 3, 4, 5], (entry) => entry, 8),
+    null,
+  );
 });
 
 test('the hash is the one of native/core/hash.h', () => {

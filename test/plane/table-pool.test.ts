@@ -39,7 +39,11 @@ test('live extents are never given out again, whatever comes and goes around the
 
 test('an empty table takes no room', () => {
   const { extents, pool } = plan(makeTablePool(4), [], [0, 4, 0], 0, 0);
-  assert.deepEqual(extents, [{ first: 0, count: 0 }, { first: 0, count: 4 }, { first: 0, count: 0 }]);
+  assert.deepEqual(extents, [
+    { first: 0, count: 0 },
+    { first: 0, count: 4 },
+    { first: 0, count: 0 },
+  ]);
   assert.deepEqual(pool.inUse, [{ first: 0, count: 4 }]);
 });
 

@@ -7,7 +7,10 @@ import { parseMac } from '../../src/net/mac.ts';
 import type { Target, TargetInterface } from '../../src/plane/target.ts';
 
 export function configOf(services: string, head = ''): Config {
-  return parseConfig(`version: 1\ninterfaces: { outside: eth0, inside: eth1 }\n${head}\nservices:\n${services}`, 'test.yaml');
+  return parseConfig(
+    `version: 1\ninterfaces: { outside: eth0, inside: eth1 }\n${head}\nservices:\n${services}`,
+    'test.yaml',
+  );
 }
 
 export const WEB = `
@@ -41,4 +44,10 @@ export const outside: TargetInterface = {
   address6: parseAddress('2001:db8::1'),
 };
 
-export const inside: TargetInterface = { ...outside, name: 'eth1', ifindex: 3, address4: parseAddress('10.0.1.1'), address6: null };
+export const inside: TargetInterface = {
+  ...outside,
+  name: 'eth1',
+  ifindex: 3,
+  address4: parseAddress('10.0.1.1'),
+  address6: null,
+};
