@@ -65,7 +65,7 @@ async function list(): Promise<number> {
 async function main(args: readonly string[]): Promise<number> {
   const [verb, name, ...rest] = args;
   if (verb === 'list' && name === undefined) {
-    return await list();
+    return list();
   }
   if ((verb !== 'up' && verb !== 'down') || name === undefined || rest.length > 0) {
     console.error(usage);
@@ -74,7 +74,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (process.getuid?.() !== 0) {
     return complain('network namespaces need root', 7);
   }
-  return verb === 'up' ? await up(name) : await down(name);
+  return verb === 'up' ? up(name) : down(name);
 }
 
 process.exit(await main(process.argv.slice(2)));

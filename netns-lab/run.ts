@@ -16,6 +16,10 @@ function limit(ms: number): { expired: Promise<never>; clear: () => void } {
   return { expired: promise, clear: () => clearTimeout(timer) };
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Runs one scenario in a lab of its own; gives what went wrong, or null. */
 async function runScenario(scenario: Scenario, isKept: boolean): Promise<string | null> {
   const lab = new Lab(scenario.name);
@@ -33,14 +37,14 @@ async function runScenario(scenario: Scenario, isKept: boolean): Promise<string 
     }
   } catch (error) {
     const folder = await saveEvidence(lab, scenario.name, error);
-    trouble = `${error instanceof Error ? error.message : error}\nevidence: ${folder}`;
+    trouble = `${messageOf(error)}\nevidence: ${folder}`;
   } finally {
     clear();
   }
   try {
     await (isKept ? lab.keep() : lab.close());
   } catch (error) {
-    trouble ??= `the lab did not come down cleanly: ${error}`;
+    trouble ??= `the lab did not come down cleanly: ${messageOf(error)}`;
   }
   return trouble;
 }
@@ -75,7 +79,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(`${trouble === null ? 'ok  ' : 'FAIL'} ${seconds} s  ${scenario.name}: ${scenario.title}`);
     if (trouble !== null) {
       failed += 1;
-      console.log(trouble.replace(/^/gm, '       '));
+      console.log(trouble.replaceAll(/^/gm, '       '));
     }
   }
   console.log(`${scenarios.length - failed} passed, ${failed} failed`);

@@ -30,7 +30,7 @@ export class Capture {
       ),
     );
     // With -v a frame takes several lines; all but its first are indented.
-    return texts.flatMap((text) => text.replace(/\n\s+/g, ' ').split('\n').filter(Boolean));
+    return texts.flatMap((text) => text.replaceAll(/\n\s+/g, ' ').split('\n').filter(Boolean));
   }
 
   async count(filter = ''): Promise<number> {
@@ -42,11 +42,11 @@ export class Capture {
   }
 }
 
-async function listen(host: Host, device: string, name: string, extra: string): Promise<Background> {
+function listen(host: Host, device: string, name: string, extra: string): Promise<Background> {
   // -U and --immediate-mode: what was seen is in the file at once. -Z root: tcpdump must not lose its rights to the folder.
   const options = `-i ${device} -s ${snapLength} -U --immediate-mode -Z root -n ${extra}`;
   const ready = (process: Background) => process.output().includes('listening on');
-  return await host.start(name, `tcpdump ${options}`, { ready });
+  return host.start(name, `tcpdump ${options}`, { ready });
 }
 
 /** Keeps every frame on `device` that passes `filter`, from now on. */

@@ -9,18 +9,21 @@ export const evidenceDirectory = join(import.meta.dirname, '..', 'evidence');
 const networkState =
   'ip -br link; ip -br address; ip route; ip -6 route; ip neigh; nft list ruleset; ss -tun | head -50';
 
+function describeError(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
 /** Saves everything the lab knows under `evidence/NAME-TIME/` and gives that folder. */
 export async function saveEvidence(lab: Lab, name: string, error: unknown): Promise<string> {
-  const time = new Date().toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
+  const time = new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '-');
   const folder = join(evidenceDirectory, `${name}-${time}`);
   mkdirSync(folder, { recursive: true });
-  const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  writeFileSync(join(folder, 'error.txt'), `${story}\n`);
+  writeFileSync(join(folder, 'error.txt'), `${describeError(error)}\n`);
   for (const [what, action] of lab.evidence) {
     try {
       writeFileSync(join(folder, what), await action());
     } catch (trouble) {
-      writeFileSync(join(folder, what), `could not be had: ${trouble}\n`);
+      writeFileSync(join(folder, what), `could not be had: ${describeError(trouble)}\n`);
     }
   }
   for (const host of lab.hosts.values()) {

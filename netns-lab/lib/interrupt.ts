@@ -8,6 +8,14 @@ const standing = new Set<Closable>();
 let isWatching = false;
 let isEnding = false;
 
+function fail(error: unknown): void {
+  // Once the labs are being taken down, whatever still ran in them fails; that is no news.
+  if (!isEnding) {
+    console.error(error);
+    void closeAllAndExit(1);
+  }
+}
+
 async function closeAllAndExit(code: number): Promise<void> {
   isEnding = true;
   await Promise.allSettled([...standing].map((lab) => lab.close()));
@@ -24,13 +32,7 @@ function watch(): void {
     process.on(signal, () => void closeAllAndExit(code));
   }
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-    process.on(event, (error: unknown) => {
-      // Once the labs are being taken down, whatever still ran in them fails; that is no news.
-      if (!isEnding) {
-        console.error(error);
-        void closeAllAndExit(1);
-      }
-    });
+    process.on(event, fail);
   }
 }
 

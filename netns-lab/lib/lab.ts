@@ -126,7 +126,7 @@ export class Lab {
 
   private async takeDown(): Promise<void> {
     let trouble: Error | null = null;
-    for (const { what, action } of this.deferred.reverse()) {
+    for (const { what, action } of this.deferred.toReversed()) {
       try {
         await action();
       } catch (error) {

@@ -10,7 +10,7 @@ export function assertShares(tally: Tally, expected: Record<string, number>, wha
 /** Every one of `count` was answered, by exactly these servers. */
 export function assertServed(tally: Tally, count: number, servers: readonly string[], what: string): void {
   equal(tally.errors, 0, `${what}: no request may fail`);
-  deepEqual(Object.keys(tally.shares).sort(), [...servers].sort(), `${what}: who answers`);
+  deepEqual(Object.keys(tally.shares).toSorted(), servers.toSorted(), `${what}: who answers`);
   const answers = Object.values(tally.shares).reduce((sum, it) => sum + it, 0);
   equal(answers, count, `${what}: each request has one answer`);
 }
@@ -21,5 +21,5 @@ export function assertNoFailure(load: Load, what: string): void {
 }
 
 function sorted(shares: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(shares).sort());
+  return Object.fromEntries(Object.entries(shares).toSorted(([a], [b]) => a.localeCompare(b)));
 }

@@ -24,7 +24,7 @@ const directory = join(import.meta.dirname, '..', 'scenarios');
 export async function allScenarios(): Promise<Scenario[]> {
   const files = readdirSync(directory)
     .filter((file) => file.endsWith('.ts'))
-    .sort();
+    .toSorted();
   const modules = (await Promise.all(files.map((file) => import(join(directory, file))))) as {
     scenarios: Scenario[];
   }[];

@@ -106,7 +106,7 @@ export async function startWebServer(lab: Lab, host: Host): Promise<WebServer> {
 }
 
 /** Starts the datagram server on a host. */
-export async function startUdpServer(host: Host): Promise<Background> {
+export function startUdpServer(host: Host): Promise<Background> {
   const ready = (process: Background) => process.output().split('listening on').length === 3;
-  return await host.start('udp-server', `${process.execPath} ${udpServer} ${host.name} ${udpPort}`, { ready });
+  return host.start('udp-server', `${process.execPath} ${udpServer} ${host.name} ${udpPort}`, { ready });
 }

@@ -2,7 +2,7 @@
 import { equal, match } from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
-import { type ConfigDocument, command } from '../lib/fairlead.ts';
+import { type ConfigDocument, command, type ServiceDocument } from '../lib/fairlead.ts';
 import { assertServed } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { requests } from '../lib/traffic.ts';
@@ -25,11 +25,12 @@ async function assertRefused(net: Topology, what: string, code: number, words: R
 async function badConfigs(net: Topology): Promise<void> {
   const { balancer, fairlead } = net;
   const web4 = net.service({ method: 'nat', family: 4 });
+  const misspelt: ServiceDocument & { shceduler: string } = { ...web4, shceduler: 'wlc' };
   const good = net.config({ web4 });
   const write = (config: ConfigDocument) => fairlead.writeConfig(config);
 
   const rules: [string, RegExp, ConfigDocument][] = [
-    ['a misspelt key', /"shceduler".*"scheduler"/s, net.config({ web4: { ...web4, ...{ shceduler: 'wlc' } } })],
+    ['a misspelt key', /"shceduler".*"scheduler"/s, net.config({ web4: misspelt })],
     ['one listen of two services', /203\.0\.113\.10:80/, net.config({ web4, other: web4 })],
     ['an unknown method', /method/, net.config({ web4: { ...web4, method: 'teleport' as 'nat' } })],
     ['an interface that is not there', /eth9/, { ...good, interfaces: { outside: 'eth9', inside: 'in' } }],
@@ -102,7 +103,7 @@ async function foreignRegion(net: Topology): Promise<void> {
   await fairlead.logged(/layout/i);
   assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'a new region is in use');
   const aside = readdirSync('/dev/shm').filter((file) => file.startsWith(`fairlead.${fairlead.name}`));
-  equal(aside.length, 2, `the old region is set aside, not thrown away: ${aside}`);
+  equal(aside.length, 2, `the old region is set aside, not thrown away: ${aside.join(' ')}`);
 }
 
 async function fullMemory(net: Topology): Promise<void> {
@@ -147,7 +148,7 @@ async function readiness(net: Topology): Promise<void> {
     net.config({ web4: net.service({ method: 'nat', family: 4, scheduler: 'wrr', weights: [1, 0, 0] }) }),
   );
   process.kill(daemon.pid, 'SIGHUP');
-  const answering = async () => Object.keys((await requests(net.client, net.vip[4], 4)).shares).join();
+  const answering = async () => Object.keys((await requests(net.client, net.vip[4], 4)).shares).join(' ');
   await waitFor('SIGHUP to apply the changed file', answering, (who) => who === 'web-1');
   equal(await daemon.stop('SIGTERM'), 0, 'SIGTERM ends it in order');
   equal(existsSync(fairlead.socket), false, 'the socket is gone');

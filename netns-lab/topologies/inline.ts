@@ -59,5 +59,5 @@ export async function buildInline(lab: Lab, options: TopologyOptions = {}): Prom
     vip: { 4: `${outside[4]}10`, 6: `${outside[6]}10` },
     serverAddress: (index: number, family: Family) => `${inside[family]}${11 + index}`,
   };
-  return await populate(plan, options);
+  return populate(plan, options);
 }

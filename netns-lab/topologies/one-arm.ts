@@ -64,5 +64,5 @@ export async function buildOneArm(lab: Lab, options: TopologyOptions = {}): Prom
     vip: { 4: `${local[4]}10`, 6: `${local[6]}10` },
     serverAddress: (index: number, family: Family) => `${local[family]}${11 + index}`,
   };
-  return await populate(plan, options);
+  return populate(plan, options);
 }

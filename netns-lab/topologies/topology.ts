@@ -52,9 +52,11 @@ export class Topology {
   readonly fairlead: Fairlead;
 
   constructor(plan: Plan, servers: WebServer[]) {
+    const [client] = plan.clients;
+    if (client === undefined) throw new Error('a topology needs a client');
     this.plan = plan;
     this.lab = plan.lab;
-    this.client = plan.clients[0] as Host;
+    this.client = client;
     this.balancer = plan.balancer;
     this.servers = servers;
     this.vip = plan.vip;
