@@ -48,13 +48,13 @@ function syntaxProblem(source: Source, document: Document, error: YAMLError): Co
   );
 }
 
-/** Where the quoted text starts that runs up to `end`: the parser names only its end. */
+/** Where the last quoted text before `end` starts: of one that is never closed the parser names only the end. */
 function findOpenQuote(document: Document, end: number): number | undefined {
   let start: number | undefined;
   visit(document, {
     Scalar: (_key, node) => {
-      const [from, to] = node.range ?? [0, 0];
-      if (node.type?.startsWith('QUOTE_') && from < end && to >= end) start = from;
+      const from = node.range?.[0] ?? end;
+      if (node.type?.startsWith('QUOTE_') && from < end) start = from;
     },
   });
   return start;

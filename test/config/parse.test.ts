@@ -195,12 +195,13 @@ describe('a check', () => {
 });
 
 describe('what may look like a conflict but is none', () => {
-  it('one port inside a range, a range inside a range, all inside every port, of three services', () => {
+  it('one port inside a range, a range inside a range, all inside every port, in any order', () => {
     const config = parse(`${HEAD}defaults: { method: nat, check: none }
 services:
   every: { listen: '203.0.113.10:*/tcp', servers: { a: 10.0.1.1 } }
   wide: { listen: 203.0.113.10:8000-8099/tcp, servers: { a: 10.0.1.2 } }
   narrow: { listen: [203.0.113.10:8000-8009/tcp, 203.0.113.10:8080-8099/tcp], servers: { a: 10.0.1.3 } }
+  wider: { listen: 203.0.113.10:8000-8199/tcp, servers: { a: 10.0.1.5 } }
   exact: { listen: 203.0.113.10:8005/tcp, servers: { a: 10.0.1.4:80 } }
 `);
     assert.deepEqual(
@@ -210,6 +211,7 @@ services:
         '203.0.113.10:8000-8099/tcp',
         '203.0.113.10:8000-8009/tcp',
         '203.0.113.10:8080-8099/tcp',
+        '203.0.113.10:8000-8199/tcp',
         '203.0.113.10:8005/tcp',
       ],
     );

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { ConfigError, exitCodeOf } from '../../src/base/errors.ts';
+import { checkAcrossServices } from '../../src/config/cross-rules.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 
 const folder = new URL('cases/', import.meta.url);
@@ -39,6 +40,24 @@ describe('a configuration with problems', () => {
         },
       ],
     });
+  });
+
+  it('is one that asks for more than the data plane holds', () => {
+    const service = parseConfig(
+      'version: 1\ninterfaces: { outside: eth0 }\nservices: { a: { listen: [10.0.0.1:80/tcp, 10.0.0.1:81/tcp, 10.0.0.1:82/tcp], method: nat, servers: { a: 10.0.1.1, b: 10.0.1.2, c: 10.0.1.3, d: 10.0.1.4, e: 10.0.1.5 } } }',
+      'fairlead.yaml',
+    ).services[0];
+    assert.ok(service);
+    const messages = (count: number): string[] =>
+      checkAcrossServices(Array.from({ length: count }, (_, i) => ({ ...service, name: `s${i}` })))
+        .map(({ message }) => message)
+        .filter((message) => message.endsWith('are the most'));
+    assert.deepEqual(messages(10_922), []);
+    assert.deepEqual(messages(16_385), [
+      'there are 16385 services; 16384 are the most',
+      'there are 81925 servers; 65536 are the most',
+      'there are 49155 listens; 32768 are the most',
+    ]);
   });
 
   it('takes no longer for each problem when there are 40,000 of them', () => {
