@@ -1,0 +1,239 @@
+/*
+ * A worker: takes frames out of its rings in batches, has the core decide, sends what is to leave, gives the slots back.
+ *
+ * Theory of operation. A batch comes from one port and holds up to FL_BATCH frames; the ports take turns. The half of
+ * the configuration that the batch is decided by is named in half_in_use before the core reads anything and cleared
+ * after, which is what a commit waits for. Slots go back to the kernel after the flush, because super-frames are sent
+ * from where they lie.
+ *
+ * Waiting. Waking a sleeping thread costs some microseconds on the same core, and up to a hundred on another one that
+ * has gone idle. So a worker that finds nothing looks on for a while before it sleeps. How long is learned as KVM does
+ * it for halted guests: when frames came so soon after it fell asleep that looking on would have met them, the time
+ * doubles; when they did not, it halves, down to nothing. Between looks it yields the core: on a shared one the sender
+ * whose frame it waits for gets to run at once.
+ */
+#define _GNU_SOURCE /* sendmmsg, thread names */
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+
+#include "packet.h"
+
+#define LOOK_LEAST_NS 4000
+#define LOOK_MOST_NS 50000
+#define SLEEP_MS 250 /* alive_ns is at most this old */
+#define QUEUE_SLEEP_MS 1
+
+struct batch {
+	u32 count; /* frames for the core */
+	u32 taken; /* slots, also of frames that are not for the core */
+	struct fl_frame frame[FL_BATCH];
+	struct fl_result result[FL_BATCH];
+	struct virtio_net_hdr vnet[FL_BATCH];
+};
+
+/* Promiscuous neighbours' frames and echoes of our own are nobody's business here. */
+static bool is_for_this_host(const u8 *slot)
+{
+	const struct sockaddr_ll *from =
+		(const struct sockaddr_ll *)(slot + TPACKET_ALIGN(sizeof(struct tpacket2_hdr)));
+
+	return from->sll_pkttype <= PACKET_MULTICAST;
+}
+
+static void gather(struct batch *batch, struct fl_port *port, u8 worker, struct fl_worker *counters)
+{
+	struct fl_ring *ring = &port->in;
+	u32 index = ring->head;
+
+	batch->count = batch->taken = 0;
+	while (batch->taken < FL_BATCH) {
+		u8 *slot = ring->slot[index];
+		struct fl_frame *frame = &batch->frame[batch->count];
+
+		if (!(__atomic_load_n(fl_slot_status(slot), __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+			break;
+		batch->taken++;
+		index = fl_ring_next(ring, index);
+		__builtin_prefetch(ring->slot[index] + 64);
+		*frame = (struct fl_frame){.interface = (u8)port->interface, .worker = worker};
+		batch->result[batch->count] = (struct fl_result){0};
+		if (FL_UNLIKELY(!is_for_this_host(slot)))
+			counters->reasons[FL_REASON_NOT_OURS]++;
+		else if (FL_UNLIKELY(!fl_slot_read(slot, FL_SLOT_IN, frame, &batch->vnet[batch->count])))
+			counters->reasons[FL_REASON_OVERSIZE]++;
+		else
+			batch->count++;
+	}
+}
+
+static void release(struct fl_port *port, u32 slots)
+{
+	struct fl_ring *ring = &port->in;
+
+	while (slots--) {
+		__atomic_store_n(fl_slot_status(ring->slot[ring->head]), TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+		ring->head = fl_ring_next(ring, ring->head);
+	}
+}
+
+/* Names the half in use so that a commit sees it before it takes that half for its own. */
+static void enter_half(const struct fl_header *header, struct fl_worker *counters)
+{
+	u32 half = __atomic_load_n(&header->active_half, __ATOMIC_RELAXED), again;
+
+	for (;; half = again) {
+		__atomic_store_n(&counters->half_in_use, 1 + half, __ATOMIC_SEQ_CST);
+		again = __atomic_load_n(&header->active_half, __ATOMIC_SEQ_CST);
+		if (again == half)
+			return;
+	}
+}
+
+static void emit(struct fl_packet_worker *self, struct batch *batch)
+{
+	struct fl_port **port = self->port;
+
+	for (u32 i = 0; i < batch->count; i++) {
+		const struct fl_result *result = &batch->result[i];
+
+		if (result->verdict != FL_FORWARD && result->verdict != FL_ANSWER)
+			continue;
+		if (FL_UNLIKELY(result->out_interface >= self->packet->interface_count)) {
+			port[0]->worker->send_errors++;
+			continue;
+		}
+		if (result->verdict == FL_ANSWER)
+			batch->vnet[i] = (struct virtio_net_hdr){0};
+		fl_slot_finish(&batch->frame[i], &batch->vnet[i]);
+		fl_port_send(port[result->out_interface], &batch->frame[i], &batch->vnet[i]);
+	}
+	for (u32 i = 0; i < self->packet->interface_count; i++)
+		fl_port_flush(port[i]);
+}
+
+static u32 serve(struct fl_packet_worker *self, struct batch *batch, struct fl_port *port, u64 now)
+{
+	const struct fl_region *region = self->packet->region;
+	struct fl_worker *counters = fl_workers_at(region, self->index);
+
+	gather(batch, port, (u8)self->index, counters);
+	if (batch->count) {
+		enter_half(region->header, counters);
+		fl_forward_batch(region, batch->frame, batch->result, batch->count, now);
+		__atomic_store_n(&counters->half_in_use, 0, __ATOMIC_RELEASE);
+		emit(self, batch);
+	}
+	release(port, batch->taken);
+	return batch->taken;
+}
+
+static void take_next_ports(struct fl_packet_worker *self)
+{
+	for (u32 i = 0; i < self->packet->interface_count; i++) {
+		struct fl_port *next;
+
+		if (FL_LIKELY(!__atomic_load_n(&self->next[i], __ATOMIC_RELAXED)))
+			continue;
+		next = __atomic_exchange_n(&self->next[i], NULL, __ATOMIC_ACQ_REL);
+		fl_port_close(self->port[i]);
+		self->port[i] = next;
+	}
+}
+
+static bool has_queue(const struct fl_packet_worker *self)
+{
+	for (u32 i = 0; i < self->packet->interface_count; i++)
+		if (self->port[i]->queued)
+			return true;
+	return false;
+}
+
+/* Negative: this worker cannot go on. */
+static int sleep_until_frames(struct fl_packet_worker *self)
+{
+	u32 ports = self->packet->interface_count;
+	struct pollfd wait[FL_PORTS_MAX + 1];
+	int timeout = SLEEP_MS, ready;
+
+	if (has_queue(self)) {
+		for (u32 i = 0; i < ports; i++)
+			fl_port_flush(self->port[i]);
+		timeout = QUEUE_SLEEP_MS;
+	}
+	for (u32 i = 0; i < ports; i++)
+		wait[i] = (struct pollfd){.fd = self->port[i]->rx_fd, .events = POLLIN};
+	wait[ports] = (struct pollfd){.fd = self->wake_fd, .events = POLLIN};
+	ready = poll(wait, ports + 1, timeout);
+	if (ready < 0)
+		return errno == EINTR ? 0 : -errno;
+	for (u32 i = 0; i < ports; i++) {
+		/* The link went down: reading the error clears it. The keeper sees to a link that does not come back. */
+		int error;
+		socklen_t size = sizeof(error);
+
+		if (wait[i].revents & POLLERR)
+			getsockopt(wait[i].fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	}
+	return 0;
+}
+
+static u64 learn(u64 look, u64 slept)
+{
+	if (slept >= LOOK_MOST_NS)
+		return look / 2 < LOOK_LEAST_NS ? 0 : look / 2;
+	look = look ? look * 2 : LOOK_LEAST_NS;
+	return look > LOOK_MOST_NS ? LOOK_MOST_NS : look;
+}
+
+static int loop(struct fl_packet_worker *self)
+{
+	struct fl_worker *counters = fl_workers_at(self->packet->region, self->index);
+	u64 now = fl_now(), last = now, look = 0;
+	struct batch batch;
+	int error;
+
+	while (!__atomic_load_n(&self->packet->is_stopping, __ATOMIC_RELAXED)) {
+		u32 taken = 0;
+
+		__atomic_store_n(&counters->alive_ns, now, __ATOMIC_RELAXED);
+		take_next_ports(self);
+		for (u32 i = 0; i < self->packet->interface_count; i++)
+			taken += serve(self, &batch, self->port[i], now);
+		if (taken) {
+			last = now = fl_now();
+			continue;
+		}
+		if (now - last < look) {
+			sched_yield();
+			now = fl_now();
+			continue;
+		}
+		error = sleep_until_frames(self);
+		if (error)
+			return error;
+		now = fl_now();
+		look = learn(look, now - last);
+		last = now;
+		counters->wakeups++;
+	}
+	return 0;
+}
+
+void *fl_worker_run(void *argument)
+{
+	struct fl_packet_worker *self = argument;
+	struct fl_worker *counters = fl_workers_at(self->packet->region, self->index);
+	int error;
+
+	counters->thread_id = (u32)syscall(SYS_gettid);
+	error = loop(self);
+	__atomic_store_n(&counters->half_in_use, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&counters->thread_id, 0, __ATOMIC_RELEASE);
+	if (error)
+		fl_packet_raise(self->packet, FL_EVENT_WORKER_DIED);
+	return NULL;
+}
