@@ -42,7 +42,7 @@ function checkSizes(services: readonly ServiceConfig[], listens: readonly OwnedL
  * lie inside one another, but neither be equal nor overlap in part.
  */
 function checkListens(listens: readonly OwnedListen[]): Finding[] {
-  const byVip = Map.groupBy(listens, ({ listen }) => `${listen.vip.text}/${listen.protocol}`);
+  const byVip = Map.groupBy(listens, ({ listen }) => listen.vip.text);
   return [...byVip.values()].flatMap((group) => {
     const ranges = group.filter(({ listen }) => listen.firstPort < listen.lastPort);
     return [...findEqual(group), ...(tooManyRanges(ranges) ?? findOverlaps(ranges))];
@@ -64,8 +64,7 @@ function findEqual(group: readonly OwnedListen[]): Finding[] {
 function tooManyRanges(ranges: readonly OwnedListen[]): Finding[] | null {
   const extra = ranges[LIMITS.rangesPerVip];
   if (extra === undefined) return null;
-  const { vip, protocol } = extra.listen;
-  const message = `VIP ${vip.text} has ${ranges.length} port ranges for ${protocol}; ${LIMITS.rangesPerVip} are the most`;
+  const message = `VIP ${extra.listen.vip.text} has ${ranges.length} port ranges; ${LIMITS.rangesPerVip} are the most`;
   return [{ path: extra.path, message }];
 }
 
@@ -84,6 +83,7 @@ function findOverlaps(ranges: readonly OwnedListen[]): Finding[] {
 }
 
 function overlapInPart(a: Listen, b: Listen): boolean {
+  if (a.protocol !== b.protocol) return false;
   const [low, high] = a.firstPort < b.firstPort ? [a, b] : [b, a];
   return low.firstPort < high.firstPort && high.firstPort <= low.lastPort && low.lastPort < high.lastPort;
 }

@@ -7,7 +7,7 @@ export const LIMITS = {
   servers: 65_536,
   /** Over all services together. */
   listens: 32_768,
-  /** Port ranges of one VIP and protocol: a lookup tries them one after the other, so they must stay few. */
+  /** Port ranges of one VIP, TCP and UDP together: a lookup tries them one after the other, so they must stay few. */
   rangesPerVip: 16,
   /** Addresses of one full-nat source pool. */
   sources: 256,

@@ -225,6 +225,11 @@ services:
     );
   });
 
+  it('overlapping ranges of TCP and UDP', () => {
+    const listen = '[203.0.113.10:8000-8099/udp, 203.0.113.10:8050-8150/tcp]';
+    assert.equal(parseService('', '', 'nat', listen).listens.length, 2);
+  });
+
   it('one server in two nat services', () => {
     const config = parse(`${HEAD}defaults: { method: nat }
 services:
