@@ -16,10 +16,6 @@ export const LIMITS = {
   /** Fewer flows than this are no balancer; more would need 4 GiB (at 64 bytes each) and more of shared memory. */
   flows: { least: 4096, most: 67_108_864 },
   workers: 64,
-  /** IFNAMSIZ of the kernel, without its closing zero. */
-  interfaceName: 15,
-  /** A day: longer time-outs are slips of the pen, and fit no 32-bit count of milliseconds for ever. */
+  /** A day. The longest time-out in use anywhere is a few hours; what is longer is a slip of the pen. */
   durationMs: 86_400_000,
-  /** A control socket's path must fit sun_path of 108 bytes with its closing zero. */
-  socketPath: 107,
 } as const;
