@@ -12,7 +12,7 @@ const timeout = duration(1, LIMITS.durationMs).optional();
 // IFNAMSIZ of the kernel is 16 with the closing zero; dev_valid_name() refuses slash, colon, space, "." and "..".
 const interfaceName = textLike(/^(?!\.{1,2}$)[^\s/:]{1,15}$/, 'an interface name of at most 15 characters');
 // sun_path of a Unix socket is 108 bytes with the closing zero.
-const socketPath = textLike(/^\/[\x21-\x7e]{0,106}$/, 'an absolute path of at most 107 plain characters');
+const socketPath = textLike(/^\/[!-~]{0,106}$/, 'an absolute path of at most 107 plain characters');
 const port = wholeNumber(1, LIMITS.port);
 const map = must('a map');
 
