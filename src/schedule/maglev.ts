@@ -79,7 +79,7 @@ function placementOrder(servers: readonly WeightedServer[]): Int32Array {
 
 /**
  * Who takes the first, second, … turn: a counting sort of all turns by time; inside a bucket by position. A bucket's
- * width is a power of two, so that it does not slide with the sum of weights, which would reorder everyone's turns.
+ * width is a power of two, so that it does not slide with the sum of weights, which would swap neighbouring turns.
  */
 function turnOrder(weights: Float64Array, turns: number): Uint32Array {
   let sum = 0;
