@@ -1,0 +1,62 @@
+// Configuration, overrides, health and host, put together: what the data plane shall do. Pure.
+
+import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
+import type { HostView } from '../config/host-check.ts';
+import { parseAddress, type Address } from '../net/address.ts';
+import { parseMac } from '../net/mac.ts';
+import { type Prefix, prefixContains } from '../net/prefix.ts';
+import type { Target, TargetInterface } from '../plane/target.ts';
+import { overrideOf, type Overrides, serverKey } from './overrides.ts';
+
+/** `unchecked`: there is no check, the server is taken to be up. */
+export type ServerHealth = 'up' | 'down' | 'unknown' | 'unchecked';
+
+export type HealthOf = (service: ServiceConfig, server: ServerConfig) => ServerHealth;
+
+export function makeTarget(config: Config, overrides: Overrides, healthOf: HealthOf, host: HostView): Target {
+  return {
+    timeouts: config.timeouts,
+    interfaces: targetInterfaces(config, host),
+    services: config.services.map((service) => ({
+      config: service,
+      weights: service.servers.map((server) => effectiveWeight(service, server, overrides, healthOf)),
+    })),
+  };
+}
+
+/** 0 keeps new flows away: the server is drained, down or not yet known to be up. */
+function effectiveWeight(
+  service: ServiceConfig,
+  server: ServerConfig,
+  overrides: Overrides,
+  healthOf: HealthOf,
+): number {
+  const { isDrained, weight } = overrideOf(overrides, serverKey(service, server));
+  const health = healthOf(service, server);
+  return isDrained || health === 'down' || health === 'unknown' ? 0 : (weight ?? server.weight);
+}
+
+/** Names in the order of their ids. */
+export function interfaceNames(config: Config): string[] {
+  const { outside, inside } = config.interfaces;
+  return inside === undefined ? [outside] : [outside, inside];
+}
+
+export function targetInterfaces(config: Config, host: HostView): TargetInterface[] {
+  return interfaceNames(config).map((name) => {
+    const link = host.links.find((candidate) => candidate.name === name);
+    const addresses = host.addresses.filter((address) => address.link === name).map(({ prefix }) => prefix.address);
+    const ofFamily = (family: 4 | 6): Address[] => addresses.filter((address) => address.family === family);
+    return {
+      name,
+      ifindex: link?.index ?? 0,
+      mtu: link?.mtu ?? 0,
+      mac: parseMac(link?.mac ?? '') ?? new Uint8Array(6),
+      address4: ofFamily(4)[0] ?? null,
+      // An ICMPv6 error from a link-local address would not get past the first router.
+      address6: ofFamily(6).find((address) => !prefixContains(LINK_LOCAL, address)) ?? ofFamily(6)[0] ?? null,
+    };
+  });
+}
+
+const LINK_LOCAL: Prefix = { address: parseAddress('fe80::')!, length: 10 };

@@ -1,0 +1,153 @@
+// What a new configuration changes, in an operator's words: the answer of a reload and its log line. Pure.
+
+import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
+import { formatDuration } from '../config/duration.ts';
+import { formatListen } from '../config/endpoint.ts';
+import { formatEndpoint } from '../net/address.ts';
+
+export interface Change {
+  readonly kind: 'added' | 'removed' | 'changed';
+  /** "service web", "server web/web-1", "timeouts". */
+  readonly what: string;
+  /** What becomes of it. */
+  readonly words: string;
+}
+
+export function planChanges(before: Config, after: Config): Change[] {
+  return [...changedTimeouts(before, after), ...changedLog(before, after), ...changedServices(before, after)];
+}
+
+/** Keys that are settled when the daemon starts; a reload that changes one is refused. */
+export function fixedChanges(before: Config, after: Config): string[] {
+  const fixed = {
+    name: (config: Config) => config.name,
+    interfaces: (config: Config) => `${config.interfaces.outside} ${config.interfaces.inside ?? ''}`,
+    engine: (config: Config) => config.engine,
+    workers: (config: Config) => config.workers,
+    flows: (config: Config) => config.flows,
+    control: (config: Config) => `${config.control.socket} ${config.control.group ?? ''}`,
+  };
+  return Object.entries(fixed).flatMap(([key, read]) => (read(before) === read(after) ? [] : [key]));
+}
+
+export function formatChange({ what, words }: Change): string {
+  return `${what}: ${words}`;
+}
+
+function changedTimeouts(before: Config, after: Config): Change[] {
+  const names = Object.keys(before.timeouts) as (keyof Config['timeouts'])[];
+  return names.flatMap((name) => {
+    const [from, to] = [before.timeouts[name], after.timeouts[name]];
+    return from === to ? [] : [changed('timeouts', `${kebab(name)} ${formatDuration(from)} → ${formatDuration(to)}`)];
+  });
+}
+
+function changedLog(before: Config, after: Config): Change[] {
+  const [from, to] = [before.log.level, after.log.level];
+  return from === to ? [] : [changed('log', `level ${from} → ${to}`)];
+}
+
+function changedServices(before: Config, after: Config): Change[] {
+  return diff(before.services, after.services, {
+    added: (service) => [
+      { kind: 'added', what: serviceTitle(service), words: `new on ${listensOf(service)}, ${service.method}` },
+      ...service.servers.map((server) => addedServer(service, server)),
+    ],
+    removed: (service) => [
+      { kind: 'removed', what: serviceTitle(service), words: `no longer on ${listensOf(service)}, its flows end` },
+    ],
+    kept: changedService,
+  });
+}
+
+function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
+  const what = serviceTitle(after);
+  const texts: [string, (service: ServiceConfig) => string, string?][] = [
+    ['listen', listensOf],
+    ['method', (service) => service.method, ', its flows end'],
+    ['scheduler', (service) => service.scheduler],
+    ['hash', (service) => service.hash],
+    ['source', (service) => service.sources.map((address) => address.text).join(' ') || 'vip'],
+    ['check', checkText],
+  ];
+  const own = texts.flatMap(([name, text, consequence = '']) => {
+    const [from, to] = [text(before), text(after)];
+    return from === to ? [] : [changed(what, `${name} ${from} → ${to}${consequence}`)];
+  });
+  return [
+    ...own,
+    ...diff(before.servers, after.servers, {
+      added: (server) => [addedServer(after, server)],
+      removed: (server) => [
+        { kind: 'removed', what: serverTitle(after, server), words: `${endpointOf(server)} taken out, its flows end` },
+      ],
+      kept: (from, to) => changedServer(after, from, to),
+    }),
+  ];
+}
+
+function changedServer(service: ServiceConfig, before: ServerConfig, after: ServerConfig): Change[] {
+  const what = serverTitle(service, after);
+  const [from, to] = [endpointOf(before), endpointOf(after)];
+  return [
+    ...(from === to ? [] : [changed(what, `${from} → ${to}, its flows end`)]),
+    ...(before.weight === after.weight ? [] : [changed(what, `weight ${before.weight} → ${after.weight}`)]),
+  ];
+}
+
+function addedServer(service: ServiceConfig, server: ServerConfig): Change {
+  const words = `new at ${endpointOf(server)}, weight ${server.weight}`;
+  return { kind: 'added', what: serverTitle(service, server), words };
+}
+
+interface Named {
+  readonly name: string;
+}
+
+interface DiffWords<T> {
+  added(item: T): Change[];
+  removed(item: T): Change[];
+  kept(before: T, after: T): Change[];
+}
+
+function diff<T extends Named>(before: readonly T[], after: readonly T[], words: DiffWords<T>): Change[] {
+  const former = new Map(before.map((item) => [item.name, item]));
+  const now = new Set(after.map((item) => item.name));
+  return [
+    ...before.filter((item) => !now.has(item.name)).flatMap((item) => words.removed(item)),
+    ...after.flatMap((item) => {
+      const there = former.get(item.name);
+      return there === undefined ? words.added(item) : words.kept(there, item);
+    }),
+  ];
+}
+
+function changed(what: string, words: string): Change {
+  return { kind: 'changed', what, words };
+}
+
+function serviceTitle(service: ServiceConfig): string {
+  return `service ${service.name}`;
+}
+
+function serverTitle(service: ServiceConfig, server: ServerConfig): string {
+  return `server ${service.name}/${server.name}`;
+}
+
+function listensOf(service: ServiceConfig): string {
+  return service.listens.map(formatListen).join(' ');
+}
+
+export function endpointOf(server: ServerConfig): string {
+  return server.port === null ? server.address.text : formatEndpoint(server.address, server.port);
+}
+
+function checkText({ check }: ServiceConfig): string {
+  if (check === null) return 'none';
+  const every = `every ${formatDuration(check.everyMs)}, timeout ${formatDuration(check.timeoutMs)}`;
+  return `${check.type}${check.port === null ? '' : ` port ${check.port}`} ${every}, rise ${check.rise}, fall ${check.fall}`;
+}
+
+function kebab(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}

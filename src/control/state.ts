@@ -1,0 +1,73 @@
+// What control knows at a moment, for whoever shows it: admin reads this and the plane, and decides nothing.
+
+import type { Config } from '../config/config.ts';
+import type { HostView } from '../config/host-check.ts';
+import type { CheckReport } from '../health/monitor.ts';
+import type { FlowCounts, Traffic } from '../plane/counters.ts';
+import { serverId } from '../plane/identity.ts';
+import type { Placement } from '../plane/placement.ts';
+import type { Target } from '../plane/target.ts';
+import type { ServerHealth } from './desired.ts';
+import type { Health } from './health.ts';
+import type { Ledger } from './ledger.ts';
+import { type Override, overrideOf, type Overrides, serverKey } from './overrides.ts';
+
+/** What the last commit was made of. */
+export interface Applied {
+  readonly config: Config;
+  readonly overrides: Overrides;
+  readonly host: HostView;
+  readonly placement: Placement;
+  /** Null before the first commit. */
+  readonly target: Target | null;
+}
+
+export interface ControlState {
+  readonly config: Config;
+  readonly host: HostView;
+  /** When this process began, milliseconds since 1970. */
+  readonly startedMs: number;
+  readonly generation: number;
+  readonly services: readonly ServiceState[];
+}
+
+export interface ServiceState {
+  readonly config: Config['services'][number];
+  /** Parallel to config.servers. */
+  readonly servers: readonly ServerState[];
+}
+
+export interface ServerState {
+  readonly config: ServiceState['config']['servers'][number];
+  readonly slot: number;
+  /** What the data plane goes by. */
+  readonly weight: number;
+  readonly override: Override;
+  readonly health: ServerHealth;
+  /** Null without a check. */
+  readonly report: CheckReport | null;
+  readonly flows: FlowCounts;
+  readonly traffic: Traffic;
+}
+
+export function describeServices(applied: Applied, health: Health, ledger: Ledger): ServiceState[] {
+  const { config, overrides, placement, target } = applied;
+  const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
+  const reportOf = health.reports();
+  return config.services.map((service, serviceIndex) => ({
+    config: service,
+    servers: service.servers.map((server, serverIndex) => {
+      const slot = slots.get(serverId(service, server)) ?? 0;
+      return {
+        config: server,
+        slot,
+        weight: target?.services[serviceIndex]?.weights[serverIndex] ?? 0,
+        override: overrideOf(overrides, serverKey(service, server)),
+        health: health.stateOf(service, server),
+        report: reportOf(service, server),
+        flows: ledger.flows(slot),
+        traffic: ledger.traffic(slot),
+      };
+    }),
+  }));
+}

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ConfigError, FairleadError } from '../../src/base/errors.ts';
+import type { Config } from '../../src/config/config.ts';
+import type { HostView } from '../../src/config/host-check.ts';
+import { type Controller, makeController } from '../../src/control/controller.ts';
+import { layout } from '../../src/native/layout.ts';
+import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
+import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
+import { configOf, WEB } from '../plane/targets.ts';
+import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+
+const DNS = `
+  dns: { listen: 203.0.113.53:53/udp, method: full-nat, servers: { ns-1: 10.0.1.21, ns-2: 10.0.1.22 } }
+`;
+
+function setUp(config: Config = configOf(WEB), host: { view: HostView } = { view: fakeHost }) {
+  const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
+  const clock = makeFakeClock();
+  const checks = makeFakeProbe();
+  const { log, lines } = makeFakeLog();
+  const controller = makeController({ plane, config, clock, probe: checks.probe, log, inspect: () => host.view });
+  return { plane, clock, checks, lines, controller, host };
+}
+
+async function start(...options: Parameters<typeof setUp>) {
+  const made = setUp(...options);
+  const started = made.controller.start();
+  await made.clock.advance(0);
+  await started;
+  return made;
+}
+
+/** "web/web-1=1 web/web-2=3" */
+function weights(controller: Controller): string {
+  return controller
+    .state()
+    .services.flatMap(({ config, servers }) =>
+      servers.map((server) => `${config.name}/${server.config.name}=${server.weight}`),
+    )
+    .join(' ');
+}
+
+const isRefused = (error: unknown): boolean => error instanceof FairleadError && error.code === 'refused';
+
+test('the first commit waits for the first round of checks, and leaves out who is down', async () => {
+  const { controller, checks, clock, plane } = setUp();
+  checks.down.add('10.0.1.12:8080');
+  const started = controller.start();
+  assert.equal(readHeader(plane).generation, 0);
+  await clock.advance(0);
+  await started;
+  assert.equal(readHeader(plane).generation, 1);
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=0');
+  controller.stop();
+});
+
+test('a server that never answers holds the start up for a bounded time only', async () => {
+  const { controller, checks, clock, plane } = setUp();
+  checks.silent.add('10.0.1.12:8080');
+  const started = controller.start();
+  await clock.advance(5000);
+  await started;
+  assert.equal(readHeader(plane).generation, 1);
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=0');
+  controller.stop();
+});
+
+test('servers that go down together make one commit, and the log says why each did', async () => {
+  const { controller, checks, clock, plane, lines } = await start();
+  checks.down.add('10.0.1.11:8080').add('10.0.1.12:8080');
+  await clock.advance(10_000);
+  assert.equal(weights(controller), 'web/web-1=0 web/web-2=0');
+  assert.equal(readHeader(plane).generation, 2);
+  const said = lines.map(({ msg }) => msg);
+  assert.ok(said.includes('server web/web-1 is down: connection refused'), said.join('\n'));
+  controller.stop();
+});
+
+test('a drained server keeps its slot and gets no new flows, until it is enabled', async () => {
+  const { controller } = await start();
+  const slot = controller.state().services[0]!.servers[1]!.slot;
+  controller.override('web', 'web-2', { isDrained: true });
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=0');
+  assert.equal(controller.state().services[0]!.servers[1]!.slot, slot);
+  controller.override('web', 'web-2', { isDrained: false });
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=3');
+  controller.stop();
+});
+
+test('a drain and a weight survive a reload as long as their server exists', async () => {
+  const { controller, clock } = await start();
+  controller.override('web', 'web-1', { isDrained: true });
+  controller.override('web', 'web-2', { weight: 9 });
+  await reload(controller, clock, configOf(WEB + DNS));
+  assert.match(weights(controller), /web\/web-1=0 web\/web-2=9/);
+  await reload(controller, clock, configOf(WEB.replace(/ +web-2.*\n/, '')));
+  await reload(controller, clock, configOf(WEB));
+  assert.equal(weights(controller), 'web/web-1=0 web/web-2=3');
+  controller.stop();
+});
+
+test('a server that nobody configured is not found, and the error names those there are', async () => {
+  const { controller } = await start();
+  const expected = { code: 'not-found', message: 'there is no server of web "web-9"', mend: 'there are: web-1, web-2' };
+  assert.throws(() => controller.override('web', 'web-9', { isDrained: true }), expected);
+  assert.throws(() => controller.override('wob', 'web-1', { isDrained: true }), { code: 'not-found' });
+  controller.stop();
+});
+
+test('a reload that fails anywhere leaves everything as it was', async () => {
+  const { controller, clock, plane } = await start();
+  const before = weights(controller);
+  const tooMany = Array.from({ length: 257 }, (_, i) => `s${i}: 10.7.${i >> 8}.${i & 255}`).slice(1);
+  const tries: (() => Config)[] = [
+    () => {
+      throw new ConfigError([]);
+    },
+    () => configOf(WEB, 'flows: 8192'),
+    () => configOf(WEB.replaceAll('203.0.113.10', '203.0.113.1')),
+    () =>
+      configOf(`${WEB}\n  big: { listen: 203.0.113.11:80/tcp, method: full-nat, servers: { ${tooMany.join(', ')} } }`),
+  ];
+  for (const load of tries) {
+    const answer = controller.reload(load);
+    const failed = assert.rejects(answer, FairleadError);
+    await clock.advance(0);
+    await failed;
+    assert.equal(weights(controller), before);
+    assert.equal(readHeader(plane).generation, 1);
+  }
+  await reload(controller, clock, configOf(WEB + DNS));
+  controller.stop();
+});
+
+test('a key that is settled at the start is refused on reload by name', async () => {
+  const { controller, clock } = await start();
+  const answer = controller.reload(() => configOf(WEB, 'flows: 8192\nworkers: 3'));
+  const failed = assert.rejects(
+    answer,
+    (error: Error) => isRefused(error) && /^workers, flows cannot change/.test(error.message),
+  );
+  await clock.advance(0);
+  await failed;
+  controller.stop();
+});
+
+test('a data plane that takes no image leaves the old state, and what happened by itself is tried again', async () => {
+  const { controller, clock, plane, checks, lines } = await start();
+  const commit = plane.commit;
+  Object.assign(plane, {
+    commit: () => {
+      throw new Error('a worker is stuck in the old half');
+    },
+  });
+  assert.throws(() => controller.override('web', 'web-1', { isDrained: true }), /a worker is stuck in the old half/);
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=3');
+  checks.down.add('10.0.1.11:8080');
+  await clock.advance(10_000);
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=3');
+  assert.ok(lines.some(({ msg }) => /could not be applied and will be tried again: .*stuck/.test(msg)));
+  Object.assign(plane, { commit });
+  await clock.advance(1500);
+  assert.equal(weights(controller), 'web/web-1=0 web/web-2=3');
+  controller.stop();
+});
+
+test('a reload tells what changed, and a server that stays is not touched', async () => {
+  const { controller, clock } = await start();
+  const slot = controller.state().services[0]!.servers[0]!.slot;
+  const answer = await reload(controller, clock, configOf(WEB.replace('wrr', 'maglev') + DNS));
+  assert.deepEqual(
+    answer.changes.map(({ what, words }) => `${what}: ${words}`),
+    [
+      'service web: scheduler wrr → maglev',
+      'service dns: new on 203.0.113.53:53/udp, full-nat',
+      'server dns/ns-1: new at 10.0.1.21, weight 1',
+      'server dns/ns-2: new at 10.0.1.22, weight 1',
+    ],
+  );
+  assert.equal(controller.state().services[0]!.servers[0]!.slot, slot);
+  controller.stop();
+});
+
+test('servers that are all new are checked before the reload puts them in', async () => {
+  const { controller, clock, checks } = await start();
+  checks.down.add('10.0.1.32:8080');
+  await reload(controller, clock, configOf(WEB.replace('10.0.1.11', '10.0.1.31').replace('10.0.1.12', '10.0.1.32')));
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=0');
+  controller.stop();
+});
+
+test('an interface that vanishes and comes back is followed into the region', async () => {
+  const { controller, clock, host, plane } = await start();
+  const ifindex = (): number => activeHalfOf(plane, 'interfaces').getUint32(layout.fl_interface.octets, true);
+  assert.equal(ifindex(), 3);
+  host.view = { ...fakeHost, links: fakeHost.links.filter(({ name }) => name !== 'eth1') };
+  controller.lookAtHost();
+  await clock.advance(20);
+  assert.equal(ifindex(), 0);
+  host.view = { ...fakeHost, links: fakeHost.links.map((link) => ({ ...link, index: link.index + 10 })) };
+  controller.lookAtHost();
+  await clock.advance(20);
+  assert.equal(ifindex(), 13);
+  controller.stop();
+});
+
+test('nothing is committed any more once it is stopped', async () => {
+  const { controller, clock, checks, plane } = await start();
+  checks.down.add('10.0.1.11:8080');
+  controller.lookAtHost();
+  controller.stop();
+  await clock.advance(60_000);
+  assert.equal(readHeader(plane).generation, 1);
+});
+
+async function reload(controller: Controller, clock: ReturnType<typeof makeFakeClock>, config: Config) {
+  const answer = controller.reload(() => config);
+  await clock.advance(0);
+  return answer;
+}
