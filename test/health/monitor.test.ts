@@ -229,8 +229,18 @@ test('a removed target ends its probe, its timers and its reports; stop ends all
   for (const settle of answer) settle();
   await clock.advance(10_000);
   assert.deepEqual(changes, []);
+  assert.equal(signals.length, 2, 'no probe after the end');
   assert.equal(clock.pendingTimers(), 0);
   assert.deepEqual(monitor.reports(), []);
+});
+
+test('stop also ends what a target that joined was still to be told', async () => {
+  const bench = makeBench();
+  bench.monitor.update([makeTarget()]);
+  await bench.clock.advance(0);
+  bench.monitor.update([makeTarget(), makeTarget({ key: 'b' })]);
+  bench.monitor.stop();
+  assert.equal(bench.clock.pendingTimers(), 0);
 });
 
 test('a change may update the set from inside, and whom it removed hears nothing', async () => {
