@@ -36,8 +36,8 @@ export interface Health {
    */
   watch(...configs: Config[]): Promise<void>;
   stateOf(service: ServiceConfig, server: ServerConfig): ServerHealth;
-  /** What the checks say now; null for a server without one. */
-  reports(): (service: ServiceConfig, server: ServerConfig) => CheckReport | null;
+  /** What its check says now; null for a server without one. */
+  reportOf(service: ServiceConfig, server: ServerConfig): CheckReport | null;
   /** Also ends every wait. */
   stop(): void;
 }
@@ -77,10 +77,7 @@ export function makeHealth({ clock, probe, onChange }: HealthOptions): Health {
       const key = healthKey(service, server);
       return key === null ? 'unchecked' : monitor.stateOf(key);
     },
-    reports: () => {
-      const reports = new Map(monitor.reports().map((report) => [report.target.key, report]));
-      return (service, server) => reports.get(healthKey(service, server) ?? '') ?? null;
-    },
+    reportOf: (service, server) => monitor.reportOf(healthKey(service, server) ?? ''),
     stop: () => {
       monitor.stop();
       for (const wait of [...waits]) wait.end();

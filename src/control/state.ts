@@ -53,7 +53,6 @@ export interface ServerState {
 export function describeServices(applied: Applied, health: Health, ledger: Ledger): ServiceState[] {
   const { config, overrides, placement, target } = applied;
   const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
-  const reportOf = health.reports();
   return config.services.map((service, serviceIndex) => ({
     config: service,
     servers: service.servers.map((server, serverIndex) => {
@@ -64,7 +63,7 @@ export function describeServices(applied: Applied, health: Health, ledger: Ledge
         weight: target?.services[serviceIndex]?.weights[serverIndex] ?? 0,
         override: overrideOf(overrides, serverKey(service, server)),
         health: health.stateOf(service, server),
-        report: reportOf(service, server),
+        report: health.reportOf(service, server),
         flows: ledger.flows(slot),
         traffic: ledger.traffic(slot),
       };

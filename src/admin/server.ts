@@ -1,0 +1,109 @@
+// The daemon's door: HTTP over a Unix socket. Routes look and ask; every decision is the controller's.
+
+import { Readable } from 'node:stream';
+import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
+import { type ErrorCode, FairleadError } from '../base/errors.ts';
+import type { Config } from '../config/config.ts';
+import type { Controller } from '../control/controller.ts';
+import { findServer, notFound } from '../control/overrides.ts';
+import type { Plane } from '../plane/plane.ts';
+import { streamFlows } from './flow-stream.ts';
+import { flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
+import type { RateMeter } from './rate-meter.ts';
+import { clearSocket, permitSocket } from './socket.ts';
+import { viewDrops, viewServers, viewServices, viewStatus } from './views.ts';
+
+export interface AdminOptions {
+  readonly plane: Plane;
+  readonly controller: Controller;
+  readonly meter: RateMeter;
+  readonly engineWhy: string;
+  /** Reads the file anew. */
+  readonly reload: () => ReturnType<Controller['reload']>;
+  /** Ends the daemon and removes all it made; called once the answer is out. */
+  readonly down: () => void;
+}
+
+export interface AdminServer {
+  close(): Promise<void>;
+}
+
+/** Listens on the configured socket. Throws `refused` when somebody else does. */
+export async function openAdmin(control: Config['control'], options: AdminOptions): Promise<AdminServer> {
+  await clearSocket(control.socket);
+  // Kept-alive connections of clients that look now and then must not hold up the end.
+  const server = fastify({ forceCloseConnections: true });
+  addErrors(server);
+  addViews(server, options);
+  addActions(server, options);
+  await server.listen({ path: control.socket });
+  try {
+    permitSocket(control.socket, control.group);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  return { close: () => server.close() };
+}
+
+function addViews(server: FastifyInstance, { plane, controller, meter, engineWhy }: AdminOptions): void {
+  server.get('/v1/status', () => viewStatus(plane, controller.state(), { engineWhy, rates: meter.rates() }));
+  server.get('/v1/services', () => viewServices(controller.state()));
+  server.get('/v1/servers', (request) => {
+    const { service } = parseInput(serversQuery, request.query);
+    const { config } = controller.state();
+    if (service !== undefined && !config.services.some(({ name }) => name === service)) {
+      throw notFound('service', service, config.services);
+    }
+    return viewServers(plane, controller.state(), service);
+  });
+  server.get('/v1/flows', (request, reply) => {
+    const lines = streamFlows(plane, controller.state(), parseInput(flowsQuery, request.query));
+    return reply.type('application/x-ndjson').send(Readable.from(lines, { objectMode: false }));
+  });
+  server.get('/v1/drops', () => viewDrops(plane));
+}
+
+function addActions(server: FastifyInstance, { plane, controller, reload, down }: AdminOptions): void {
+  server.post('/v1/reload', () => reload());
+  server.post('/v1/down', (_request, reply) => {
+    reply.raw.once('finish', down);
+    return { ending: true };
+  });
+  const change = (action: string, changeOf: (body: unknown) => { isDrained?: boolean; weight?: number }): void => {
+    server.post(`/v1/services/:service/servers/:server/${action}`, (request) => {
+      const { service, server: name } = parseInput(serverParameters, request.params);
+      const { config } = controller.state();
+      findServer(config, service, name);
+      controller.override(service, name, changeOf(request.body));
+      return viewServers(plane, controller.state(), service).find((view) => view.server === name);
+    });
+  };
+  change('drain', () => ({ isDrained: true }));
+  change('enable', () => ({ isDrained: false }));
+  change('weight', (body) => parseInput(weightBody, body));
+}
+
+const STATUS: Record<ErrorCode, number> = {
+  failed: 500,
+  usage: 400,
+  config: 422,
+  unreachable: 503,
+  'not-found': 404,
+  timeout: 504,
+  refused: 409,
+};
+
+function addErrors(server: FastifyInstance): void {
+  const answer = (reply: FastifyReply, { code, message, mend }: FairleadError): FastifyReply =>
+    reply.status(STATUS[code]).send({ error: { code, message, ...(mend === undefined ? {} : { mend }) } });
+  server.setErrorHandler((error, _request, reply) => {
+    if (error instanceof FairleadError) return answer(reply, error);
+    const { message, statusCode = 500 } = error as Error & { statusCode?: number };
+    // What fastify itself refuses (a body that is no JSON) is the caller's mistake.
+    return answer(reply, new FairleadError(statusCode < 500 ? 'usage' : 'failed', message));
+  });
+  server.setNotFoundHandler((request, reply) =>
+    answer(reply, new FairleadError('usage', `the control socket knows no ${request.method} ${request.url}`)),
+  );
+}

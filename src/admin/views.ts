@@ -1,0 +1,199 @@
+// What a daemon says of itself, as plain data: the answers of the control socket, which `-o json` prints as they are.
+
+import { formatListen } from '../config/endpoint.ts';
+import { interfaceNames } from '../control/desired.ts';
+import { endpointOf } from '../control/plan.ts';
+import type { ControlState, ServerState, ServiceState } from '../control/state.ts';
+import { describeMemory } from '../plane/capacity.ts';
+import { countFlows, readHop, readReasons, readWorkers } from '../plane/counters.ts';
+import type { Plane } from '../plane/plane.ts';
+
+export interface StatusView {
+  readonly instance: string;
+  readonly pid: number;
+  /** ISO 8601. */
+  readonly since: string;
+  readonly generation: number;
+  readonly engine: { readonly kind: string; readonly why: string; readonly region: string };
+  readonly interfaces: readonly InterfaceView[];
+  readonly workers: readonly WorkerView[];
+  readonly flows: { readonly inUse: number; readonly capacity: number };
+  readonly memory: string;
+  readonly services: { readonly up: number; readonly down: number };
+  readonly servers: { readonly up: number; readonly down: number; readonly drained: number };
+}
+
+export interface InterfaceView {
+  readonly name: string;
+  readonly side: 'outside' | 'inside';
+  readonly state: 'up' | 'down' | 'gone';
+  readonly mac: string | null;
+  readonly mtu: number | null;
+}
+
+export interface WorkerView {
+  readonly worker: number;
+  readonly frames: number;
+  readonly framesPerSecond: number;
+  readonly ringDrops: number;
+  readonly sendErrors: number;
+  readonly wakeups: number;
+}
+
+export interface StatusExtras {
+  readonly engineWhy: string;
+  /** Frames a second, by worker. */
+  readonly rates: readonly number[];
+}
+
+export function viewStatus(plane: Plane, state: ControlState, { engineWhy, rates }: StatusExtras): StatusView {
+  const servers = state.services.flatMap((service) => service.servers);
+  const isUp = (service: ServiceState): boolean => service.servers.some(({ weight }) => weight > 0);
+  const up = state.services.filter(isUp).length;
+  const drained = servers.filter((server) => serverWord(server) === 'drained').length;
+  const down = servers.filter(({ health }) => health === 'down' || health === 'unknown').length;
+  return {
+    instance: state.config.name,
+    pid: process.pid,
+    since: new Date(state.startedMs).toISOString(),
+    generation: state.generation,
+    engine: { kind: plane.kind, why: engineWhy, region: plane.outcome },
+    interfaces: interfaceNames(state.config).map((name, id) => viewInterface(state, name, id)),
+    workers: readWorkers(plane).map(({ frames, ringDrops, sendErrors, wakeups }, worker) => ({
+      worker,
+      frames,
+      framesPerSecond: Math.round(rates[worker] ?? 0),
+      ringDrops,
+      sendErrors,
+      wakeups,
+    })),
+    flows: { inUse: countFlows(plane), capacity: state.config.flows },
+    memory: describeMemory(state.config.flows, plane.counts),
+    services: { up, down: state.services.length - up },
+    servers: { up: servers.length - down - drained, down, drained },
+  };
+}
+
+function viewInterface({ host }: ControlState, name: string, id: number): InterfaceView {
+  const link = host.links.find((candidate) => candidate.name === name);
+  return {
+    name,
+    side: id === 0 ? 'outside' : 'inside',
+    state: link === undefined ? 'gone' : link.isUp ? 'up' : 'down',
+    mac: link?.mac ?? null,
+    mtu: link?.mtu ?? null,
+  };
+}
+
+interface Load {
+  readonly active: number;
+  readonly inactive: number;
+  readonly inFrames: number;
+  readonly inOctets: number;
+  readonly outFrames: number;
+  readonly outOctets: number;
+}
+
+export interface ServiceView extends Load {
+  readonly service: string;
+  readonly listen: readonly string[];
+  readonly method: string;
+  readonly scheduler: string;
+  readonly state: 'up' | 'down';
+  readonly servers: number;
+  /** Servers that get new flows. */
+  readonly usable: number;
+}
+
+export function viewServices(state: ControlState): ServiceView[] {
+  return state.services.map(({ config, servers }) => {
+    const usable = servers.filter(({ weight }) => weight > 0).length;
+    return {
+      service: config.name,
+      listen: config.listens.map(formatListen),
+      method: config.method,
+      scheduler: config.scheduler,
+      state: usable > 0 ? 'up' : 'down',
+      servers: servers.length,
+      usable,
+      ...servers.map(loadOf).reduce(addLoads, NO_LOAD),
+    };
+  });
+}
+
+const NO_LOAD: Load = { active: 0, inactive: 0, inFrames: 0, inOctets: 0, outFrames: 0, outOctets: 0 };
+
+function loadOf({ flows, traffic }: ServerState): Load {
+  return { active: flows.active, inactive: flows.inactive, ...traffic };
+}
+
+function addLoads(a: Load, b: Load): Load {
+  const keys = Object.keys(NO_LOAD) as (keyof Load)[];
+  return Object.fromEntries(keys.map((key) => [key, a[key] + b[key]])) as unknown as Load;
+}
+
+export interface ServerView extends Load {
+  readonly service: string;
+  readonly server: string;
+  readonly address: string;
+  /** What the data plane goes by; 0 while drained, down or not yet checked. */
+  readonly weight: number;
+  readonly configuredWeight: number;
+  /** What an operator set in its place, or null. */
+  readonly overriddenWeight: number | null;
+  readonly state: 'up' | 'down' | 'unknown' | 'drained';
+  readonly reason: string;
+  /** Flows it ever got. */
+  readonly total: number;
+  readonly nextHop: { readonly mac: string; readonly interface: string } | null;
+}
+
+export function viewServers(plane: Plane, state: ControlState, service?: string): ServerView[] {
+  const names = interfaceNames(state.config);
+  return state.services
+    .filter(({ config }) => service === undefined || config.name === service)
+    .flatMap(({ config, servers }) =>
+      servers.map((server): ServerView => {
+        const hop = readHop(plane, server.slot);
+        return {
+          service: config.name,
+          server: server.config.name,
+          address: endpointOf(server.config),
+          weight: server.weight,
+          configuredWeight: server.config.weight,
+          overriddenWeight: server.override.weight,
+          state: serverWord(server),
+          reason: reasonOf(server),
+          total: server.flows.total,
+          ...loadOf(server),
+          nextHop: hop === null ? null : { mac: hop.mac, interface: names[hop.interfaceId] ?? `#${hop.interfaceId}` },
+        };
+      }),
+    );
+}
+
+function serverWord({ override, health }: ServerState): ServerView['state'] {
+  if (override.isDrained) return 'drained';
+  return health === 'unchecked' ? 'up' : health;
+}
+
+function reasonOf({ health, report }: ServerState): string {
+  if (health === 'unchecked') return 'no check';
+  return report?.last?.reason ?? 'not checked yet';
+}
+
+export interface DropsView {
+  readonly reasons: readonly { reason: string; verdict: string; count: number; meaning: string }[];
+  /** Frames the kernel dropped because a worker's ring was full. */
+  readonly ringDrops: number;
+  readonly sendErrors: number;
+}
+
+export function viewDrops(plane: Plane): DropsView {
+  const workers = readWorkers(plane);
+  return {
+    reasons: readReasons(plane).filter(({ reason }) => reason !== 'none'),
+    ringDrops: workers.reduce((sum, worker) => sum + worker.ringDrops, 0),
+    sendErrors: workers.reduce((sum, worker) => sum + worker.sendErrors, 0),
+  };
+}
