@@ -230,22 +230,20 @@ static int request_of_dump(struct fl_request *request, u16 type, u8 family)
 	return 0;
 }
 
-int fl_netlink_dump(u16 type, u8 family, unsigned char **messages, size_t *size)
+int fl_netlink_collect(struct fl_request *request, unsigned char **messages, size_t *size)
 {
+	u16 type = request->header.nlmsg_type;
 	struct messages read = { 0 };
-	struct fl_request request;
 	void *buffer;
 	int fd, code;
 
-	if (request_of_dump(&request, type, family) < 0)
-		return fl_fail(-EINVAL, "netlink has no dump of type %u here", type);
 	fd = fl_netlink_open(NULL);
 	if (fd < 0)
 		return fd;
 	buffer = malloc(FL_ANSWER_ROOM);
 	code = buffer ? 0 : -ENOMEM;
 	for (int attempt = 0; code == 0 && attempt < DUMP_ATTEMPTS; attempt++) {
-		code = dump_once(fd, &request, buffer, &read);
+		code = dump_once(fd, request, buffer, &read);
 		if (!read.was_interrupted)
 			break;
 	}
@@ -258,4 +256,13 @@ int fl_netlink_dump(u16 type, u8 family, unsigned char **messages, size_t *size)
 	*messages = read.data;
 	*size = read.size;
 	return 0;
+}
+
+int fl_netlink_dump(u16 type, u8 family, unsigned char **messages, size_t *size)
+{
+	struct fl_request request;
+
+	if (request_of_dump(&request, type, family) < 0)
+		return fl_fail(-EINVAL, "netlink has no dump of type %u here", type);
+	return fl_netlink_collect(&request, messages, size);
 }

@@ -21,6 +21,7 @@ struct fl_request {
 		struct ifaddrmsg address;
 		struct rtmsg route;
 		struct ndmsg neighbour;
+		struct tcmsg tc;
 		u8 room[128];
 	};
 };
@@ -40,6 +41,9 @@ void fl_request_add(struct fl_request *request, u16 type, const void *data, size
  * acknowledgement, or the kernel's negative errno (without words: for a resolver a refusal is an everyday answer).
  */
 ssize_t fl_netlink_ask(int fd, struct fl_request *request, void *answer, size_t room);
+
+/* All that a dump request brings, in one piece to be freed; size 0 leaves it NULL. 0 or a negative errno in words. */
+int fl_netlink_collect(struct fl_request *request, unsigned char **messages, size_t *size);
 
 /* The family header of a message, or NULL when the message is too short to hold it. */
 static inline const void *fl_message_body(const struct nlmsghdr *message, size_t body)
