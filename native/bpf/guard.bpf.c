@@ -78,14 +78,13 @@ struct {
 
 /* What is_ours() and fl_steer() need of a packet. */
 struct packet {
-	struct fl_guard_address source;
+	struct fl_guard_address source; /* of ARP: none */
 	struct fl_guard_address target; /* of ARP and solicitations: whom they ask for */
 	u32 l4;
 	u16 source_port;
 	u16 target_port;
 	u8 protocol;
 	u8 is_later_fragment;
-	u8 is_question; /* ARP */
 };
 
 static __always_inline int read_arp(struct __sk_buff *skb, u32 at, struct packet *packet)
@@ -97,7 +96,6 @@ static __always_inline int read_arp(struct __sk_buff *skb, u32 at, struct packet
 	if (fl_get32(arp) != FL_BE32(0x00010800) || fl_get16(arp + 4) != FL_BE16(0x0604) ||
 	    fl_get16(arp + 6) != FL_BE16(ARP_REQUEST))
 		return 0;
-	packet->is_question = 1;
 	packet->target.addr.word[0] = fl_get32(arp + 24);
 	return 1;
 }
@@ -170,8 +168,7 @@ static __always_inline int read_ports(struct __sk_buff *skb, struct packet *pack
 {
 	u16 ports[2];
 
-	if (packet->is_later_fragment ||
-	    (packet->protocol != FL_PROTOCOL_TCP && packet->protocol != FL_PROTOCOL_UDP) ||
+	if (packet->is_later_fragment || (packet->protocol != FL_PROTOCOL_TCP && packet->protocol != FL_PROTOCOL_UDP) ||
 	    bpf_skb_load_bytes(skb, packet->l4, ports, sizeof(ports)) < 0)
 		return 0;
 	packet->source_port = ports[0];
@@ -217,8 +214,8 @@ static __always_inline int is_claimed(const struct packet *packet, const struct 
 	int is_v6 = packet->source.is_v6;
 	struct fl_home home = fl_home_of(parameters->seed, parameters->buckets, &packet->target.addr,
 					 packet->target_port, packet->protocol, is_v6);
-	u64 claim = fl_claim_of(parameters->seed, &packet->target.addr, packet->target_port,
-				&packet->source.addr, packet->source_port, packet->protocol, is_v6);
+	u64 claim = fl_claim_of(parameters->seed, &packet->target.addr, packet->target_port, &packet->source.addr,
+				packet->source_port, packet->protocol, is_v6);
 
 	for (int choice = 0; choice < 2; choice++) {
 		const struct fl_guard_claims *claims = bpf_map_lookup_elem(&guard_claims, &home.bucket[choice]);
@@ -244,8 +241,6 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 		return 0;
 	if (bpf_map_lookup_elem(&guard_owned, &packet.target))
 		return 1;
-	if (packet.is_question)
-		return 0;
 	server = bpf_map_lookup_elem(&guard_servers, &packet.source);
 	parameters = bpf_map_lookup_elem(&guard_parameters, &zero);
 	if (!server || !(*server & FL_GUARD_NAT) || !parameters || !read_ports(skb, &packet))
@@ -286,8 +281,8 @@ int fl_steer(struct __sk_buff *skb)
 			return FL_BE16(packet.target_port) % parameters->workers;
 	}
 	hash = owned ? fl_keyed_hash(parameters->seed, &packet.source.addr, packet.source_port, packet.protocol,
-				     packet.source.is_v6) :
-		       fl_keyed_hash(parameters->seed, &packet.target.addr, packet.target_port, packet.protocol,
+				     packet.source.is_v6)
+		     : fl_keyed_hash(parameters->seed, &packet.target.addr, packet.target_port, packet.protocol,
 				     packet.target.is_v6);
 	return ((hash >> 32) * parameters->workers) >> 32;
 }

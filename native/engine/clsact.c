@@ -107,8 +107,8 @@ static bool is_empty(u32 ifindex, enum bpf_tc_attach_point point)
 static int program_attach(u32 ifindex, struct place place, u32 flags, int program_fd)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, options, .handle = place.handle, .priority = place.priority,
-		    .prog_fd = program_fd, .flags = flags);
+	LIBBPF_OPTS(bpf_tc_opts, options, .handle = place.handle, .priority = place.priority, .prog_fd = program_fd,
+		    .flags = flags);
 
 	return bpf_tc_attach(&hook, &options);
 }
@@ -131,9 +131,9 @@ int fl_clsact_attach(u32 ifindex, u32 instance, int program_fd)
 	made = bpf_tc_hook_create(&hook);
 	if (made < 0 && made != -EEXIST)
 		return fl_fail(made, "no clsact on %s: %s", name,
-			       made == -ENOENT ? "this kernel lacks sch_ingress (CONFIG_NET_SCH_INGRESS)" :
-			       made == -EPERM  ? "not permitted, it takes CAP_NET_ADMIN" :
-						 strerror(-made));
+			       made == -ENOENT	? "this kernel lacks sch_ingress (CONFIG_NET_SCH_INGRESS)"
+			       : made == -EPERM ? "not permitted, it takes CAP_NET_ADMIN"
+						: strerror(-made));
 	seen = survey(ifindex, handle_of(instance));
 	place = seen.own;
 	if (place.handle) {

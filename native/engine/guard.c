@@ -253,9 +253,8 @@ static int object_prepare(struct bpf_object *object, const struct fl_region *reg
 	struct bpf_map *map;
 	int code = size_map(object, "guard_owned", room_for(region, FL_SECTION_VIPS));
 
-	bpf_object__for_each_map(map, object)
-		if (strncmp(bpf_map__name(map), "guard_", 6) != 0)
-			bpf_map__set_autocreate(map, false); /* the core's sections, which the guard does not read */
+	bpf_object__for_each_map(map, object) if (strncmp(bpf_map__name(map), "guard_", 6) != 0)
+		bpf_map__set_autocreate(map, false); /* the core's sections, which the guard does not read */
 	if (code == 0)
 		code = size_map(object, "guard_servers", room_for(region, FL_SECTION_SERVERS));
 	if (code == 0)
@@ -274,8 +273,8 @@ static void *map_share(const struct bpf_object *object, const char *name, size_t
 	void *memory;
 
 	*mapped = (size + page - 1) / page * page;
-	memory = mmap(NULL, *mapped, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      bpf_object__find_map_fd_by_name(object, name), 0);
+	memory = mmap(NULL, *mapped, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_object__find_map_fd_by_name(object, name),
+		      0);
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -300,8 +299,8 @@ static int object_load(struct fl_guard *guard)
 	guard->servers.fd = bpf_object__find_map_fd_by_name(guard->object, "guard_servers");
 	guard->claims = map_share(guard->object, "guard_claims",
 				  sizeof(*guard->claims) * guard->region->header->buckets, &guard->claims_size);
-	guard->parameters = map_share(guard->object, "guard_parameters", sizeof(*guard->parameters),
-				      &guard->parameters_size);
+	guard->parameters =
+		map_share(guard->object, "guard_parameters", sizeof(*guard->parameters), &guard->parameters_size);
 	if (!guard->claims || !guard->parameters)
 		return fl_fail(-errno, "the guard's tables cannot be mapped: %s", strerror(errno));
 	return 0;

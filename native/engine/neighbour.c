@@ -43,13 +43,13 @@
 
 #include "resolve.h"
 
-#define KEEP_MS 11000	     /* a known neighbour is used so often ... */
-#define KEEP_SPREAD_MS 4000  /* ... and up to this much later, so that thousands do not come together */
+#define KEEP_MS 11000	       /* a known neighbour is used so often ... */
+#define KEEP_SPREAD_MS 4000    /* ... and up to this much later, so that thousands do not come together */
 #define RETRY_FIRST_MS 1000ull /* as long as the kernel waits between its own probes */
 #define RETRY_LAST_MS 30000
-#define SETTLE_MS 5	     /* routes change in crowds */
-#define PASS_EVERY_MS 100    /* from the start of one pass over the routes to the next */
-#define SLICE 128	     /* questions between two looks at the events: some 300 us */
+#define SETTLE_MS 5	  /* routes change in crowds */
+#define PASS_EVERY_MS 100 /* from the start of one pass over the routes to the next */
+#define SLICE 128	  /* questions between two looks at the events: some 300 us */
 #define DATAGRAMS 64
 
 #define NUD_USABLE (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
@@ -62,16 +62,16 @@ struct fl_neighbour {
 	pthread_t thread;
 	int events_fd; /* notifications */
 	int ask_fd;
-	int poke_fd;   /* refresh or stop */
+	int poke_fd; /* refresh or stop */
 	bool is_stopping;
 	u32 *events; /* the caller's, with its eventfd */
 	int wake;
 	u64 now;
 	u64 pass_began;
-	u64 pass_due;	 /* when to ask for all routes again, or NEVER */
-	u32 route_at;	 /* the target to ask for next; done at target_count */
-	u32 look_at;	 /* the hop to read again next; done at target_count */
-	u64 use_due;	 /* when some hop is due, or earlier */
+	u64 pass_due;	  /* when to ask for all routes again, or NEVER */
+	u32 route_at;	  /* the target to ask for next; done at target_count */
+	u32 look_at;	  /* the hop to read again next; done at target_count */
+	u64 use_due;	  /* when some hop is due, or earlier */
 	u32 gone_ifindex; /* of ours, the last one that was removed; 0: none */
 	u64 buffer[FL_ANSWER_ROOM / 8];
 };
@@ -392,8 +392,8 @@ static int thread_start(struct fl_neighbour *n)
 int fl_neighbour_start(struct fl_neighbour **neighbour, struct fl_region *region, u32 *events, int wake)
 {
 	static const u32 groups[] = {
-		RTNLGRP_NEIGH,	     RTNLGRP_LINK,	 RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_NEXTHOP,	    0,
+		RTNLGRP_NEIGH,	    RTNLGRP_LINK,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_NEXTHOP,	 0,
 	};
 	struct fl_neighbour *n = calloc(1, sizeof(*n));
 	int code = 0;

@@ -16,7 +16,7 @@
 #include "netlink.h"
 
 #define DUMP_ATTEMPTS 5
-#define ANSWER_SECONDS 2	       /* the kernel answers before sendto returns; this only bounds a bug */
+#define ANSWER_SECONDS 2		 /* the kernel answers before sendto returns; this only bounds a bug */
 #define RECEIVE_OCTETS (2 * 1024 * 1024) /* some 400 notifications at once, as the kernel accounts for them */
 
 int fl_netlink_open(const u32 *groups)
@@ -126,8 +126,7 @@ ssize_t fl_netlink_ask(int fd, struct fl_request *request, void *answer, size_t 
 
 		if (size < 0)
 			return size;
-		if (!NLMSG_OK(message, (size_t)size) ||
-		    message->nlmsg_seq != request->header.nlmsg_seq)
+		if (!NLMSG_OK(message, (size_t)size) || message->nlmsg_seq != request->header.nlmsg_seq)
 			continue;
 		return message->nlmsg_type == NLMSG_ERROR ? error_of(message) : size;
 	}

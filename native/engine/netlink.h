@@ -52,8 +52,7 @@ static inline const void *fl_message_body(const struct nlmsghdr *message, size_t
 }
 
 /* Index of attributes by type, at most `count` types; those that are absent or cut short are NULL. */
-static inline void fl_attributes(const struct nlmsghdr *message, size_t body,
-				 const struct nlattr **found, u16 count)
+static inline void fl_attributes(const struct nlmsghdr *message, size_t body, const struct nlattr **found, u16 count)
 {
 	size_t at = NLMSG_SPACE(body);
 

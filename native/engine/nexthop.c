@@ -54,8 +54,7 @@ static u32 half_read(struct fl_nexthops *nexthops, u32 half, struct use *uses)
 		nexthops->interface_count++;
 	}
 	for (u32 slot = 0; slot < slots_of(region); slot++) {
-		const struct fl_server *server =
-			fl_servers_at(region, settings->first[FL_SECTION_SERVERS] + slot);
+		const struct fl_server *server = fl_servers_at(region, settings->first[FL_SECTION_SERVERS] + slot);
 
 		if (server && server->flags & FL_SERVER_USED)
 			uses[count++] = (struct use){
@@ -144,8 +143,7 @@ static void target_leave(struct fl_nexthops *nexthops, struct fl_target *target)
 		hop_give_back(nexthops, hop);
 }
 
-struct fl_hop *fl_target_lead(struct fl_nexthops *nexthops, struct fl_target *target,
-			      const struct fl_link_address *at)
+struct fl_hop *fl_target_lead(struct fl_nexthops *nexthops, struct fl_target *target, const struct fl_link_address *at)
 {
 	struct fl_hop *hop;
 
@@ -236,8 +234,7 @@ static const struct fl_target *target_find(const struct fl_nexthops *nexthops, c
 }
 
 /* A target keeps the hop it had, and the hop what was heard of it, unless its link is no longer ours. */
-static void target_inherit(struct fl_nexthops *nexthops, struct fl_target *target,
-			   const struct fl_nexthops *before)
+static void target_inherit(struct fl_nexthops *nexthops, struct fl_target *target, const struct fl_nexthops *before)
 {
 	const struct fl_target *old = target_find(before, target);
 	const struct fl_hop *known = old && old->hop != FL_NONE ? before->hops + old->hop : NULL;

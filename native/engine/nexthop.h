@@ -27,13 +27,13 @@ struct fl_hop {
 	struct fl_link_address at;
 	u8 mac[6];
 	bool is_pending; /* nothing heard of it yet: its servers keep the hop they had before */
-	bool is_known;	/* mac may be used */
-	bool is_static; /* the kernel never probes it: PERMANENT or NOARP */
-	u8 attempts;	/* asked for in vain so often */
-	u64 asked;	/* ms */
-	u64 due;	/* ms: when to ask the kernel to look again */
-	u32 targets;	/* first of its list */
-	u32 chain;	/* next in its hash bucket, or in the free list */
+	bool is_known;	 /* mac may be used */
+	bool is_static;	 /* the kernel never probes it: PERMANENT or NOARP */
+	u8 attempts;	 /* asked for in vain so often */
+	u64 asked;	 /* ms */
+	u64 due;	 /* ms: when to ask the kernel to look again */
+	u32 targets;	 /* first of its list */
+	u32 chain;	 /* next in its hash bucket, or in the free list */
 };
 
 struct fl_target {
@@ -69,8 +69,7 @@ void fl_nexthops_free(struct fl_nexthops *nexthops);
 struct fl_hop *fl_nexthops_find(const struct fl_nexthops *nexthops, const struct fl_link_address *at);
 
 /* Leads a target by a hop (made if there is none) or, with NULL, by none. Returns the hop. */
-struct fl_hop *fl_target_lead(struct fl_nexthops *nexthops, struct fl_target *target,
-			      const struct fl_link_address *at);
+struct fl_hop *fl_target_lead(struct fl_nexthops *nexthops, struct fl_target *target, const struct fl_link_address *at);
 
 /* Position of one of our interfaces in INTERFACES, -1 when the link is not ours. */
 int fl_nexthops_interface(const struct fl_nexthops *nexthops, u32 ifindex);

@@ -8,7 +8,8 @@
 
 #include "resolve.h"
 
-#define ANSWER_OCTETS 8192 /* of one route, neighbour or link without its counters: the kernel builds them within a page */
+#define ANSWER_OCTETS \
+	8192 /* of one route, neighbour or link without its counters: the kernel builds them within a page */
 
 static u8 family_of(bool is_v6)
 {

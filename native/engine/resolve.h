@@ -11,8 +11,8 @@
 /* What the kernel says of a neighbour. */
 struct fl_heard {
 	struct fl_link_address at;
-	u16 type;  /* RTM_NEWNEIGH, RTM_DELNEIGH */
-	u16 state; /* NUD_* */
+	u16 type;     /* RTM_NEWNEIGH, RTM_DELNEIGH */
+	u16 state;    /* NUD_* */
 	bool has_mac; /* a unicast one of Ethernet's size */
 	u8 mac[6];
 };

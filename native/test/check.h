@@ -36,12 +36,12 @@ static inline int check_end(void)
 }
 
 #define CASE(title) check_open(title)
-#define CHECK(condition)                                                                         \
-	do {                                                                                     \
-		if (!(condition)) {                                                              \
-			printf("  %s:%d: %s\n", __FILE__, __LINE__, #condition);                 \
-			check_is_failed = 1;                                                     \
-		}                                                                                \
+#define CHECK(condition)                                                         \
+	do {                                                                     \
+		if (!(condition)) {                                              \
+			printf("  %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			check_is_failed = 1;                                     \
+		}                                                                \
 	} while (0)
 
 #endif

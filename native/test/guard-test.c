@@ -154,8 +154,8 @@ struct ip {
 	const char *from, *to;
 	u8 protocol;
 	u16 from_port, to_port;
-	u16 fragment;	  /* the IPv4 field, or that of an IPv6 fragment header when not 0 */
-	u32 options;	  /* octets: IPv4 options; IPv6: of one destination options header */
+	u16 fragment;	   /* the IPv4 field, or that of an IPv6 fragment header when not 0 */
+	u32 options;	   /* octets: IPv4 options; IPv6: of one destination options header */
 	const u8 *payload; /* in place of ports */
 	u32 payload_size;
 };
@@ -192,8 +192,7 @@ static void add_ip(struct bytes *frame, const struct ip *ip)
 		add(frame, options, ip->options);
 		add(frame, fragment, ip->fragment ? 8 : 0);
 	} else {
-		u8 header[60] = { 0x45 + ip->options / 4, [6] = ip->fragment >> 8, (u8)ip->fragment, 64,
-				  ip->protocol };
+		u8 header[60] = { 0x45 + ip->options / 4, [6] = ip->fragment >> 8, (u8)ip->fragment, 64, ip->protocol };
 
 		memcpy(header + 12, &from, 4);
 		memcpy(header + 16, &to, 4);
@@ -281,7 +280,8 @@ static void claim(const char *client, u16 client_port, const char *server, u16 s
 {
 	struct fl_addr client_addr = addr_of(client), server_addr = addr_of(server);
 	int is_v6 = strchr(client, ':') != NULL;
-	struct fl_home home = fl_home_of(memory.header.seed, BUCKETS, &client_addr, htons(client_port), protocol, is_v6);
+	struct fl_home home =
+		fl_home_of(memory.header.seed, BUCKETS, &client_addr, htons(client_port), protocol, is_v6);
 
 	region.claims[home.bucket[choice] * FL_WAYS + 3] =
 		fl_claim_of(memory.header.seed, &client_addr, htons(client_port), &server_addr, htons(server_port),
@@ -466,7 +466,8 @@ static void test_steer(void)
 	CHECK(is_agreed);
 	for (u32 i = 0; i < 4; i++)
 		CHECK(share[i] > 180 && share[i] < 320);
-	CHECK(worker_for(IP(CLIENT6, VIP6, UDP, PORTS(999, 53))) == worker_for(IP(SERVER6, CLIENT6, UDP, PORTS(53, 999))));
+	CHECK(worker_for(IP(CLIENT6, VIP6, UDP, PORTS(999, 53))) ==
+	      worker_for(IP(SERVER6, CLIENT6, UDP, PORTS(53, 999))));
 
 	CASE("a full-nat server's answer goes to the worker that chose the port");
 	for (u16 port = 1024; port < 1100; port++)
@@ -722,8 +723,9 @@ static void test_traffic(void)
 	for (u32 payload = 100; payload <= 5900; payload += 5800) {
 		struct bytes for_vip = datagram(VIP, payload), for_host = datagram("10.9.0.1", payload);
 
-		CASE(payload == 100 ? "a live frame of ours reaches the ring and not the host, another the host and not the ring" :
-				      "so does a frame whose headers lie in pages");
+		CASE(payload == 100 ? "a live frame of ours reaches the ring and not the host, another the host and "
+				      "not the ring"
+				    : "so does a frame whose headers lie in pages");
 		CHECK(fl_guard_attach_socket(guard, tap) == 0);
 		CHECK(fl_guard_attach_link(guard, v0) == 0);
 		while (arrives(tap, 0))
@@ -782,7 +784,8 @@ int main(void)
 		perror("guard-test needs root, to make a network namespace");
 		return 1;
 	}
-	if (system("ip link set lo up && ip link add v0 mtu 9000 address 02:00:00:00:00:0a type veth peer name v1 mtu 9000 && "
+	if (system("ip link set lo up && ip link add v0 mtu 9000 address 02:00:00:00:00:0a type veth peer name v1 mtu "
+		   "9000 && "
 		   "ip addr add 10.9.0.1/24 dev v0 && ip link set v0 up && ip link set v1 up") != 0)
 		return 1;
 	region_make();
