@@ -1,0 +1,60 @@
+// What commands print: tables with aligned columns for people, JSON for programs.
+
+export type Format = 'table' | 'json';
+
+export interface Column<T> {
+  readonly title: string;
+  readonly cell: (row: T) => string;
+  /** Figures are set flush right. */
+  readonly align?: 'right';
+}
+
+/** Columns two spaces apart, no trailing blanks; titles in bold where there is a terminal. */
+export function formatTable<T>(columns: readonly Column<T>[], rows: readonly T[], isTerminal = false): string {
+  const cells = rows.map((row) => columns.map((column) => column.cell(row)));
+  const widths = columns.map(({ title }, i) => Math.max(width(title), ...cells.map((row) => width(row[i] ?? ''))));
+  const line = (texts: readonly string[]): string =>
+    columns
+      .map(({ align }, i) => pad(texts[i] ?? '', widths[i] ?? 0, align))
+      .join('  ')
+      .trimEnd();
+  const head = line(columns.map(({ title }) => title));
+  return [isTerminal ? `\x1b[1m${head}\x1b[0m` : head, ...cells.map(line)].join('\n');
+}
+
+/** "name  value" lines with the values one below the other. */
+export function formatFacts(facts: readonly (readonly [name: string, value: string])[]): string {
+  const longest = Math.max(...facts.map(([name]) => width(name)));
+  return facts.map(([name, value]) => `${pad(name, longest)}  ${value}`.trimEnd()).join('\n');
+}
+
+/** 1234567 → "1,234,567" */
+export function formatCount(count: number): string {
+  return count.toLocaleString('en');
+}
+
+/** 1, "server" → "1 server"; 3 → "3 servers". */
+export function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** 800 → "0.8s", 75000 → "1m15s", 3 days → "3d0h": two units at most. */
+export function formatAge(ms: number): string {
+  const seconds = ms / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)}s`;
+  const whole = Math.floor(seconds);
+  if (whole < 60) return `${whole}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m${whole % 60}s`;
+  if (whole < 86_400) return `${Math.floor(whole / 3600)}h${Math.floor((whole % 3600) / 60)}m`;
+  return `${Math.floor(whole / 86_400)}d${Math.floor((whole % 86_400) / 3600)}h`;
+}
+
+function pad(text: string, to: number, align?: 'right'): string {
+  const blanks = ' '.repeat(Math.max(0, to - width(text)));
+  return align === 'right' ? blanks + text : text + blanks;
+}
+
+/** Characters, not UTF-16 units: names and reasons may hold any. */
+function width(text: string): number {
+  return [...text].length;
+}

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { makeRateMeter } from '../../src/admin/rate-meter.ts';
+import { type AdminServer, openAdmin } from '../../src/admin/server.ts';
+import type { FlowView } from '../../src/admin/flow-stream.ts';
+import type { DropsView, ServerView, ServiceView, StatusView } from '../../src/admin/views.ts';
+import { FairleadError } from '../../src/base/errors.ts';
+import { makeClient } from '../../src/cli/client.ts';
+import { makeController } from '../../src/control/controller.ts';
+import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
+import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
+import { writeFlow } from '../plane/flow-writer.ts';
+import { configOf, WEB } from '../plane/targets.ts';
+
+async function open(t: TestContext) {
+  const folder = mkdtempSync(join(tmpdir(), 'fairlead-admin-'));
+  const socket = join(folder, 'control.sock');
+  const plane = makeMemoryPlane(smallCounts(1 << 15, 1), 1);
+  const clock = makeFakeClock();
+  const checks = makeFakeProbe();
+  checks.down.add('10.0.1.12:8080');
+  const { log } = makeFakeLog();
+  const options = { plane, clock, probe: checks.probe, log, inspect: () => fakeHost };
+  const controller = makeController({ ...options, config: configOf(WEB) });
+  const started = controller.start();
+  await clock.advance(0);
+  await started;
+  const meter = makeRateMeter(plane, clock);
+  const calls: string[] = [];
+  let next = (): ReturnType<typeof configOf> => configOf(WEB);
+  const openIt = (): Promise<AdminServer> =>
+    openAdmin(
+      { socket },
+      {
+        plane,
+        controller,
+        meter,
+        engineWhy: 'a test',
+        reload: () => controller.reload(next),
+        down: () => calls.push('down'),
+      },
+    );
+  const server = await openIt();
+  t.after(async () => {
+    await server.close();
+    controller.stop();
+    meter.stop();
+    rmSync(folder, { recursive: true });
+  });
+  const loads = (load: typeof next): void => void (next = load);
+  return { client: makeClient(socket), socket, plane, server, openIt, calls, clock, controller, loads };
+}
+
+async function collect(lines: AsyncIterable<string>): Promise<FlowView[]> {
+  const flows: FlowView[] = [];
+  for await (const line of lines) flows.push(JSON.parse(line) as FlowView);
+  return flows;
+}
+
+test('status, services, servers and drops tell how it is', async (t) => {
+  const { client } = await open(t);
+  const status = await client.get<StatusView>('/v1/status');
+  assert.equal(status.instance, 'fairlead');
+  assert.deepEqual(status.servers, { up: 1, down: 1, drained: 0 });
+  assert.deepEqual(
+    status.interfaces.map(({ name, side, state }) => `${name} ${side} ${state}`),
+    ['eth0 outside up', 'eth1 inside up'],
+  );
+  const [service] = await client.get<ServiceView[]>('/v1/services');
+  assert.deepEqual(service?.listen, ['203.0.113.10:80/tcp']);
+  assert.equal(`${service.usable}/${service.servers} ${service.state}`, '1/2 up');
+  const servers = await client.get<ServerView[]>('/v1/servers', { service: 'web' });
+  assert.deepEqual(
+    servers.map(({ server, state, weight, configuredWeight, reason }) => ({
+      server,
+      state,
+      weight,
+      configuredWeight,
+      reason,
+    })),
+    [
+      { server: 'web-1', state: 'up', weight: 1, configuredWeight: 1, reason: 'connected in 0.4 ms' },
+      { server: 'web-2', state: 'down', weight: 0, configuredWeight: 3, reason: 'connection refused' },
+    ],
+  );
+  const drops = await client.get<DropsView>('/v1/drops');
+  assert.ok(drops.reasons.some(({ reason, count }) => reason === 'no-server' && count === 0));
+});
+
+test('flows stream by the thousand, and filters and a limit hold', async (t) => {
+  const { client, plane } = await open(t);
+  for (let i = 0; i < 20_000; i++) {
+    writeFlow(plane, { index: i, client: `198.51.100.${i % 200}`, clientPort: 1024 + i, serverSlot: i % 2 });
+  }
+  const all = await collect(client.lines('/v1/flows'));
+  assert.equal(all.length, 20_000);
+  assert.deepEqual(
+    new Set(all.map(({ service, server }) => `${service}/${server}`)),
+    new Set(['web/web-1', 'web/web-2']),
+  );
+  assert.equal((await collect(client.lines('/v1/flows', { client: '198.51.100.7' }))).length, 100);
+  assert.deepEqual(
+    (await collect(client.lines('/v1/flows', { client: '198.51.100.7:1031' }))).map((flow) => flow.client),
+    ['198.51.100.7:1031'],
+  );
+  assert.equal((await collect(client.lines('/v1/flows', { service: 'web', limit: 5 }))).length, 5);
+  assert.equal((await collect(client.lines('/v1/flows', { server: '10.0.1.99' }))).length, 0);
+});
+
+test('a reader that goes away in the middle of the flows leaves the daemon answering', async (t) => {
+  const { client, plane } = await open(t);
+  for (let i = 0; i < 20_000; i++) writeFlow(plane, { index: i, client: '198.51.100.7', clientPort: 1024 + i });
+  for await (const line of client.lines('/v1/flows')) if (line !== '') break;
+  assert.equal((await client.get<StatusView>('/v1/status')).generation, 1);
+});
+
+test('drain, enable and weight are applied when they are answered', async (t) => {
+  const { client } = await open(t);
+  const at = '/v1/services/web/servers/web-1';
+  assert.equal((await client.post<ServerView>(`${at}/drain`)).state, 'drained');
+  assert.equal((await client.post<ServerView>(`${at}/weight`, { weight: 7 })).weight, 0);
+  const enabled = await client.post<ServerView>(`${at}/enable`);
+  assert.equal(`${enabled.state} ${enabled.weight} ${enabled.overriddenWeight}`, 'up 7 7');
+});
+
+test('a reload answers with what changed, or with why nothing did', async (t) => {
+  const { client, loads } = await open(t);
+  loads(() => configOf(WEB.replace('wrr', 'rr').replace('weight: 3', 'weight: 1')));
+  const { changes } = await client.post<{ changes: { what: string; words: string }[] }>('/v1/reload');
+  assert.deepEqual(
+    changes.map(({ what, words }) => `${what}: ${words}`),
+    ['service web: scheduler wrr → rr', 'server web/web-2: weight 3 → 1'],
+  );
+  loads(() => configOf(WEB.replace('wrr', 'roulette')));
+  await assert.rejects(client.post('/v1/reload'), (error) => {
+    assert.ok(error instanceof FairleadError);
+    assert.equal(error.code, 'config');
+    assert.match(error.message, /test\.yaml:\d+:\d+: unknown scheduler "roulette"/);
+    return true;
+  });
+});
+
+test('whatever is wrong with a request is said in words, with the code that decides the exit status', async (t) => {
+  const { client } = await open(t);
+  const cases: [Promise<unknown>, string, RegExp][] = [
+    [client.post('/v1/services/web/servers/web-9/drain'), 'not-found', /no server of web "web-9"/],
+    [client.post('/v1/services/wob/servers/web-1/drain'), 'not-found', /no service "wob"/],
+    [client.get('/v1/servers', { service: 'wob' }), 'not-found', /no service "wob"/],
+    [client.post('/v1/services/web/servers/web-1/weight', { weight: 70_000 }), 'usage', /weight/],
+    [client.post('/v1/services/web/servers/web-1/weight', {}), 'usage', /weight/],
+    [client.get('/v1/flows', { client: 'nobody' }), 'usage', /"nobody" is no IP address/],
+    [client.get('/v1/flows', { limit: 0 }), 'usage', /limit/],
+    [client.get('/v1/flows', { colour: 'red' }), 'usage', /colour/],
+    [client.get('/v1/flows', { service: 'wob' }), 'not-found', /no service "wob"/],
+    [client.get('/v2/status'), 'usage', /knows no GET/],
+  ];
+  for (const [answer, code, words] of cases) {
+    await assert.rejects(answer, (error) => {
+      assert.ok(error instanceof FairleadError, String(error));
+      assert.equal(error.code, code, error.message);
+      assert.match(error.message, words);
+      return true;
+    });
+  }
+});
+
+test('the daemon is told to end only once the answer is out', async (t) => {
+  const { client, calls } = await open(t);
+  assert.deepEqual(await client.post('/v1/down'), { ending: true });
+  assert.deepEqual(calls, ['down']);
+});
+
+test('a socket that somebody answers on is refused, a stale one replaced, a file left alone', async (t) => {
+  const { openIt, server, socket, client } = await open(t);
+  await assert.rejects(openIt(), { code: 'refused' });
+  await server.close();
+  // What a killed process leaves: a socket file that nobody listens on.
+  await leaveStaleSocket(socket);
+  const again = await openIt();
+  assert.equal((await client.get<StatusView>('/v1/status')).generation, 1);
+  await again.close();
+  writeFileSync(socket, 'precious');
+  await assert.rejects(openIt(), /is no socket/);
+});
+
+test('no daemon at all is unreachable, with the mend', async () => {
+  const client = makeClient('/nowhere/control.sock');
+  await assert.rejects(client.get('/v1/status'), { code: 'unreachable', message: /no fairlead answers on \/nowhere/ });
+});
+
+async function leaveStaleSocket(path: string): Promise<void> {
+  const { renameSync } = await import('node:fs');
+  const listener = createServer();
+  await new Promise<void>((resolve) => listener.listen(`${path}.stale`, resolve));
+  // Closing unlinks the path it was made at, so it is moved first.
+  renameSync(`${path}.stale`, path);
+  await new Promise((resolve) => listener.close(resolve));
+}

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { test, type TestContext } from 'node:test';
+import { makeSystemClock } from '../../src/base/clock.ts';
+import { ConfigError } from '../../src/base/errors.ts';
+import type { Config } from '../../src/config/config.ts';
+import type { ServerView, StatusView } from '../../src/admin/views.ts';
+import { makeClient } from '../../src/cli/client.ts';
+import { startDaemon } from '../../src/cli/daemon.ts';
+import { removeLeftovers } from '../../src/cli/leftovers.ts';
+import { waitUntil } from '../../src/cli/wait-until.ts';
+import { makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
+import { configOf, WEB } from '../plane/targets.ts';
+import { writeFlow } from '../plane/flow-writer.ts';
+import { makeFakePlatform } from './fake-platform.ts';
+
+function setUp(t: TestContext) {
+  const folder = mkdtempSync(join(tmpdir(), 'fairlead-daemon-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const socket = join(folder, 'run', 'control.sock');
+  const region = join(folder, 'region');
+  const head = `flows: 4096\nworkers: 1\ncontrol: { socket: ${socket} }`;
+  const made = {
+    config: configOf(WEB, head),
+    withServices: (services: string): Config => configOf(services, head),
+    platform: makeFakePlatform(),
+    checks: makeFakeProbe(),
+    client: makeClient(socket),
+    log: makeFakeLog(),
+    socket,
+    region,
+  };
+  const start = async () => {
+    const daemon = await startDaemon({
+      loadConfig: () => made.config,
+      platform: made.platform,
+      clock: makeSystemClock(),
+      probe: made.checks.probe,
+      makeLog: () => made.log.log,
+      regionFile: () => region,
+    });
+    t.after(() => daemon.end(false));
+    return daemon;
+  };
+  const said = (): string => made.log.lines.map(({ msg }) => msg).join('\n');
+  return { ...made, made, start, said };
+}
+
+test('a daemon that is ready has its engine started, an image committed, and answers on its socket', async (t) => {
+  const { start, platform, client, socket, said } = setUp(t);
+  await start();
+  assert.deepEqual(platform.calls, ['open created', 'start eth0 eth1']);
+  const status = await client.get<StatusView>('/v1/status');
+  assert.equal(status.generation, 1);
+  assert.deepEqual(status.services, { up: 1, down: 0 });
+  assert.equal(statSync(socket).mode & 0o777, 0o660);
+  assert.match(platform.notified.join(), /^READY=1/);
+  assert.match(said(), /made the region .*4,096 flows: 363 KiB, IPv6 another/);
+  assert.match(said(), /ready: 1 service, 2 of 2 servers usable/);
+});
+
+test('a signal ends it and leaves region and guard, and its successor carries the flows on', async (t) => {
+  const { start, platform, region, socket, said } = setUp(t);
+  const first = await start();
+  writeFlow(platform.planes[0]!, { index: 3, client: '198.51.100.7', clientPort: 40_000 });
+  new Uint32Array(platform.planes[0]!.section('server_state'))[0] = 1;
+  await first.end(true);
+  await first.ended;
+  assert.deepEqual(platform.calls.slice(2), ['stop keeping the guard', 'close']);
+  assert.equal(platform.notified.at(-1), 'STOPPING=1');
+  assert.equal(existsSync(region), true);
+  assert.equal(existsSync(socket), false);
+  assert.match(said(), /with 1 flow and the guard on the interfaces stay for a successor/);
+
+  await start();
+  const { client } = { client: makeClient(socket) };
+  assert.match(said(), /adopted the region .*: 1 flow live on/);
+  const flows: string[] = [];
+  for await (const line of client.lines('/v1/flows')) flows.push((JSON.parse(line) as { server: string }).server);
+  assert.deepEqual(flows, ['web-1']);
+});
+
+test('down ends it and removes region, guard and socket', async (t) => {
+  const { start, platform, client, region, socket } = setUp(t);
+  const daemon = await start();
+  await client.post('/v1/down');
+  await daemon.ended;
+  assert.deepEqual(platform.calls.slice(2), ['stop', 'close']);
+  assert.deepEqual([existsSync(region), existsSync(socket)], [false, false]);
+});
+
+test('what a killed daemon left is removed by adopting it once more', async (t) => {
+  const { start, platform, region, socket } = setUp(t);
+  const daemon = await start();
+  await daemon.end(true);
+  platform.calls.length = 0;
+  assert.deepEqual(removeLeftovers(platform, region, socket), ['the guard', region]);
+  assert.deepEqual(platform.calls, ['open adopted', 'start eth0 eth1', 'stop', 'close']);
+  assert.equal(existsSync(region), false);
+});
+
+test('an engine that does not start leaves nothing behind', async (t) => {
+  const { start, platform, region, socket } = setUp(t);
+  platform.startFails = new Error('eth0 has no room for a ring');
+  await assert.rejects(start(), /no room for a ring/);
+  assert.deepEqual(platform.calls, ['open created', 'close']);
+  assert.deepEqual([existsSync(region), existsSync(socket)], [false, false]);
+});
+
+test('a second daemon on the same region is refused and the first is not disturbed', async (t) => {
+  const { start, client, region } = setUp(t);
+  await start();
+  await assert.rejects(start(), { code: 'refused' });
+  assert.equal((await client.get<StatusView>('/v1/status')).generation, 1);
+  assert.equal(existsSync(region), true);
+});
+
+test('a configuration that this host cannot run is refused before anything is made', async (t) => {
+  const { start, platform, made } = setUp(t);
+  made.config = made.withServices(WEB.replaceAll('203.0.113.10', '203.0.113.1'));
+  await assert.rejects(start(), ConfigError);
+  assert.deepEqual(platform.calls, []);
+});
+
+test('a reload by signal that fails is logged, and the daemon goes on', async (t) => {
+  const { start, client, made, said } = setUp(t);
+  const daemon = await start();
+  made.config = made.withServices(WEB.replaceAll('203.0.113.10', '203.0.113.1'));
+  await daemon.reload();
+  assert.match(said(), /reload failed, nothing was applied: .*203\.0\.113\.1 is an address of this host/s);
+  made.config = made.withServices(WEB.replace('weight: 3', 'weight: 5'));
+  await daemon.reload();
+  assert.equal((await client.get<ServerView[]>('/v1/servers'))[1]?.weight, 5);
+});
+
+test('a link that is lost and comes back, and a full table, are said aloud once', async (t) => {
+  const { start, platform, client, said } = setUp(t);
+  await start();
+  const up = platform.host;
+  platform.host = { ...up, links: up.links.filter(({ name }) => name !== 'eth1') };
+  platform.planes[0]!.emit({ link: true, tableFull: true });
+  platform.planes[0]!.emit({ tableFull: true });
+  assert.match(said(), /interface eth1 is gone; it was up/);
+  assert.equal(said().match(/the flow table is full/g)?.length, 1);
+  assert.match(said(), /raise "flows" above 4096/);
+  assert.equal((await client.get<StatusView>('/v1/status')).interfaces[1]?.state, 'gone');
+  platform.host = up;
+  platform.planes[0]!.emit({ link: true });
+  assert.match(said(), /interface eth1 is up .*; it was gone/);
+});
+
+test('an engine whose worker died is started again with the guard kept', async (t) => {
+  const { start, platform, said } = setUp(t);
+  await start();
+  platform.planes[0]!.emit({ workerDied: true });
+  platform.planes[0]!.emit({ workerDied: true });
+  const isBack = await waitUntil(() => /forwards again/.test(said()), 5000);
+  assert.ok(isBack, said());
+  assert.deepEqual(platform.calls.slice(2), ['stop keeping the guard', 'start eth0 eth1']);
+});
