@@ -2,10 +2,6 @@
 
 import { Command } from 'commander';
 import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
-import { checkOnHost } from '../control/configuration.ts';
-import { configShape } from '../plane/config-shape.ts';
-import { makePlatform } from '../plane/platform.ts';
 import { DEFAULT_CONFIG } from './common.ts';
 import { counted } from './output.ts';
 
@@ -19,15 +15,20 @@ export function checkCommand(): Command {
     .description('check a configuration file against the rules and against this host')
     .option('-c, --config <file>', 'configuration file', DEFAULT_CONFIG)
     .option('--no-host', 'the file alone, for a configuration that will run elsewhere')
-    .action(({ config: file, host }: CheckOptions) => {
+    .action(async ({ config: file, host }: CheckOptions) => {
+      // Loaded when it runs, as in up.ts.
+      const { loadConfig } = await import('../config/load.ts');
       const config = loadConfig(file);
-      const warnings = host ? checkOnHost(config, makePlatform().inspect()) : [];
+      const warnings = host ? await checkHere(config) : [];
       for (const warning of warnings) process.stdout.write(`${warning}\n`);
-      process.stdout.write(`${file}: good, ${countWords(config)}\n`);
+      const { services } = config;
+      const servers = services.reduce((sum, service) => sum + service.servers.length, 0);
+      process.stdout.write(`${file}: good, ${counted(services.length, 'service')}, ${counted(servers, 'server')}\n`);
     });
 }
 
-function countWords(config: Config): string {
-  const { services, servers } = configShape(config);
-  return `${counted(services, 'service')}, ${counted(servers, 'server')}`;
+async function checkHere(config: Config): Promise<string[]> {
+  const { makePlatform } = await import('../plane/platform.ts');
+  const { checkOnHost } = await import('../control/configuration.ts');
+  return checkOnHost(config, makePlatform().inspect());
 }

@@ -5,7 +5,6 @@ import { Command } from 'commander';
 import type { StatusView } from '../admin/views.ts';
 import { isAnswered } from '../admin/socket.ts';
 import { FairleadError } from '../base/errors.ts';
-import { makePlatform } from '../plane/platform.ts';
 import type { Client } from './client.ts';
 import { type CommonOptions, contextOf, print, withCommon } from './common.ts';
 import { removeLeftovers } from './leftovers.ts';
@@ -21,9 +20,8 @@ export function downCommand(): Command {
     .option('--name <instance>', 'whose leftovers to remove when no daemon answers', 'fairlead');
   return withCommon(command).action(async ({ name, ...options }: CommonOptions & { name: string }) => {
     const context = contextOf(options);
-    const done = (await isAnswered(options.socket))
-      ? await endDaemon(context.client)
-      : removeAfterDeath(name, options.socket);
+    const isRunning = await isAnswered(options.socket);
+    const done = isRunning ? await endDaemon(context.client) : await removeAfterDeath(name, options.socket);
     print(context, { removed: done }, ({ removed }) =>
       removed.length === 0 ? 'no daemon runs, and none left anything' : `removed ${removed.join(', ')}`,
     );
@@ -40,8 +38,10 @@ async function endDaemon(client: Client): Promise<string[]> {
   return ['the daemon', file, client.socket];
 }
 
-function removeAfterDeath(name: string, socket: string): string[] {
+async function removeAfterDeath(name: string, socket: string): Promise<string[]> {
   const file = regionFile(name);
-  if (existsSync(file)) requirePrivileges();
-  return removeLeftovers(existsSync(file) ? makePlatform() : null, file, socket);
+  if (!existsSync(file)) return removeLeftovers(null, file, socket);
+  requirePrivileges();
+  const { makePlatform } = await import('../plane/platform.ts');
+  return removeLeftovers(makePlatform(), file, socket);
 }

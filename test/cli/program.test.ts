@@ -1,0 +1,96 @@
+// The command as people run it: a process of its own, with its words and its exit code.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { requirePrivileges } from '../../src/cli/privileges.ts';
+
+const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+const folder = mkdtempSync(join(tmpdir(), 'fairlead-program-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function run(...words: string[]): { code: number | null; stdout: string; stderr: string } {
+  const env = { ...process.env, FAIRLEAD_SOCKET: join(folder, 'nobody.sock') };
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...words], { encoding: 'utf8', env });
+  return { code: status, stdout, stderr };
+}
+
+function configFile(name: string, services: string): string {
+  const file = join(folder, name);
+  writeFileSync(file, `version: 1\ninterfaces: { outside: eth0 }\nservices:\n${services}`);
+  return file;
+}
+
+const good = '  web: { listen: 203.0.113.10:80/tcp, method: full-nat, servers: { a: 10.0.1.11:80 } }\n';
+
+test('wrong usage exits with 2, names what was wrong and guesses what was meant', () => {
+  const cases: [string[], RegExp][] = [
+    [['frobnicate'], /unknown command 'frobnicate'/],
+    [['servres'], /Did you mean servers\?/],
+    [['status', '--colour'], /unknown option '--colour'/],
+    [['status', '-o', 'xml'], /Allowed choices are table, json/],
+    [['drain', 'web'], /missing required argument 'server'/],
+    [['weight', 'web', 'web-1', '-5'], /-5/],
+    [['weight', 'web', 'web-1', '70000'], /a weight is a number of 0 to 65535/],
+    [['flows', '--limit', '0'], /a limit is a number of 1 or more/],
+  ];
+  for (const [words, expected] of cases) {
+    const { code, stderr } = run(...words);
+    assert.match(stderr, expected, words.join(' '));
+    assert.equal(code, 2, words.join(' '));
+  }
+});
+
+test('help and version are no failures', () => {
+  const help = run('--help');
+  assert.equal(help.code, 0);
+  assert.match(help.stdout, /Exit codes: 0 ok, 1 failed, 2 usage/);
+  assert.equal(run('status', '--help').code, 0);
+  assert.match(run('--version').stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('without a daemon the commands that ask one exit with 4 and say how to start it', () => {
+  for (const words of [['status'], ['flows'], ['reload'], ['drain', 'web', 'web-1']]) {
+    const { code, stdout, stderr } = run(...words);
+    assert.equal(code, 4, words.join(' '));
+    assert.equal(stdout.includes('{'), false);
+    assert.match(stderr, /^fairlead: no fairlead answers on .*nobody\.sock\n {2}start it with "fairlead up -c FILE"/);
+  }
+});
+
+test('a wrong configuration exits with 3, with its place and no stack trace', () => {
+  const file = configFile('wrong.yaml', good.replace('method', 'methud'));
+  for (const words of [
+    ['check', '-c', file],
+    ['up', '-c', file],
+  ]) {
+    const { code, stderr } = run(...words);
+    assert.equal(code, 3);
+    assert.match(stderr, /wrong\.yaml:4:\d+: unknown key "methud"; did you mean "method"\?\n +4 \|/);
+    assert.doesNotMatch(stderr, /\bat .*\.ts:\d+/);
+  }
+  assert.equal(run('check', '-c', join(folder, 'no-such.yaml')).code, 3);
+});
+
+test('check says what a good file holds', () => {
+  const { code, stdout } = run('check', '--no-host', '-c', configFile('good.yaml', good));
+  assert.equal(code, 0);
+  assert.match(stdout, /good\.yaml: good, 1 service, 1 server\n$/);
+});
+
+test('down with nothing there says so and is no failure', () => {
+  const { code, stdout } = run('down', '--name', 'nobody-at-all');
+  assert.equal(stdout, 'no daemon runs, and none left anything\n');
+  assert.equal(code, 0);
+});
+
+test('a process without capabilities is told which it lacks', () => {
+  assert.throws(() => requirePrivileges('CapEff:\t0000000000000000\n'), /CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF/);
+  assert.throws(() => requirePrivileges('CapEff:\t0000000000003000\n'), /lacks privileges here: CAP_BPF$/);
+  // CAP_SYS_ADMIN stands for CAP_BPF on kernels from before 5.8.
+  requirePrivileges('CapEff:\t0000000000203000\n');
+  requirePrivileges('CapEff:\t000001ffffffffff\n');
+});
