@@ -171,6 +171,16 @@ test('an unchanged table stays where it is, and a changed one is written beside 
   assert.notEqual(extent(changed.placement).first, extent(first.placement).first);
 });
 
+test('an image carries only the tables that changed', () => {
+  const { plane, placement } = commit(configOf(WEB.replace('wrr', 'maglev')));
+  const size = (config: Config): number =>
+    planImage(targetOf(config), placement, plane.counts, { generation: 1, nowMs: 0 }).image.byteLength;
+  const whole = size(configOf(WEB.replace('wrr', 'sh')));
+  const same = size(configOf(WEB.replace('wrr', 'maglev')));
+  // What is left of it is the other sections; the four entries of sh and two members make the difference.
+  assert.equal(whole - same, 16 + 4 * (4 + 2));
+});
+
 test('a successor reads back the placement that its predecessor committed', () => {
   const first = commit(configOf(WEB));
   const second = commit(
