@@ -17,15 +17,15 @@ struct fl_region {
 };
 
 /* Sizes are set by the loader before load; 1 keeps the object valid by itself. */
-#define X(NAME, section, type, halves)                                                             \
+#define X(NAME, section, element, halves)                                                             \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
 		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
 		__uint(max_entries, 1);                                                            \
 		__type(key, u32);                                                                  \
-		__type(value, type);                                                               \
+		__type(value, element);                                                               \
 	} fl_##section SEC(".maps");                                                               \
-	FL_INLINE type *fl_##section##_at(const struct fl_region *region, u32 index)               \
+	FL_INLINE element *fl_##section##_at(const struct fl_region *region, u32 index)               \
 	{                                                                                          \
 		(void)region;                                                                      \
 		return bpf_map_lookup_elem(&fl_##section, &index);                                 \

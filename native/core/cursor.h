@@ -12,6 +12,37 @@
 
 enum fl_kind { FL_KIND_OTHER, FL_KIND_ARP, FL_KIND_TCP, FL_KIND_UDP, FL_KIND_ICMP, FL_KIND_ICMP6 };
 
+struct fl_home {
+	u32 bucket[2];
+	u16 tag;
+};
+
+/*
+ * What is read from a frame, once. Apart from struct fl_frame because a BPF stack is small, and because the verifier
+ * then follows one path behind the parser instead of one for each combination of headers.
+ */
+struct fl_look {
+	u8 kind;
+	u8 is_v6;
+	u8 protocol;
+	u8 is_fragment;
+	u8 tcp_flags;
+	u8 ttl;
+	u8 malformed; /* a reason, or 0 */
+	u8 reserved;
+	u16 l3; /* offsets; 0 where there is none */
+	u16 l4;
+	u16 source_port; /* network order; 0 where there is none */
+	u16 target_port;
+	struct fl_addr source;
+	struct fl_addr target;
+	u32 vip_flags; /* of the target, when it is ours; else 0 */
+	u32 range_first;
+	u32 range_count;
+	u32 index; /* of the flow found or entered */
+	struct fl_home home; /* where the flow of this frame would be */
+};
+
 struct fl_frame {
 	u8 *data;	/* first octet of the Ethernet header; VLAN tags are in the data */
 	u32 len;	/* octets in the frame */
@@ -21,19 +52,7 @@ struct fl_frame {
 	u8 interface;	/* id of the interface it came in by */
 	u8 worker;
 
-	/* Set by fl_parse(). */
-	u8 kind;
-	u8 is_v6;
-	u8 protocol;
-	u8 is_fragment;
-	u8 tcp_flags;
-	u8 ttl;
-	u16 l3;	     /* offsets */
-	u16 l4;
-	u16 source_port; /* network order; 0 where there are none */
-	u16 target_port;
-	struct fl_addr source;
-	struct fl_addr target;
+	struct fl_look *look; /* what the core sees in it; set by fl_forward() */
 
 #ifdef __bpf__
 	u8 *end;

@@ -34,21 +34,6 @@
 
 enum fl_side { FL_SIDE_CLIENT, FL_SIDE_SERVER };
 
-/* What fl_forward works with besides the frame. */
-struct fl_view {
-	const struct fl_region *region;
-	struct fl_header *header;
-	struct fl_settings *settings;
-	struct fl_worker *worker;
-	u32 now; /* tick */
-	u32 worker_index;
-};
-
-struct fl_home {
-	u32 bucket[2];
-	u16 tag;
-};
-
 /* A flow as seen from its client: the client's end, and the other end the frame names. */
 struct fl_key {
 	struct fl_addr client;
@@ -57,6 +42,35 @@ struct fl_key {
 	u16 other_port;
 	u8 protocol;
 	u8 is_v6;
+};
+
+/* The ends of a frame after NAT. */
+struct fl_ends {
+	struct fl_addr source;
+	struct fl_addr target;
+	u16 source_port;
+	u16 target_port;
+};
+
+/* Room for addresses: in BPF it lies in a per-CPU map, because 512 octets of stack are soon spent on them. */
+struct fl_scratch {
+	struct fl_key key;
+	struct fl_ends ends;
+	struct fl_addr one;
+	struct fl_addr two;
+	u64 schedule_keys[4];
+	struct fl_look look;
+};
+
+/* What fl_forward works with besides the frame. */
+struct fl_view {
+	const struct fl_region *region;
+	struct fl_header *header;
+	struct fl_settings *settings;
+	struct fl_worker *worker;
+	struct fl_scratch *scratch;
+	u32 now; /* tick */
+	u32 worker_index;
 };
 
 FL_INLINE struct fl_home fl_home_of(const u64 seed[4], u32 buckets, const struct fl_addr *client, u16 port,
@@ -158,10 +172,16 @@ FL_INLINE int fl_flow_is_expired(const struct fl_view *view, const struct fl_flo
 	return (int)(view->now - flow->seen) > (int)view->settings->timeout[state];
 }
 
-FL_INLINE u64 fl_return_hash(const struct fl_view *view, const struct fl_addr *server, u16 server_port,
-			     const struct fl_addr *local, u16 local_port, u8 protocol, int is_v6)
+/* Everything of a full-nat reply but the port it comes in by, so that many ports can be tried at the price of one. */
+FL_INLINE u64 fl_return_base(const struct fl_view *view, const struct fl_addr *server, u16 server_port,
+			     const struct fl_addr *local, u8 protocol, int is_v6)
 {
-	return fl_claim_of(view->header->seed, local, local_port, server, server_port, protocol, is_v6);
+	return fl_claim_of(view->header->seed, local, 0, server, server_port, protocol, is_v6);
+}
+
+FL_INLINE u64 fl_return_hash(const struct fl_view *view, u64 base, u16 local_port)
+{
+	return fl_hash_round(base + local_port, view->header->seed[1]);
 }
 
 FL_INLINE struct fl_returns *fl_return_bucket(const struct fl_view *view, u64 hash)
@@ -200,7 +220,7 @@ FL_INLINE void fl_server_count_state(const struct fl_view *view, const struct fl
 
 /* Claims a live flow that was seen in `control`, and takes it out of all indexes. The slot stays CLAIMED, the
  * caller's. False when somebody else changed the flow first. */
-FL_INLINE int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 control)
+FL_CALL int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 control)
 {
 	u32 claimed = ((control & ~(FL_STATE_MASK | FL_FIN_MASK)) + FL_INCARNATION) | FL_STATE_CLAIMED;
 
@@ -208,14 +228,16 @@ FL_INLINE int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u3
 		return 0;
 	fl_server_count_state(view, flow, control & FL_STATE_MASK, (u32)-1);
 	if (flow->flags & FL_FLOW_FULL_NAT) {
-		struct fl_addr server, local;
+		struct fl_addr *server = &view->scratch->one, *local = &view->scratch->two;
 		struct fl_returns *bucket;
 		u64 hash;
 
-		fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &server);
-		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &local);
-		hash = fl_return_hash(view, &server, flow->server_port, &local, flow->local_port, flow->protocol,
-				      flow->flags & FL_FLOW_V6 ? 1 : 0);
+		fl_flow_addr(view, flow, index, FL_WHICH_SERVER, server);
+		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, local);
+		hash = fl_return_hash(view,
+				      fl_return_base(view, server, flow->server_port, local, flow->protocol,
+						     flow->flags & FL_FLOW_V6 ? 1 : 0),
+				      flow->local_port);
 		bucket = fl_return_bucket(view, hash);
 		if (bucket)
 			for (int way = 0; way < FL_WAYS; way++)
@@ -239,36 +261,72 @@ FL_INLINE void fl_flow_release(const struct fl_view *view, struct fl_flow *flow,
 	fl_store(&flow->control, (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) | FL_STATE_FREE);
 }
 
-/* Finds the key's live flow; its index goes to *at. An expired or invalid one is freed on the way. */
+/* Which of the eight tags equal this one: bit 0 for the first. No branches: four 16-bit lanes at a time. */
+FL_INLINE u32 fl_tags_match(const struct fl_tags *tags, u16 tag)
+{
+	const u64 low = 0x7fff7fff7fff7fffull;
+	u32 ways = 0;
+
+	for (int half = 0; half < 2; half++) {
+		u64 lanes = fl_load(&tags->word[half]) ^ tag * 0x0001000100010001ull;
+
+		lanes = ~(((lanes & low) + low) | lanes | low); /* the top bit of each lane that is zero */
+		ways |= (u32)((lanes >> 15 & 1) | (lanes >> 30 & 2) | (lanes >> 45 & 4) | (lanes >> 60 & 8))
+			<< (half * 4);
+	}
+	return ways;
+}
+
+/* The slots of both buckets that carry a tag: bits 0-7 the first bucket, 8-15 the second. */
+FL_INLINE u32 fl_home_match(const struct fl_view *view, const struct fl_home *home, u16 tag)
+{
+	const struct fl_tags *first = fl_tags_at(view->region, home->bucket[0]);
+	const struct fl_tags *second = fl_tags_at(view->region, home->bucket[1]);
+
+	if (!first || !second)
+		return 0;
+	return fl_tags_match(first, tag) | fl_tags_match(second, tag) << FL_WAYS;
+}
+
+FL_INLINE u32 fl_home_slot(const struct fl_home *home, u32 way)
+{
+	return home->bucket[way / FL_WAYS & 1] * FL_WAYS + way % FL_WAYS;
+}
+
+/* An expired or invalid flow is freed when it is found, and is no flow. */
+FL_CALL struct fl_flow *fl_flow_if_alive(const struct fl_view *view, struct fl_flow *flow, u32 index)
+{
+	u32 control = fl_load(&flow->control);
+
+	if (FL_LIKELY(fl_state_is_live(control) && !fl_flow_is_expired(view, flow, control) &&
+		      fl_flow_is_valid(view, flow)))
+		return flow;
+	if (fl_state_is_live(control) && fl_flow_seize(view, flow, index, control))
+		fl_flow_release(view, flow, index);
+	return NULL;
+}
+
+/* Of 16 slots, seldom more than one carries the tag; that five do is a matter of 1 in 10^16. */
+#define FL_CANDIDATES 4
+
+/* Finds the key's live flow; its index goes to *at. */
 FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct fl_home *home,
 				       const struct fl_key *key, enum fl_side side, u32 *at)
 {
-	for (int choice = 0; choice < 2; choice++) {
-		u32 bucket = home->bucket[choice];
-		const struct fl_tags *tags = fl_tags_at(view->region, bucket);
+	u32 ways = fl_home_match(view, home, home->tag);
 
-		if (!tags)
-			return NULL;
-		for (int way = 0; way < FL_WAYS; way++) {
-			struct fl_flow *flow;
-			u32 index, control;
+	for (int candidate = 0; candidate < FL_CANDIDATES; candidate++) {
+		struct fl_flow *flow;
+		u32 index;
 
-			if (FL_LIKELY(tags->tag[way] != home->tag))
-				continue;
-			index = bucket * FL_WAYS + way;
-			flow = fl_flows_at(view->region, index);
-			if (!flow)
-				continue;
-			control = fl_load(&flow->control);
-			if (!fl_state_is_live(control) || !fl_flow_confirms(view, flow, index, key, side))
-				continue;
-			if (FL_UNLIKELY(fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow))) {
-				if (fl_flow_seize(view, flow, index, control))
-					fl_flow_release(view, flow, index);
-				continue;
-			}
+		if (!ways)
+			break;
+		index = fl_home_slot(home, fl_lowest_bit(ways));
+		ways &= ways - 1;
+		flow = fl_flows_at(view->region, index);
+		if (flow && fl_flow_confirms(view, flow, index, key, side)) {
 			*at = index;
-			return flow;
+			return fl_flow_if_alive(view, flow, index);
 		}
 	}
 	return NULL;
@@ -277,40 +335,33 @@ FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct 
 /* Finds the full-nat flow of a reply: server -> local. */
 FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const struct fl_frame *frame, u32 *at)
 {
-	u64 hash = fl_return_hash(view, &frame->source, frame->source_port, &frame->target, frame->target_port,
-				  frame->protocol, frame->is_v6);
+	struct fl_look *look = frame->look;
+	u64 base = fl_return_base(view, &look->source, look->source_port, &look->target, look->protocol, look->is_v6);
+	u64 hash = fl_return_hash(view, base, look->target_port);
 	struct fl_returns *bucket = fl_return_bucket(view, hash);
 
 	if (!bucket)
 		return NULL;
 	for (int way = 0; way < FL_WAYS; way++) {
 		u64 word = fl_load(&bucket->slot[way]);
-		struct fl_addr server, local;
 		struct fl_flow *flow;
-		u32 index, control;
+		u32 index;
 
 		if (!word || word >> 32 != (hash & 0xffffffffu))
 			continue;
 		index = (u32)word - 1;
 		flow = fl_flows_at(view->region, index);
-		if (!flow)
+		if (!flow || !(flow->flags & FL_FLOW_FULL_NAT) || (flow->flags & FL_FLOW_V6 ? 1 : 0) != look->is_v6 ||
+		    flow->protocol != look->protocol || flow->server_port != look->source_port ||
+		    flow->local_port != look->target_port)
 			continue;
-		control = fl_load(&flow->control);
-		if (!fl_state_is_live(control) || !(flow->flags & FL_FLOW_FULL_NAT) ||
-		    (flow->flags & FL_FLOW_V6 ? 1 : 0) != frame->is_v6 || flow->protocol != frame->protocol ||
-		    flow->server_port != frame->source_port || flow->local_port != frame->target_port)
+		fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &view->scratch->one);
+		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &view->scratch->two);
+		if (!fl_addr_same(&view->scratch->one, &look->source) ||
+		    !fl_addr_same(&view->scratch->two, &look->target))
 			continue;
-		fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &server);
-		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &local);
-		if (!fl_addr_same(&server, &frame->source) || !fl_addr_same(&local, &frame->target))
-			continue;
-		if (fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow)) {
-			if (fl_flow_seize(view, flow, index, control))
-				fl_flow_release(view, flow, index);
-			continue;
-		}
 		*at = index;
-		return flow;
+		return fl_flow_if_alive(view, flow, index);
 	}
 	return NULL;
 }
@@ -349,6 +400,7 @@ FL_INLINE u32 fl_tcp_next(u32 control, u8 flags, enum fl_side side)
 FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, const struct fl_frame *frame,
 			     enum fl_side side)
 {
+	struct fl_look *look = frame->look;
 	if (flow->seen != view->now)
 		flow->seen = view->now;
 	for (int attempt = 0; attempt < 4; attempt++) {
@@ -357,8 +409,8 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 
 		if (!fl_state_is_live(control))
 			return;
-		if (frame->kind == FL_KIND_TCP)
-			next = fl_tcp_next(control, frame->tcp_flags, side);
+		if (look->kind == FL_KIND_TCP)
+			next = fl_tcp_next(control, look->tcp_flags, side);
 		else if (side == FL_SIDE_SERVER)
 			next = (control & ~FL_STATE_MASK) | FL_STATE_UDP_TWO_WAY;
 		if (FL_LIKELY(next == control))
@@ -377,12 +429,8 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 /* How readily a flow makes room: 0 never, higher sooner. */
 FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flow, u32 control)
 {
-	switch (control & FL_STATE_MASK) {
-	case FL_STATE_FREE:
-		return 5;
-	case FL_STATE_CLAIMED:
+	if (!fl_state_is_live(control))
 		return 0;
-	}
 	if (fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow))
 		return 4;
 	switch (control & FL_STATE_MASK) {
@@ -398,71 +446,61 @@ FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flo
 	return 0;
 }
 
-/* Takes a slot for a new flow: FL_NONE when neither bucket gives one, else the index of a CLAIMED slot. */
-FL_INLINE u32 fl_slot_take(const struct fl_view *view, const struct fl_home *home)
+/* The slot whose flow makes room most readily, seized; or FL_NONE. */
+FL_INLINE u32 fl_slot_evict(const struct fl_view *view, const struct fl_home *home)
 {
-	u32 free_slots[2] = { 0, 0 };
 	u32 best = FL_NONE, best_rank = 0, best_control = 0, best_age = 0;
 	struct fl_flow *flow;
 
-	for (int choice = 0; choice < 2; choice++) {
-		const struct fl_tags *tags = fl_tags_at(view->region, home->bucket[choice]);
+	for (u32 way = 0; way < 2 * FL_WAYS; way++) {
+		u32 index = fl_home_slot(home, way);
+		u32 control, rank, age;
 
-		if (!tags)
-			return FL_NONE;
-		for (int way = 0; way < FL_WAYS; way++)
-			free_slots[choice] += !tags->tag[way];
-	}
-	/* The emptier bucket first; the other if a race took its slots. */
-	for (int turn = 0; turn < 2; turn++) {
-		u32 bucket = home->bucket[(free_slots[1] > free_slots[0]) ^ turn];
-		const struct fl_tags *tags = fl_tags_at(view->region, bucket);
-
-		if (!tags)
-			return FL_NONE;
-		for (int way = 0; way < FL_WAYS; way++) {
-			u32 control;
-
-			if (tags->tag[way])
-				continue;
-			flow = fl_flows_at(view->region, bucket * FL_WAYS + way);
-			if (!flow)
-				continue;
-			control = fl_load(&flow->control);
-			if ((control & FL_STATE_MASK) == FL_STATE_FREE &&
-			    fl_swap_if(&flow->control, control, (control + FL_INCARNATION) | FL_STATE_CLAIMED))
-				return bucket * FL_WAYS + way;
+		flow = fl_flows_at(view->region, index);
+		if (!flow)
+			break;
+		control = fl_load(&flow->control);
+		rank = fl_flow_rank(view, flow, control);
+		age = view->now - flow->seen;
+		if (rank > best_rank || (rank && rank == best_rank && age > best_age)) {
+			best = index;
+			best_rank = rank;
+			best_control = control;
+			best_age = age;
 		}
 	}
-	for (int choice = 0; choice < 2; choice++) {
-		for (int way = 0; way < FL_WAYS; way++) {
-			u32 index = home->bucket[choice] * FL_WAYS + way;
-			u32 control, rank, age;
-
-			flow = fl_flows_at(view->region, index);
-			if (!flow)
-				continue;
-			control = fl_load(&flow->control);
-			rank = fl_flow_rank(view, flow, control);
-			age = view->now - flow->seen;
-			if (rank && (rank > best_rank || (rank == best_rank && age > best_age))) {
-				best = index;
-				best_rank = rank;
-				best_control = control;
-				best_age = age;
-			}
-		}
-	}
-	if (best == FL_NONE)
-		return FL_NONE;
 	flow = fl_flows_at(view->region, best);
-	if (!flow)
+	if (best == FL_NONE || !flow)
 		return FL_NONE;
-	if ((best_control & FL_STATE_MASK) == FL_STATE_FREE)
-		return fl_swap_if(&flow->control, best_control, (best_control + FL_INCARNATION) | FL_STATE_CLAIMED) ?
-			       best :
-			       FL_NONE;
 	return fl_flow_seize(view, flow, best, best_control) ? best : FL_NONE;
+}
+
+/* Takes a slot for a new flow, in the emptier bucket: the index of a CLAIMED slot, or FL_NONE. */
+FL_CALL u32 fl_slot_take(const struct fl_view *view, const struct fl_home *home)
+{
+	u32 ways = fl_home_match(view, home, 0);
+	u32 first = ways & 0xff, second = ways >> FL_WAYS;
+	int is_second_emptier = fl_popcount16(second) > fl_popcount16(first);
+
+	for (int candidate = 0; candidate < FL_CANDIDATES; candidate++) {
+		u32 preferred = is_second_emptier ? ways & 0xff00 : ways & 0xff;
+		u32 way, index, control;
+		struct fl_flow *flow;
+
+		if (!ways)
+			break;
+		way = fl_lowest_bit(preferred ? preferred : ways);
+		ways &= ~(1u << way);
+		index = fl_home_slot(home, way);
+		flow = fl_flows_at(view->region, index);
+		if (!flow)
+			return FL_NONE;
+		control = fl_load(&flow->control);
+		if ((control & FL_STATE_MASK) == FL_STATE_FREE &&
+		    fl_swap_if(&flow->control, control, (control + FL_INCARNATION) | FL_STATE_CLAIMED))
+			return index;
+	}
+	return fl_slot_evict(view, home);
 }
 
 /* nat: does another live flow of this client's port already use this server port? (a reply could not tell them) */
@@ -484,62 +522,59 @@ FL_INLINE int fl_flow_conflicts(const struct fl_view *view, const struct fl_home
 }
 
 /*
- * full-nat: finds a source port (and of a pool, an address) that no flow uses towards this server, and enters the
+ * full-nat: finds a source port (and of a pool, an address) that no flow uses towards key->other, and enters the
  * way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever sees the
  * other's withdraws, so two flows never share one. Ports are congruent to the worker's number, so that the fan-out
  * can bring replies to the worker that has the flow in its cache.
  */
-FL_INLINE int fl_port_take(const struct fl_view *view, struct fl_flow *flow, u32 index, const struct fl_key *key,
-			   const struct fl_service *service, const struct fl_addr *server, u16 server_port,
-			   const struct fl_addr *vip, u64 random, struct fl_addr *local, u16 *local_port)
+FL_INLINE int fl_port_take(const struct fl_view *view, u32 index, const struct fl_key *key,
+			   const struct fl_service *service, const struct fl_addr *vip, u64 random,
+			   struct fl_addr *local, u16 *local_port)
 {
 	u32 workers = view->header->worker_count ? view->header->worker_count : 1;
 	u32 start = (u32)random % FL_PORT_COUNT;
 	u32 stride = ((u32)(random >> 32) % (FL_PORT_COUNT / 2)) * 2 + 1;
+	u64 base;
 
-	(void)flow;
+	*local = *vip;
+	if (service->source_count) {
+		const struct fl_addr *source =
+			fl_sources_at(view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
+							    start % service->source_count);
+
+		if (!source)
+			return FL_REASON_NO_PORT;
+		*local = *source;
+	}
+	base = fl_return_base(view, &key->other, key->other_port, local, key->protocol, key->is_v6);
 	for (u32 attempt = 0; attempt < FL_PORT_TRIES; attempt++) {
 		u32 port = FL_PORT_FIRST + (start + attempt * stride) % FL_PORT_COUNT;
+		u32 free_ways = 0, taken = 0, place;
 		struct fl_returns *bucket;
-		int place = -1, is_taken = 0;
-		u64 hash, word;
+		u64 hash;
 
 		port = port - port % workers + view->worker_index % workers;
 		if (port < FL_PORT_FIRST || port > 0xffff)
 			continue;
-		*local = *vip;
-		if (service->source_count) {
-			const struct fl_addr *source = fl_sources_at(
-				view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
-						      (start + attempt) % service->source_count);
-
-			if (!source)
-				return FL_REASON_NO_PORT;
-			*local = *source;
-		}
 		*local_port = FL_BE16(port);
-		hash = fl_return_hash(view, server, server_port, local, *local_port, key->protocol, key->is_v6);
+		hash = fl_return_hash(view, base, *local_port);
 		bucket = fl_return_bucket(view, hash);
 		if (!bucket)
 			return FL_REASON_NO_PORT;
 		for (int way = 0; way < FL_WAYS; way++) {
-			word = fl_load(&bucket->slot[way]);
-			if (!word && place < 0)
-				place = way;
-			if (word && word >> 32 == (hash & 0xffffffffu))
-				is_taken = 1;
+			u64 word = fl_load(&bucket->slot[way]);
+
+			free_ways |= fl_is_zero(word) << way;
+			taken += fl_is_zero(word >> 32 ^ (hash & 0xffffffffu));
 		}
-		if (is_taken || place < 0)
+		if (taken || !free_ways)
 			continue;
-		place &= FL_WAYS - 1;
+		place = fl_lowest_bit(free_ways) & (FL_WAYS - 1);
 		if (!fl_swap_if(&bucket->slot[place], (u64)0, fl_return_word(hash, index)))
 			continue;
-		for (int way = 0; way < FL_WAYS; way++) {
-			word = fl_load(&bucket->slot[way]);
-			if (way != place && word && word >> 32 == (hash & 0xffffffffu))
-				is_taken = 1;
-		}
-		if (!is_taken)
+		for (int way = 0; way < FL_WAYS; way++)
+			taken += fl_is_zero(fl_load(&bucket->slot[way]) >> 32 ^ (hash & 0xffffffffu));
+		if (taken == 1) /* mine alone */
 			return FL_REASON_NONE;
 		fl_store(&bucket->slot[place], (u64)0);
 	}

@@ -40,64 +40,66 @@
 
 FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 {
+	struct fl_look *look = frame->look;
 	const u8 *at;
 
-	if (frame->is_fragment)
+	if (look->is_fragment)
 		return FL_REASON_NONE;
-	switch (frame->protocol) {
+	switch (look->protocol) {
 	case FL_PROTOCOL_TCP:
-		at = fl_bytes(frame, frame->l4, 20);
+		at = fl_bytes(frame, look->l4, 20);
 		if (!at || length < 20)
 			return FL_REASON_SHORT_FRAME;
 		if ((at[12] >> 4) < 5 || (u32)(at[12] >> 4) * 4 > length)
 			return FL_REASON_BAD_L4_HEADER;
-		frame->tcp_flags = at[13];
-		frame->kind = FL_KIND_TCP;
+		look->tcp_flags = at[13];
+		look->kind = FL_KIND_TCP;
 		break;
 	case FL_PROTOCOL_UDP:
-		at = fl_bytes(frame, frame->l4, 8);
+		at = fl_bytes(frame, look->l4, 8);
 		if (!at || length < 8)
 			return FL_REASON_SHORT_FRAME;
 		if (FL_BE16(fl_get16(at + 4)) < 8 || FL_BE16(fl_get16(at + 4)) > length)
 			return FL_REASON_BAD_L4_HEADER;
-		frame->kind = FL_KIND_UDP;
+		look->kind = FL_KIND_UDP;
 		break;
 	case FL_PROTOCOL_ICMP:
 	case FL_PROTOCOL_ICMP6:
-		if ((frame->protocol == FL_PROTOCOL_ICMP6) != frame->is_v6)
+		if ((look->protocol == FL_PROTOCOL_ICMP6) != look->is_v6)
 			return FL_REASON_NONE;
-		at = fl_bytes(frame, frame->l4, 8);
+		at = fl_bytes(frame, look->l4, 8);
 		if (!at || length < 8)
 			return FL_REASON_SHORT_FRAME;
-		frame->kind = frame->is_v6 ? FL_KIND_ICMP6 : FL_KIND_ICMP;
+		look->kind = look->is_v6 ? FL_KIND_ICMP6 : FL_KIND_ICMP;
 		return FL_REASON_NONE;
 	default:
 		return FL_REASON_NONE;
 	}
-	frame->source_port = fl_get16(at);
-	frame->target_port = fl_get16(at + 2);
+	look->source_port = fl_get16(at);
+	look->target_port = fl_get16(at + 2);
 	return FL_REASON_NONE;
 }
 
 FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 {
+	struct fl_look *look = frame->look;
 	const u8 *ip = fl_bytes(frame, l3, 20);
 	u32 header, total;
 	int ok = 1;
 
 	if (!ip)
 		return FL_REASON_SHORT_FRAME;
-	frame->l3 = l3;
-	fl_get_addr(&frame->source, ip + 12, 0);
-	fl_get_addr(&frame->target, ip + 16, 0);
-	frame->ttl = ip[8];
-	frame->protocol = ip[9];
+	look->l3 = l3;
+	fl_get_addr(&look->source, ip + 12, 0);
+	fl_get_addr(&look->target, ip + 16, 0);
+	look->ttl = ip[8];
+	look->protocol = ip[9];
 	header = (ip[0] & 15) * 4;
 	total = FL_BE16(fl_get16(ip + 2));
-	frame->is_fragment = (fl_get16(ip + 6) & FL_BE16(0x3fff)) != 0;
+	look->is_fragment = (fl_get16(ip + 6) & FL_BE16(0x3fff)) != 0;
 	if (ip[0] >> 4 != 4 || header < 20 || total < header || l3 + total > frame->len)
 		return FL_REASON_BAD_IP_HEADER;
-	frame->l4 = l3 + header;
+	look->l4 = l3 + header;
 	if (header == 20) {
 		u64 sum = (u64)fl_get32(ip) + fl_get32(ip + 4) + fl_get32(ip + 8) + fl_get32(ip + 12) +
 			  fl_get32(ip + 16);
@@ -112,17 +114,18 @@ FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 
 FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 {
+	struct fl_look *look = frame->look;
 	const u8 *ip = fl_bytes(frame, l3, FL_IPV6_HEADER);
 	u32 end, at = l3 + FL_IPV6_HEADER;
 	u8 next;
 
 	if (!ip)
 		return FL_REASON_SHORT_FRAME;
-	frame->l3 = l3;
-	frame->is_v6 = 1;
-	fl_get_addr(&frame->source, ip + 8, 1);
-	fl_get_addr(&frame->target, ip + 24, 1);
-	frame->ttl = ip[7];
+	look->l3 = l3;
+	look->is_v6 = 1;
+	fl_get_addr(&look->source, ip + 8, 1);
+	fl_get_addr(&look->target, ip + 24, 1);
+	look->ttl = ip[7];
 	next = ip[6];
 	end = at + FL_BE16(fl_get16(ip + 4));
 	if (ip[0] >> 4 != 6 || end > frame->len)
@@ -144,7 +147,7 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 			at += 8;
 			/* RFC 6946: offset 0 and nothing to follow is a whole packet. */
 			if (fl_get16(extension + 2) & FL_BE16(0xfff9)) {
-				frame->is_fragment = 1;
+				look->is_fragment = 1;
 				next = extension[0];
 				break;
 			}
@@ -157,13 +160,14 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 	}
 	if (at > end || at > FL_REACH)
 		return FL_REASON_BAD_EXTENSION;
-	frame->protocol = next;
-	frame->l4 = at;
+	look->protocol = next;
+	look->l4 = at;
 	return fl_parse_l4(frame, end - at);
 }
 
 FL_INLINE int fl_parse(struct fl_frame *frame)
 {
+	struct fl_look *look = frame->look;
 	u32 l3 = FL_ETHER_HEADER;
 	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	u16 type;
@@ -187,8 +191,8 @@ FL_INLINE int fl_parse(struct fl_frame *frame)
 	if (type == FL_BE16(FL_ETHERTYPE_IPV6))
 		return fl_parse_ipv6(frame, l3);
 	if (type == FL_BE16(FL_ETHERTYPE_ARP)) {
-		frame->kind = FL_KIND_ARP;
-		frame->l3 = l3;
+		look->kind = FL_KIND_ARP;
+		look->l3 = l3;
 	}
 	return FL_REASON_NONE;
 }

@@ -121,7 +121,8 @@ struct fl_settings {
 	u32 endpoint_mask;
 	u32 icmp_per_tick; /* ICMP errors a worker may originate in a tick */
 	u32 first[FL_SECTION_COUNT];
-	u32 reserved[28];
+	u32 server_capacity; /* of one half; the stride of TRAFFIC */
+	u32 reserved[27];
 };
 
 /* An interface fairlead works on. The position in the section is the id that flows and hops carry. */
@@ -263,7 +264,10 @@ struct fl_traffic {
 
 /* A bucket's tags: 16 bits of the hash, 0 where the slot is free. */
 struct fl_tags {
-	u16 tag[FL_WAYS];
+	union {
+		u16 tag[FL_WAYS];
+		u64 word[2];
+	};
 };
 
 #define FL_FLOW_V6 1

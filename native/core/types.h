@@ -12,6 +12,14 @@ typedef __UINT64_TYPE__ u64;
 #endif
 
 #define FL_INLINE static inline __attribute__((always_inline, unused))
+/* A function of its own in BPF, where the stack of one frame and the verifier's patience are short; at most five
+ * arguments. In user space the compiler decides. */
+#ifdef __bpf__
+#define FL_CALL static __attribute__((noinline, unused))
+#else
+#define FL_CALL static inline __attribute__((unused))
+#endif
+
 #define FL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define FL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -23,8 +23,9 @@
  *     REACHABLE STALE DELAY PROBE PERMANENT NOARP   the MAC counts: STALE means unconfirmed, not wrong
  *     NONE INCOMPLETE                               the last MAC stays. The kernel is asking; after a flush the answer
  *                                                   is nearly always the same, and open flows should not stutter
- *     deleted                                       the last MAC stays, and the kernel is asked to look at once
- *     FAILED                                        nobody answers: the hop is unknown, frames count as no-neighbour
+ *     FAILED after PROBE or INCOMPLETE              nobody answers: the hop is unknown, frames count as no-neighbour
+ *     FAILED from anything else, deleted            somebody flushed the table: the last MAC stays, and the kernel is
+ *                                                   asked to look, after a moment in which `ip neigh flush` can finish
  *
  * By the same rule a route's new gateway takes over only when something was heard of it.
  *
@@ -49,7 +50,8 @@
 #define RETRY_LAST_MS 30000
 #define SETTLE_MS 5	  /* routes change in crowds */
 #define PASS_EVERY_MS 100 /* from the start of one pass over the routes to the next */
-#define SLICE 128	  /* questions between two looks at the events: some 300 us */
+#define FLUSH_MS 10
+#define SLICE 128 /* questions between two looks at the events: some 300 us */
 #define DATAGRAMS 64
 
 #define NUD_USABLE (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
@@ -100,6 +102,16 @@ static void hop_due(struct fl_neighbour *n, struct fl_hop *hop, u64 due)
 		n->use_due = hop->due;
 }
 
+/* Deleted or flushed: the MAC stays, the kernel looks again, but not more often than it can answer. */
+static void hop_lose(struct fl_neighbour *n, struct fl_hop *hop)
+{
+	u64 soonest = hop->asked + RETRY_FIRST_MS;
+
+	hop->is_static = false;
+	if (hop->is_known)
+		hop_due(n, hop, soonest < n->now + FLUSH_MS ? n->now + FLUSH_MS : soonest);
+}
+
 static void hop_hear(struct fl_neighbour *n, struct fl_hop *hop, const struct fl_heard *heard)
 {
 	if (heard->state & NUD_USABLE && heard->has_mac) {
@@ -109,23 +121,16 @@ static void hop_hear(struct fl_neighbour *n, struct fl_hop *hop, const struct fl
 		hop->is_static = heard->state & (NUD_PERMANENT | NUD_NOARP);
 		hop->attempts = 0;
 		hop_due(n, hop, hop->asked + KEEP_MS);
+	} else if (heard->state & NUD_FAILED && hop->is_known && !hop->is_doubted) {
+		hop_lose(n, hop);
 	} else if (heard->state & NUD_FAILED) {
 		if (hop->is_known)
 			hop_due(n, hop, n->now);
 		hop->is_pending = hop->is_known = hop->is_static = false;
 	}
+	hop->is_doubted = heard->state & (NUD_PROBE | NUD_INCOMPLETE | NUD_FAILED);
 	if (fl_hop_publish(&n->nexthops, hop))
 		raise_event(n, FL_EVENT_NEIGHBOUR);
-}
-
-/* Deleted: the MAC stays, the kernel looks again, but not more often than it can answer. */
-static void hop_lose(struct fl_neighbour *n, struct fl_hop *hop)
-{
-	u64 soonest = hop->asked + RETRY_FIRST_MS;
-
-	hop->is_static = false;
-	if (hop->is_known)
-		hop_due(n, hop, soonest < n->now ? n->now : soonest);
 }
 
 static void neighbour_notice(struct fl_neighbour *n, const struct fl_heard *heard)

@@ -28,6 +28,7 @@ struct fl_hop {
 	u8 mac[6];
 	bool is_pending; /* nothing heard of it yet: its servers keep the hop they had before */
 	bool is_known;	 /* mac may be used */
+	bool is_doubted; /* the kernel is probing it, or gave up */
 	bool is_static;	 /* the kernel never probes it: PERMANENT or NOARP */
 	u8 attempts;	 /* asked for in vain so often */
 	u64 asked;	 /* ms */

@@ -23,7 +23,9 @@
 #include "packet.h"
 
 #define LOOK_LEAST_NS 4000
+#ifndef LOOK_MOST_NS
 #define LOOK_MOST_NS 50000
+#endif
 #define SLEEP_MS 250 /* alive_ns is at most this old */
 #define QUEUE_SLEEP_MS 1
 
@@ -183,7 +185,7 @@ static int sleep_until_frames(struct fl_packet_worker *self)
 
 static u64 learn(u64 look, u64 slept)
 {
-	if (slept >= LOOK_MOST_NS)
+	if (slept > LOOK_MOST_NS)
 		return look / 2 < LOOK_LEAST_NS ? 0 : look / 2;
 	look = look ? look * 2 : LOOK_LEAST_NS;
 	return look > LOOK_MOST_NS ? LOOK_MOST_NS : look;

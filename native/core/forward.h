@@ -1,0 +1,602 @@
+/*
+ * fl_forward(): (region, frame, now) -> (verdict, rewritten frame). The whole decision, top to bottom:
+ *
+ *   look    parse; is the target an address of ours? where would the flow be?
+ *   decide  ARP, NDP, echo -> answer; a flow's frame -> rewrite; a first frame for a service -> new flow; else pass
+ *
+ * Look and decide are apart so that a batch can look at all its frames first and have the table's lines on their way.
+ * A malformed frame is dropped only when it is for us; anybody else's is the host's to judge.
+ */
+#ifndef FL_FORWARD_H
+#define FL_FORWARD_H
+
+#include "answer.h"
+#include "schedule.h"
+
+struct fl_result {
+	u8 verdict;
+	u8 reason;
+	u8 out_interface;
+};
+
+FL_INLINE int fl_view_open(struct fl_view *view, const struct fl_region *region, u32 worker, u64 now)
+{
+	view->region = region;
+	view->now = (u32)(now >> FL_TICK_SHIFT);
+	view->worker_index = worker;
+	view->header = fl_header_at(region, 0);
+	view->worker = fl_workers_at(region, worker);
+	if (!view->header || !view->worker || !view->scratch)
+		return 0;
+	view->settings = fl_settings_at(region, fl_load(&view->header->active_half) & 1);
+	return view->settings != NULL;
+}
+
+FL_INLINE int fl_is_balanced(const struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+	return (look->kind == FL_KIND_TCP || look->kind == FL_KIND_UDP) && !look->is_fragment;
+}
+
+FL_INLINE void fl_look(const struct fl_view *view, struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+	const struct fl_vip *vip;
+
+	*look = (struct fl_look){ 0 };
+	look->malformed = fl_parse(frame);
+	if (!look->l3 || look->kind == FL_KIND_ARP)
+		return;
+	vip = fl_vip_find(view, &look->target, look->is_v6);
+	if (vip) {
+		look->vip_flags = vip->flags;
+		look->range_first = vip->range_first;
+		look->range_count = vip->range_count;
+	}
+	if (look->malformed || !fl_is_balanced(frame))
+		return;
+	look->home = fl_home_of(view->header->seed, view->header->buckets,
+				vip ? &look->source : &look->target,
+				vip ? look->source_port : look->target_port, look->protocol, look->is_v6);
+}
+
+/* The service that listens on the frame's target, or FL_NONE: an exact port first, then the narrowest range. */
+FL_INLINE u32 fl_service_find(const struct fl_view *view, const struct fl_look *look)
+{
+	u32 hash = fl_config_hash(&look->target, look->target_port | (u32)look->protocol << 16);
+	u32 port = FL_BE16(look->target_port);
+
+	for (u32 i = 0; i < FL_PROBES; i++) {
+		const struct fl_listen *listen =
+			fl_listens_at(view->region, view->settings->first[FL_SECTION_LISTENS] +
+							    ((hash + i) & view->settings->listen_mask));
+
+		if (!listen || !(listen->flags & FL_LISTEN_USED))
+			break;
+		if (listen->port == look->target_port && listen->protocol == look->protocol &&
+		    (listen->flags & FL_LISTEN_V6 ? 1 : 0) == look->is_v6 &&
+		    fl_addr_same(&listen->addr, &look->target))
+			return listen->service;
+	}
+	for (u32 i = 0; i < FL_RANGES_PER_VIP; i++) {
+		const struct fl_range *range;
+
+		if (i >= look->range_count)
+			break;
+		range = fl_ranges_at(view->region,
+				     view->settings->first[FL_SECTION_RANGES] + look->range_first + i);
+		if (range && range->protocol == look->protocol && port >= range->first_host &&
+		    port <= range->last_host)
+			return range->service;
+	}
+	return FL_NONE;
+}
+
+/* Can this be a client's address? RFC 1122 §3.2.1.3, RFC 4291 §2.5-2.7: no unspecified, loopback, group, mapped. */
+FL_INLINE int fl_is_client(const struct fl_addr *addr, int is_v6)
+{
+	u32 first = FL_BE32(addr->word[0]) >> 24;
+
+	if (!is_v6)
+		return first != 0 && first != 127 && first < 224;
+	if (first == 0xff)
+		return 0;
+	if (addr->word[0] | addr->word[1])
+		return 1;
+	return addr->word[2] != 0 && addr->word[2] != FL_BE32(0xffff);
+}
+
+/* 0, or why a frame to one of our addresses must not be taken. */
+FL_INLINE int fl_refuse(const struct fl_view *view, const struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
+	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	u8 flags = look->tcp_flags;
+
+	if (!ether || !interface)
+		return FL_REASON_SHORT_FRAME;
+	if (ether[6] & 1 || !fl_is_client(&look->source, look->is_v6))
+		return FL_REASON_BAD_SOURCE;
+	if (ether[0] & 1)
+		return FL_REASON_BAD_DESTINATION;
+	if (fl_get32(ether) != fl_get32(interface->mac) || fl_get16(ether + 4) != fl_get16(interface->mac + 4))
+		return FL_REASON_NOT_OURS; /* seen in promiscuous mode or flooded by a switch */
+	if (fl_addr_same(&look->source, &look->target))
+		return FL_REASON_LAND;
+	if (fl_vip_find(view, &look->source, look->is_v6))
+		return FL_REASON_BAD_SOURCE;
+	if (look->is_fragment)
+		return FL_REASON_FRAGMENT;
+	if (look->kind == FL_KIND_TCP &&
+	    (!(flags & (FL_TCP_SYN | FL_TCP_RST | FL_TCP_ACK)) ||
+	     (flags & FL_TCP_SYN && flags & (FL_TCP_FIN | FL_TCP_RST)) || (flags & FL_TCP_FIN && !(flags & FL_TCP_ACK))))
+		return FL_REASON_BAD_FLAGS;
+	return 0;
+}
+
+/* Can the frame go out by this interface? 0, or the reason, when need be with the frame turned into an ICMP error. */
+FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, const struct fl_interface *out)
+{
+	struct fl_look *look = frame->look;
+	u32 size = frame->len - look->l3;
+
+	if (look->ttl <= 1)
+		return fl_answer_time_exceeded(view, frame);
+	if (frame->gso_size) {
+		const u8 *tcp = fl_bytes(frame, look->l4, 14);
+
+		if (!tcp)
+			return FL_REASON_SHORT_FRAME;
+		size = look->l4 - look->l3 + frame->gso_size +
+		       (look->kind == FL_KIND_TCP ? (u32)(tcp[12] >> 4) * 4 : 8);
+	}
+	if (FL_UNLIKELY(size > out->mtu)) {
+		const u8 *ip = fl_bytes(frame, look->l3, 20);
+		u32 total;
+
+		if (!ip)
+			return FL_REASON_SHORT_FRAME;
+		/* Ethernet padding is not part of the packet. */
+		total = look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
+		if (!frame->gso_size && total <= out->mtu)
+			return 0;
+		if (!look->is_v6 && !(fl_get16(ip + 6) & FL_BE16(0x4000)))
+			return FL_REASON_OVERSIZE;
+		return fl_answer_too_big(view, frame, out->mtu);
+	}
+	return 0;
+}
+
+FL_INLINE struct fl_traffic *fl_traffic_of(const struct fl_view *view, u32 server_slot)
+{
+	return fl_traffic_at(view->region, view->worker_index * view->settings->server_capacity + server_slot);
+}
+
+/* A client's frame goes to its server: result->reason, or what hinders it. */
+FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow, u32 index,
+			 struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	const u64 *hops = fl_hops_at(view->region, flow->server_slot);
+	const struct fl_interface *out;
+	struct fl_traffic *traffic;
+	u32 len = frame->len;
+	struct fl_ends *ends = &view->scratch->ends;
+	const u8 *ether;
+	union {
+		u64 word;
+		u8 octet[8];
+	} hop;
+	int hindrance;
+
+	if (!hops)
+		return FL_REASON_NO_NEIGHBOUR;
+	hop.word = fl_load(hops);
+	out = fl_interface_of(view, hop.octet[6]);
+	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
+		return FL_REASON_NO_NEIGHBOUR;
+	hindrance = fl_hinder(view, frame, out);
+	if (hindrance)
+		return hindrance;
+	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	if (!ether)
+		return FL_REASON_SHORT_FRAME;
+	/* The way back follows the client's router. */
+	if (FL_UNLIKELY(fl_get32(ether + 6) != fl_get32(flow->client_mac) ||
+			fl_get16(ether + 10) != fl_get16(flow->client_mac + 4) ||
+			flow->client_interface != frame->interface)) {
+		__builtin_memcpy(flow->client_mac, ether + 6, 6);
+		flow->client_interface = frame->interface;
+	}
+	fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
+	fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &ends->target);
+	ends->target_port = flow->server_port;
+	ends->source = look->source;
+	ends->source_port = look->source_port;
+	if (flow->flags & FL_FLOW_FULL_NAT) {
+		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &ends->source);
+		ends->source_port = flow->local_port;
+	}
+	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, hop.octet, out->mac))
+		return FL_REASON_SHORT_FRAME;
+	traffic = fl_traffic_of(view, flow->server_slot);
+	if (traffic) {
+		traffic->in_frames++;
+		traffic->in_octets += len;
+	}
+	result->out_interface = hop.octet[6];
+	return result->reason;
+}
+
+/* A server's frame goes back to its client, by the way the client's came. */
+FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow, u32 index,
+			 struct fl_result *result)
+{
+	const struct fl_interface *out = fl_interface_of(view, flow->client_interface);
+	struct fl_traffic *traffic;
+	u32 len = frame->len;
+	struct fl_ends *ends = &view->scratch->ends;
+	int hindrance;
+
+	if (!out || !out->ifindex)
+		return FL_REASON_NO_NEIGHBOUR;
+	hindrance = fl_hinder(view, frame, out);
+	if (hindrance)
+		return hindrance;
+	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
+	fl_flow_addr(view, flow, index, FL_WHICH_VIP, &ends->source);
+	fl_flow_addr(view, flow, index, FL_WHICH_CLIENT, &ends->target);
+	ends->source_port = flow->vip_port;
+	ends->target_port = flow->client_port;
+	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, flow->client_mac, out->mac))
+		return FL_REASON_SHORT_FRAME;
+	traffic = fl_traffic_of(view, flow->server_slot);
+	if (traffic) {
+		traffic->out_frames++;
+		traffic->out_octets += len;
+	}
+	result->out_interface = flow->client_interface;
+	return FL_REASON_SERVER_HIT;
+}
+
+/* Enters a flow for the frame. 0 and look->index, or why not. */
+FL_CALL int fl_flow_enter(const struct fl_view *view, const struct fl_frame *frame, const struct fl_service *service, u32 server_slot)
+{
+	struct fl_look *look = frame->look;
+	const struct fl_server *server =
+		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
+	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	int is_full_nat = service->method == FL_METHOD_FULL_NAT;
+	const struct fl_home *home = &look->home;
+	struct fl_server_state *state;
+	struct fl_tags *tags;
+	struct fl_flow *flow;
+	struct fl_addr *local = &view->scratch->one;
+	struct fl_key *key = &view->scratch->key;
+	u16 local_port;
+	u32 index;
+	int why;
+
+	if (!server || !ether || !(server->flags & FL_SERVER_USED))
+		return FL_REASON_NO_SERVER;
+	key->client = look->source;
+	key->client_port = look->source_port;
+	key->other = server->addr;
+	key->other_port = server->port ? server->port : look->target_port;
+	key->protocol = look->protocol;
+	key->is_v6 = look->is_v6;
+	if (!is_full_nat && fl_flow_conflicts(view, home, key))
+		return FL_REASON_TUPLE_TAKEN;
+	index = fl_slot_take(view, home);
+	flow = fl_flows_at(view->region, index);
+	tags = fl_tags_at(view->region, index / FL_WAYS);
+	if (index == FL_NONE || !flow || !tags) {
+		view->header->pressure_tick = view->now;
+		return FL_REASON_TABLE_FULL;
+	}
+	flow->flags = (look->is_v6 ? FL_FLOW_V6 : 0) | (is_full_nat ? FL_FLOW_FULL_NAT : 0);
+	flow->protocol = look->protocol;
+	flow->client_port = look->source_port;
+	flow->vip_port = look->target_port;
+	flow->server_port = key->other_port;
+	*local = look->source;
+	local_port = look->source_port;
+	if (is_full_nat) {
+		u64 random = fl_hash_round(fl_keyed_hash(view->header->seed, &look->source, look->source_port,
+							 look->protocol, look->is_v6) +
+						   view->now,
+					   view->header->seed[1]);
+
+		why = fl_port_take(view, index, key, service, &look->target, random, local, &local_port);
+		if (why) {
+			fl_flow_release(view, flow, index);
+			return why;
+		}
+	}
+	flow->local_port = local_port;
+	flow->client = look->source.word[0];
+	flow->vip = look->target.word[0];
+	flow->server = server->addr.word[0];
+	flow->local = local->word[0];
+	if (look->is_v6) {
+		struct fl_flow6 *wide = fl_flows6_at(view->region, index);
+
+		if (wide) {
+			wide->client = look->source;
+			wide->vip = look->target;
+			wide->server = server->addr;
+			wide->local = *local;
+		}
+	}
+	flow->server_slot = server_slot;
+	flow->server_generation = server->generation;
+	flow->client_interface = frame->interface;
+	flow->worker = view->worker_index;
+	__builtin_memcpy(flow->client_mac, ether + 6, 6);
+	flow->seen = view->now;
+	flow->created = view->now;
+	flow->tag = home->tag;
+#ifndef __bpf__
+	if (view->region->claims && !is_full_nat)
+		fl_store(&view->region->claims[index],
+			 fl_claim_of(view->header->seed, &look->source, look->source_port, &server->addr,
+				     key->other_port, look->protocol, look->is_v6));
+#endif
+	fl_store(&tags->tag[index % FL_WAYS], home->tag);
+	fl_store(&flow->control, (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
+					 (look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY));
+	state = fl_server_state_at(view->region, server_slot);
+	if (state) {
+		fl_add(&state->inactive, 1);
+		fl_add(&state->flows_total, 1);
+	}
+	look->index = index;
+	return 0;
+}
+
+/* The first frame of a flow, to a VIP. */
+FL_CALL int fl_begin(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	const struct fl_service *service;
+	struct fl_flow *flow;
+	u32 index, server_slot;
+	const u64 *hop;
+	int why;
+
+	index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
+	if (index == FL_NONE)
+		return FL_REASON_NO_SERVICE;
+	service = fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index);
+	if (!service)
+		return FL_REASON_NO_SERVICE;
+	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
+		return FL_REASON_NO_FLOW;
+	/* Not worth a flow. */
+	if (look->ttl <= 1)
+		return fl_answer_time_exceeded(view, frame);
+	server_slot = fl_schedule(view, service, index, frame);
+	if (server_slot == FL_NONE)
+		return FL_REASON_NO_SERVER;
+	hop = fl_hops_at(view->region, server_slot);
+	if (!hop || !fl_hop_is_known(fl_load(hop)))
+		return FL_REASON_NO_NEIGHBOUR;
+	why = fl_flow_enter(view, frame, service, server_slot);
+	if (why)
+		return why;
+	flow = fl_flows_at(view->region, look->index);
+	if (!flow)
+		return FL_REASON_TABLE_FULL;
+	result->reason = FL_REASON_NEW_FLOW;
+	return fl_to_server(view, frame, flow, look->index, result);
+}
+
+/* A frame to one of our addresses. */
+FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	struct fl_flow *flow;
+	struct fl_key *key = &view->scratch->key;
+	int why = look->malformed;
+	u32 index;
+
+	if (!why)
+		why = fl_refuse(view, frame);
+	if (why)
+		return why;
+	if (look->kind == FL_KIND_ICMP || look->kind == FL_KIND_ICMP6) {
+		const u8 *icmp = fl_bytes(frame, look->l4, 8);
+
+		if (!icmp)
+			return FL_REASON_SHORT_FRAME;
+		if (look->is_v6 && icmp[0] == FL_ICMP6_SOLICITATION)
+			return fl_answer_ndp(view, frame);
+		if (icmp[0] == (look->is_v6 ? FL_ICMP6_ECHO : FL_ICMP_ECHO) && icmp[1] == 0)
+			return fl_answer_echo(view, frame);
+		return FL_REASON_UNSUPPORTED;
+	}
+	if (!fl_is_balanced(frame))
+		return FL_REASON_UNSUPPORTED;
+	key->client = look->source;
+	key->client_port = look->source_port;
+	key->other = look->target;
+	key->other_port = look->target_port;
+	key->protocol = look->protocol;
+	key->is_v6 = look->is_v6;
+	result->reason = FL_REASON_CLIENT_HIT;
+	flow = fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, &index);
+	if (flow) {
+		u32 control = fl_load(&flow->control);
+		u32 state = control & FL_STATE_MASK;
+
+		if (FL_LIKELY(!(look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN &&
+				(state == FL_STATE_CLOSING || state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED))))
+			return fl_to_server(view, frame, flow, index, result);
+		/* The client uses its port again: a new connection, which may go elsewhere. */
+		if (fl_flow_seize(view, flow, index, control))
+			fl_flow_release(view, flow, index);
+	}
+	if (look->vip_flags & FL_VIP_SOURCE) {
+		flow = fl_flow_find_return(view, frame, &index);
+		if (flow)
+			return fl_to_client(view, frame, flow, index, result);
+	}
+	return fl_begin(view, frame, result);
+}
+
+/* A frame to somebody else: a nat server's answer, or none of our business. */
+FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	const struct fl_interface *interface;
+	struct fl_flow *flow;
+	struct fl_key *key = &view->scratch->key;
+	const u8 *ether;
+	u32 index;
+
+	if (look->malformed)
+		return FL_REASON_NOT_OURS;
+	if (look->kind == FL_KIND_ICMP6) {
+		const u8 *icmp = fl_bytes(frame, look->l4, 8);
+
+		if (icmp && icmp[0] == FL_ICMP6_SOLICITATION)
+			return fl_answer_ndp(view, frame);
+	}
+	if (!fl_is_balanced(frame))
+		return FL_REASON_NOT_OURS;
+	key->client = look->target;
+	key->client_port = look->target_port;
+	key->other = look->source;
+	key->other_port = look->source_port;
+	key->protocol = look->protocol;
+	key->is_v6 = look->is_v6;
+	flow = fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, &index);
+	if (!flow)
+		return FL_REASON_NOT_OURS;
+	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	interface = fl_interface_of(view, frame->interface);
+	if (!ether || !interface || fl_get32(ether) != fl_get32(interface->mac) ||
+	    fl_get16(ether + 4) != fl_get16(interface->mac + 4))
+		return FL_REASON_NOT_OURS;
+	return fl_to_client(view, frame, flow, index, result);
+}
+
+FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	if (!view->settings->is_active)
+		return FL_REASON_STANDBY;
+	if (look->kind == FL_KIND_ARP)
+		return fl_answer_arp(view, frame);
+	if (look->vip_flags)
+		return fl_decide_ours(view, frame, result);
+	if (look->l3)
+		return fl_decide_others(view, frame, result);
+	return look->malformed ? look->malformed : FL_REASON_NOT_OURS;
+}
+
+FL_INLINE u8 fl_verdict_of(int reason)
+{
+	switch (reason) {
+#define X(NAME, text, verdict, meaning) \
+	case FL_REASON_##NAME:          \
+		return FL_##verdict;
+		FL_REASONS(X)
+#undef X
+	}
+	return FL_DROP;
+}
+
+/* Decides, counts, and says where an answer leaves. */
+FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	u32 reason = fl_decide(view, frame, result);
+
+	result->reason = reason;
+	result->verdict = fl_verdict_of(reason);
+	if (reason < FL_REASON_COUNT)
+		view->worker->reasons[reason]++;
+	if (result->verdict == FL_ANSWER) {
+		result->out_interface = frame->interface;
+		frame->csum_start = 0;
+		frame->gso_size = 0;
+	}
+	return result->verdict;
+}
+
+#ifdef __bpf__
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct fl_scratch);
+} fl_scratch_map SEC(".maps");
+#endif
+
+/* One frame. The parsed part of struct fl_frame must be zero. Returns the verdict. */
+FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
+{
+	struct fl_view view;
+#ifdef __bpf__
+	u32 zero = 0;
+
+	view.scratch = bpf_map_lookup_elem(&fl_scratch_map, &zero);
+	if (!view.scratch)
+		return FL_PASS;
+	frame->look = &view.scratch->look;
+#else
+	struct fl_scratch scratch;
+
+	view.scratch = &scratch;
+	frame->look = &scratch.look;
+#endif
+	if (!fl_view_open(&view, region, frame->worker, now)) {
+		result->verdict = FL_PASS;
+		return FL_PASS;
+	}
+	fl_look(&view, frame);
+	return fl_conclude(&view, frame, result);
+}
+
+#ifndef __bpf__
+
+#define FL_BATCH 32
+
+/* Up to FL_BATCH frames of one worker: the lines of all their flows are fetched while the first is decided. */
+static inline void fl_forward_batch(const struct fl_region *region, struct fl_frame *frames,
+				    struct fl_result *results, u32 count, u64 now)
+{
+	struct fl_look looks[FL_BATCH];
+	struct fl_scratch scratch;
+	struct fl_view view = { .scratch = &scratch };
+
+	if (!count || !fl_view_open(&view, region, frames[0].worker, now))
+		return;
+	for (u32 i = 0; i < count; i++) {
+		frames[i].look = &looks[i];
+		fl_look(&view, &frames[i]);
+		if (!fl_is_balanced(&frames[i]) || looks[i].malformed)
+			continue;
+		fl_prefetch(fl_tags_at(region, looks[i].home.bucket[0]));
+		fl_prefetch(fl_tags_at(region, looks[i].home.bucket[1]));
+	}
+	for (u32 i = 0; i < count; i++) {
+		if (!fl_is_balanced(&frames[i]) || looks[i].malformed)
+			continue;
+		for (int choice = 0; choice < 2; choice++) {
+			u32 bucket = looks[i].home.bucket[choice];
+			const struct fl_tags *tags = fl_tags_at(region, bucket);
+
+			for (int way = 0; tags && way < FL_WAYS; way++)
+				if (tags->tag[way] == looks[i].home.tag)
+					fl_prefetch(fl_flows_at(region, bucket * FL_WAYS + way));
+		}
+	}
+	for (u32 i = 0; i < count; i++)
+		fl_conclude(&view, &frames[i], &results[i]);
+}
+
+#endif
+
+#endif

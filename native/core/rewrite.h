@@ -1,0 +1,71 @@
+/*
+ * Turns a frame into the frame that leaves: MACs, TTL or hop limit, addresses, ports, and every checksum over them.
+ */
+#ifndef FL_REWRITE_H
+#define FL_REWRITE_H
+
+#include "flow.h"
+
+#define FL_TCP_CHECKSUM 16
+#define FL_UDP_CHECKSUM 6
+
+FL_INLINE int fl_rewrite_macs(struct fl_frame *frame, const u8 target[6], const u8 source[6])
+{
+	u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+
+	if (!ether)
+		return 0;
+	__builtin_memcpy(ether, target, 6);
+	__builtin_memcpy(ether + 6, source, 6);
+	return 1;
+}
+
+/* NAT of a parsed TCP or UDP frame, with one hop less to live. False when the frame is shorter than it was parsed. */
+FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
+{
+	struct fl_look *look = frame->look;
+	u64 addresses = fl_change_addr(&look->source, &ends->source, look->is_v6) +
+			fl_change_addr(&look->target, &ends->target, look->is_v6);
+	u64 ports = fl_change16(look->source_port, ends->source_port) +
+		    fl_change16(look->target_port, ends->target_port);
+	u32 at = look->kind == FL_KIND_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM;
+	u8 *ip, *l4;
+
+	if (look->is_v6) {
+		ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
+		if (!ip)
+			return 0;
+		ip[7]--;
+		fl_put_addr(ip + 8, &ends->source, 1);
+		fl_put_addr(ip + 24, &ends->target, 1);
+	} else {
+		u16 before;
+
+		ip = fl_bytes(frame, look->l3, 20);
+		if (!ip)
+			return 0;
+		before = fl_get16(ip + 8);
+		ip[8]--;
+		fl_put16(ip + 10, fl_checksum_full(fl_get16(ip + 10),
+						   addresses + fl_change16(before, fl_get16(ip + 8))));
+		fl_put_addr(ip + 12, &ends->source, 0);
+		fl_put_addr(ip + 16, &ends->target, 0);
+	}
+	l4 = fl_bytes(frame, look->l4, 8);
+	if (!l4)
+		return 0;
+	fl_put16(l4, ends->source_port);
+	fl_put16(l4 + 2, ends->target_port);
+	l4 = fl_bytes(frame, look->l4 + at, 2);
+	if (!l4)
+		return 0;
+	if (frame->csum_start == look->l4)
+		fl_put16(l4, fl_checksum_partial(fl_get16(l4), addresses));
+	else if (look->kind == FL_KIND_UDP)
+		fl_put16(l4, fl_checksum_udp(fl_get16(l4), addresses + ports));
+	else
+		fl_put16(l4, fl_checksum_full(fl_get16(l4), addresses + ports));
+	return 1;
+}
+
+#endif
