@@ -22,19 +22,21 @@ export function makeClient(socket: string): Client {
     socket,
     get: async (path, query = {}) => JSON.parse(await text(await ask(socket, 'GET', path + queryText(query)))),
     post: async (path, body) => JSON.parse(await text(await ask(socket, 'POST', path, body))),
-    lines: async function* (path, query = {}) {
-      let rest = '';
-      const answer = await ask(socket, 'GET', path + queryText(query));
-      answer.setEncoding('utf8');
-      for await (const chunk of answer) {
-        const lines = (rest + String(chunk)).split('\n');
-        rest = lines.pop() ?? '';
-        yield* lines;
-      }
-      // Each line ends: a rest means that the daemon ended in the middle of one.
-      if (rest !== '') throw new FairleadError('failed', `fairlead on ${socket} ended in the middle of its answer`);
-    },
+    lines: (path, query = {}) => linesOf(socket, path + queryText(query)),
   };
+}
+
+async function* linesOf(socket: string, path: string): AsyncGenerator<string> {
+  let rest = '';
+  const answer = await ask(socket, 'GET', path);
+  answer.setEncoding('utf8');
+  for await (const chunk of answer) {
+    const lines = (rest + String(chunk)).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  // Each line ends: a rest means that the daemon ended in the middle of one.
+  if (rest !== '') throw new FairleadError('failed', `fairlead on ${socket} ended in the middle of its answer`);
 }
 
 /** Resolves with a good answer whose body is still to be read. */

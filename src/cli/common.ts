@@ -28,7 +28,7 @@ export function withCommon(command: Command): Command {
 }
 
 export function contextOf(options: CommonOptions): AskContext {
-  return { client: makeClient(options.socket), format: options.output, isTerminal: process.stdout.isTTY === true };
+  return { client: makeClient(options.socket), format: options.output, isTerminal: process.stdout.isTTY };
 }
 
 /** The view as JSON, or as the text that is made of it. */

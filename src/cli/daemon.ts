@@ -39,7 +39,7 @@ export interface Daemon {
   /** Ends it. With `keep`, region and guard stay for a successor. Harmless the second time. */
   end(keep: boolean): Promise<void>;
   /** Resolves when it has ended, however that came. */
-  readonly ended: Promise<void>;
+  readonly ended: Promise<unknown>;
 }
 
 /** Next hops are resolved in milliseconds; who takes longer than this does not hold up the others. */
@@ -70,7 +70,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     plane.start(interfaceNames(config));
     // An adopted region's clients were cut off a moment ago already; the guard stays for whoever tries next.
     undo.push(() => plane.stop(plane.outcome === 'adopted'));
-    const controller = makeController({ plane, config, clock, probe, log, inspect: platform.inspect });
+    const controller = makeController({ plane, config, clock, probe, log, inspect: () => platform.inspect() });
     undo.push(() => controller.stop());
     await controller.start();
     const watch = watchEngine({ plane, controller, clock, log });
@@ -79,7 +79,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     const meter = makeRateMeter(plane, clock);
     undo.push(() => meter.stop());
-    const { promise: ended, resolve: sayEnded } = Promise.withResolvers<void>();
+    const { promise: ended, resolve: sayEnded } = Promise.withResolvers<undefined>();
     let ending: Promise<void> | null = null;
     const reload = () => announceReload(platform, () => controller.reload(options.loadConfig));
     const admin = await openAdmin(config.control, {
@@ -92,7 +92,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
 
     const end = (keep: boolean): Promise<void> => {
-      ending ??= close(keep).finally(sayEnded);
+      ending ??= close(keep).finally(() => sayEnded(undefined));
       return ending;
     };
 
@@ -153,7 +153,7 @@ function sayRegion(log: Logger, plane: Plane, config: Config, file: string): voi
         `${file} is of another layout or size: set aside as ${file}.old, its flows are lost; made a new one: ${memory}`,
       );
       return;
-    case 'created':
+    default:
       log.info({ region: file }, `made the region ${file}: ${memory}`);
   }
 }

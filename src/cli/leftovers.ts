@@ -3,10 +3,9 @@
 
 import { existsSync, rmSync } from 'node:fs';
 import type { HostView } from '../config/host-check.ts';
-import { layout } from '../native/layout.ts';
 import type { Plane } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
-import { activeHalfOf } from '../plane/sections.ts';
+import { readInterfaceIndexes } from '../plane/sections.ts';
 
 /** Returns what was removed. Throws `refused` while another process has the region. `platform` null: no region is there. */
 export function removeLeftovers(platform: Platform | null, regionFile: string, socket: string): string[] {
@@ -35,10 +34,7 @@ function takeGuardOff(platform: Platform, regionFile: string): boolean {
 
 /** Names of the interfaces the region was working on, as far as they are still there. */
 function interfacesOf(plane: Plane, host: HostView): string[] {
-  const count = activeHalfOf(plane, 'settings').getUint32(layout.fl_settings.interface_count, true);
-  const view = activeHalfOf(plane, 'interfaces');
-  const { octets, ifindex } = layout.fl_interface;
-  return Array.from({ length: count }, (_, id) => view.getUint32(id * octets + ifindex, true)).flatMap((index) =>
+  return readInterfaceIndexes(plane).flatMap((index) =>
     host.links.filter((link) => link.index === index).map(({ name }) => name),
   );
 }

@@ -19,7 +19,7 @@ export function formatTable<T>(columns: readonly Column<T>[], rows: readonly T[]
       .join('  ')
       .trimEnd();
   const head = line(columns.map(({ title }) => title));
-  return [isTerminal ? `\x1b[1m${head}\x1b[0m` : head, ...cells.map(line)].join('\n');
+  return [isTerminal ? `\x1B[1m${head}\x1B[0m` : head, ...cells.map(line)].join('\n');
 }
 
 /** "name  value" lines with the values one below the other. */
@@ -54,7 +54,9 @@ function pad(text: string, to: number, align?: 'right'): string {
   return align === 'right' ? blanks + text : text + blanks;
 }
 
-/** Characters, not UTF-16 units: names and reasons may hold any. */
+const segmenter = new Intl.Segmenter();
+
+/** Characters as people count them: reasons may hold any. */
 function width(text: string): number {
-  return [...text].length;
+  return [...segmenter.segment(text)].length;
 }

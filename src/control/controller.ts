@@ -84,7 +84,12 @@ export function makeController(options: ControllerOptions): Controller {
 
   const plan = (change: Partial<Applied>) => {
     const next = { ...applied, ...change };
-    const target = makeTarget(next.config, next.overrides, health.stateOf, next.host);
+    const target = makeTarget(
+      next.config,
+      next.overrides,
+      (service, server) => health.stateOf(service, server),
+      next.host,
+    );
     const moment = { generation: readHeader(plane).generation, nowMs: clock.nowMs() };
     const { image, placement } = planImage(target, applied.placement, plane.counts, moment);
     return { image, next: { ...next, target, placement } };

@@ -31,15 +31,19 @@ export function watchEngine({ plane, controller, clock, log }: EngineWatchOption
   let hops = readHops(plane, controller.state());
   let isStopped = false;
 
+  const sayAll = (sayings: readonly Saying[]): void => {
+    for (const { text, level } of sayings) log[level](text);
+  };
+
   const sayLinks = (): void => {
     const before = controller.state();
     controller.lookAtHost();
-    for (const { text, isGood } of linkChanges(before, controller.state())) isGood ? log.info(text) : log.warn(text);
+    sayAll(linkChanges(before, controller.state()));
   };
 
   const sayHops = (): void => {
     const now = readHops(plane, controller.state());
-    for (const { text, isGood } of hopChanges(hops, now)) isGood ? log.info(text) : log.warn(text);
+    sayAll(hopChanges(hops, now));
     hops = now;
   };
 
@@ -87,13 +91,15 @@ export function watchEngine({ plane, controller, clock, log }: EngineWatchOption
 
 interface Saying {
   readonly text: string;
-  readonly isGood: boolean;
+  readonly level: 'info' | 'warn';
 }
 
 function linkChanges(before: ControlState, after: ControlState): Saying[] {
   return interfaceNames(after.config).flatMap((name): Saying[] => {
     const [was, is] = [linkWords(before, name), linkWords(after, name)];
-    return was === is ? [] : [{ text: `interface ${name} is ${is}; it was ${was}`, isGood: is.startsWith('up') }];
+    return was === is
+      ? []
+      : [{ text: `interface ${name} is ${is}; it was ${was}`, level: is.startsWith('up') ? 'info' : 'warn' }];
   });
 }
 
@@ -118,9 +124,9 @@ function hopChanges(before: Map<string, string | null>, after: Map<string, strin
   return [...after].flatMap(([server, mac]): Saying[] => {
     const was = before.get(server) ?? null;
     if (was === mac) return [];
-    if (mac === null) return [{ text: `the next hop of server ${server} does not answer any more`, isGood: false }];
+    if (mac === null) return [{ text: `the next hop of server ${server} does not answer any more`, level: 'warn' }];
     return [
-      { text: `the next hop of server ${server} is ${mac}${was === null ? '' : `, it was ${was}`}`, isGood: true },
+      { text: `the next hop of server ${server} is ${mac}${was === null ? '' : `, it was ${was}`}`, level: 'info' },
     ];
   });
 }

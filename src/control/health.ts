@@ -49,7 +49,7 @@ export function makeHealth({ clock, probe, onChange }: HealthOptions): Health {
     probe,
     onChange: (key, state, reason) => {
       onChange({ server: key.slice(0, key.indexOf(' ')), state, reason });
-      for (const wait of [...waits]) wait.look();
+      for (const wait of waits) wait.look();
     },
   });
 
@@ -80,7 +80,7 @@ export function makeHealth({ clock, probe, onChange }: HealthOptions): Health {
     reportOf: (service, server) => monitor.reportOf(healthKey(service, server) ?? ''),
     stop: () => {
       monitor.stop();
-      for (const wait of [...waits]) wait.end();
+      for (const wait of waits) wait.end();
     },
   };
 }

@@ -22,7 +22,7 @@ interface Opening {
 
 export class Ledger {
   readonly #plane: Plane;
-  #openings = new Map<number, Opening>();
+  readonly #openings = new Map<number, Opening>();
 
   constructor(plane: Plane, adopted: SlotTable) {
     this.#plane = plane;

@@ -165,7 +165,7 @@ function copyFlow({ flows, flows6, settings, now }: TableView, index: number, co
     vipPort: flows.getUint16(at + FLOW.vip_port),
     server: address('server'),
     serverPort: flows.getUint16(at + FLOW.server_port),
-    local: (flows.getUint8(at + FLOW.flags) & constants.flowFullNat) !== 0 ? address('local') : null,
+    local: (flows.getUint8(at + FLOW.flags) & constants.flowFullNat) === 0 ? null : address('local'),
     localPort: flows.getUint16(at + FLOW.local_port),
     serverSlot: flows.getUint32(at + FLOW.server_slot, true),
     interfaceId: flows.getUint8(at + FLOW.client_interface),

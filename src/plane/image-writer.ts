@@ -42,7 +42,7 @@ type StructName = keyof typeof layout;
 
 /** Where element `index` of a block of these structs has each field: absolute offsets in the block's view. */
 export function fieldsAt<S extends StructName>(struct: S, index: number): (field: keyof (typeof layout)[S]) => number {
-  const offsets: Record<PropertyKey, number> = layout[struct];
-  const base = (offsets['octets'] ?? 0) * index;
+  const offsets: Readonly<Record<PropertyKey, number>> & { readonly octets: number } = layout[struct];
+  const base = offsets.octets * index;
   return (field) => base + (offsets[field] ?? 0);
 }

@@ -43,3 +43,11 @@ export function halfOf(plane: Plane, name: SectionName, half: number): DataView 
 export function activeHalfOf(plane: Plane, name: SectionName): DataView {
   return halfOf(plane, name, activeHalf(plane).index);
 }
+
+/** Kernel indexes of the interfaces that the last image named, by id; 0 for one that was gone. */
+export function readInterfaceIndexes(plane: Plane): number[] {
+  const count = activeHalfOf(plane, 'settings').getUint32(layout.fl_settings.interface_count, true);
+  const view = activeHalfOf(plane, 'interfaces');
+  const { octets, ifindex } = layout.fl_interface;
+  return Array.from({ length: count }, (_, id) => view.getUint32(id * octets + ifindex, true));
+}

@@ -22,8 +22,8 @@ test('a table has its columns aligned, figures to the right, and no blanks at li
 
 test('only a terminal gets bold titles', () => {
   const rows = [{ name: 'a', flows: 1 }];
-  assert.equal(formatTable(columns, rows).includes('\x1b'), false);
-  assert.match(formatTable(columns, rows, true), /^\x1b\[1mNAME {2}FLOWS {2}WHY\x1b\[0m\n/);
+  assert.equal(formatTable(columns, rows).includes('\x1B'), false);
+  assert.ok(formatTable(columns, rows, true).startsWith('\x1B[1mNAME  FLOWS  WHY\x1B[0m\n'));
 });
 
 test('facts stand one below the other', () => {

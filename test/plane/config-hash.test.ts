@@ -21,7 +21,7 @@ test('every entry lies within eight slots of its home, wrapping around, however 
     for (const words of entries) {
       const home = configHash(words, 0);
       const near = Array.from({ length: 8 }, (_, i) => table.slots[(home + i) & table.mask]);
-      assert.ok(near.includes(words), `entry ${words} of ${count} is not near its home`);
+      assert.ok(near.includes(words), `entry ${words.join(' ')} of ${count} is not near its home`);
     }
   }
 });

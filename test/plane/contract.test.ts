@@ -21,8 +21,9 @@ import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
 import { configOf, targetOf, WEB } from './targets.ts';
 import { counts, planeMakers, workers } from './planes.ts';
 
-for (const { name, make } of planeMakers) {
-  describe(`the ${name} plane`, () => {
+for (const maker of planeMakers) {
+  const make = (): Promise<Plane> => maker.make();
+  describe(`the ${maker.name} plane`, () => {
     const open = async (t: { after(run: () => void): void }): Promise<Plane> => {
       const plane = await make();
       t.after(() => plane.close());

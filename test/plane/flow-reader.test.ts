@@ -81,7 +81,7 @@ test('a flow whose slot is given to another while it is read is left out', (t) =
   let looks = 0;
   const load = Atomics.load.bind(Atomics);
   t.mock.method(Atomics, 'load', (array: Uint32Array, at: number) => {
-    if (at === control && ++looks === 2) words[control] = words[control]! + (1 << 16);
+    if (at === control && ++looks === 2) words[control]! += 1 << 16;
     return load(array, at);
   });
   assert.deepEqual(read(plane), []);

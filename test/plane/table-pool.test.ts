@@ -29,7 +29,7 @@ test('live extents are never given out again, whatever comes and goes around the
       pool = plan(pool, [], [], commit, commit * 700).pool;
       continue;
     }
-    live = planned.pool.inUse.slice();
+    live = [...planned.pool.inUse];
     pool = planned.pool;
     assertApart(live, capacity);
     // What rests must not be under anything new either.
