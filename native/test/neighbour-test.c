@@ -223,8 +223,9 @@ static void test_follow(void)
 	RUN("ip neigh show 10.1.0.5 dev v0 | grep -q PERMANENT");
 
 	CASE("an IPv4 route by an IPv6 gateway is followed");
-	RUN("ip route replace 10.9.1.2 via inet6 fd01::2 dev v0");
-	CHECK(becomes(FAR_TOO, "02:00:00:00:00:1b@1"));
+	RUN("ip neigh replace fd01::6 lladdr 02:00:00:00:00:66 dev v0 nud permanent");
+	RUN("ip route replace 10.9.1.2 via inet6 fd01::6 dev v0");
+	CHECK(becomes(FAR_TOO, "02:00:00:00:00:66@1"));
 
 	CASE("a neighbour that failed makes its servers unknown");
 	RUN("ip neigh replace 10.1.0.5 lladdr 02:00:00:00:00:55 dev v0 nud permanent");
