@@ -24,7 +24,7 @@ async function run(file: string): Promise<void> {
   const { probeTcp } = await import('../health/tcp-probe.ts');
   const { startDaemon } = await import('./daemon.ts');
   const { regionFile } = await import('./region-file.ts');
-  const daemon = await startDaemon({
+  const starting = startDaemon({
     loadConfig: () => loadConfig(file),
     platform: makePlatform(),
     clock: makeSystemClock(),
@@ -32,11 +32,24 @@ async function run(file: string): Promise<void> {
     makeLog: ({ log, name }) => makeLogger(log.level, name),
     regionFile,
   });
-  obeySignals(daemon);
-  await daemon.ended;
+  obeySignals(starting);
+  await (await starting).ended;
 }
 
-function obeySignals(daemon: Daemon): void {
-  process.on('SIGHUP', () => void daemon.reload());
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void daemon.end(true));
+/** From the first moment on: a signal that comes while the daemon still starts is obeyed once it stands. */
+function obeySignals(starting: Promise<Daemon>): void {
+  const obey = (what: (daemon: Daemon) => Promise<void>) => (): void => {
+    // A start that fails is told by whoever awaits it.
+    starting.then(what).catch(() => undefined);
+  };
+  process.on(
+    'SIGHUP',
+    obey((daemon) => daemon.reload()),
+  );
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(
+      signal,
+      obey((daemon) => daemon.end(true)),
+    );
+  }
 }

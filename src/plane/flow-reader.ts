@@ -49,8 +49,8 @@ const FLOW = layout.fl_flow;
 const FLOW6 = layout.fl_flow6;
 const CLAIMED = stateNames.indexOf('claimed');
 const TICK_MS = 2 ** constants.tickShift / 1e6;
-/** About half a millisecond of scanning, or of making records. */
-const BUCKETS_A_BATCH = 65_536;
+/** Up to ten milliseconds of a full table in which nothing matches; one of making records. */
+const BUCKETS_A_BATCH = 16_384;
 const RECORDS_A_BATCH = 512;
 
 /** The tick that is now, as workers write it into flows: CLOCK_MONOTONIC, which is what hrtime reads. */

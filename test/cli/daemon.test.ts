@@ -151,6 +151,23 @@ test('a link that is lost and comes back, and a full table, are said aloud once'
   assert.match(said(), /interface eth1 is up .*; it was gone/);
 });
 
+test('a next hop that changes, is lost and comes back is told by server', async (t) => {
+  const { start, platform, said } = setUp(t);
+  await start();
+  const [plane] = platform.planes;
+  const hops = new Uint8Array(plane!.section('hops'));
+  hops[5] = 0x99;
+  plane!.emit({ neighbour: true });
+  assert.match(said(), /next hop of server web\/web-1 is 02:00:00:00:00:99, it was 02:00:00:00:00:11$/m);
+  hops[7] = 0;
+  plane!.emit({ neighbour: true });
+  assert.match(said(), /next hop of server web\/web-1 does not answer any more/);
+  hops[7] = 1;
+  plane!.emit({ neighbour: true });
+  assert.equal(said().match(/next hop of server web\/web-1/g)?.length, 3);
+  assert.doesNotMatch(said(), /next hop of server web\/web-2/);
+});
+
 test('an engine whose worker died is started again with the guard kept', async (t) => {
   const { start, platform, said } = setUp(t);
   await start();
