@@ -5,6 +5,7 @@
 #ifndef FL_ACCESS_H
 #define FL_ACCESS_H
 
+#include "platform.h"
 #include "region.h"
 
 #ifdef __bpf__

@@ -1,0 +1,542 @@
+/*
+ * The native boundary, in plain C Node-API: a table of dumb positional functions. Validation is TypeScript's; here are
+ * only types. C owns all memory: JS holds external ArrayBuffers over the region's sections, which close() detaches
+ * before it unmaps.
+ *
+ * A handle is an external with a type tag around struct plane. watch() hands coalesced event bits to one JS callback,
+ * through an eventfd that a small thread reads, so that engine threads never touch JS.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <node_api.h>
+
+#include "../core/forward.h"
+#include "../engine/engine.h"
+
+#define INTERFACES_MAX 8
+#define NAME_MAX_OCTETS 64
+#define PATH_OCTETS 4096
+#define REPLAY_ROOM 70000 /* a super-frame, and what an answer may add */
+
+static const napi_type_tag plane_tag = { 0x6661697266c6c61eull, 0x64a1d0c3b5f29e77ull };
+
+struct plane {
+	struct fl_region region;
+	struct fl_packet *packet;
+	int is_open;
+	u32 events; /* or-ed by engine threads, taken whole by the watcher */
+	int wake;
+	int stop;
+	pthread_t watcher;
+	int has_watcher;
+	napi_threadsafe_function listener;
+	napi_ref buffers[FL_SECTION_COUNT];
+};
+
+static napi_value fail(napi_env env, int code, const char *message)
+{
+	const char *name = code == -EBUSY ? "EBUSY" : code == -ENOSPC ? "ENOSPC" : code == -ENOMEM ? "ENOMEM" :
+			   code == -EPERM || code == -EACCES		  ? "EPERM" :
+									    "EFAILED";
+
+	napi_throw_error(env, name, message);
+	return NULL;
+}
+
+/* Arguments of the call, exactly `count`; false and a pending TypeError otherwise. */
+static int read_arguments(napi_env env, napi_callback_info info, napi_value *values, size_t count)
+{
+	size_t given = count;
+
+	if (napi_get_cb_info(env, info, &given, values, NULL, NULL) == napi_ok && given == count)
+		return 1;
+	napi_throw_type_error(env, NULL, "wrong number of arguments");
+	return 0;
+}
+
+static int read_u32(napi_env env, napi_value value, u32 *number)
+{
+	if (napi_get_value_uint32(env, value, number) == napi_ok)
+		return 1;
+	napi_throw_type_error(env, NULL, "a number is wanted here");
+	return 0;
+}
+
+/* Nanoseconds as a JS number: exact below 2^53, which is 104 days of uptime; ticks do not need the last bits after. */
+static int read_time(napi_env env, napi_value value, u64 *time)
+{
+	double number;
+
+	if (napi_get_value_double(env, value, &number) == napi_ok && number >= 0 && number < 9.2e18) {
+		*time = (u64)number;
+		return 1;
+	}
+	napi_throw_type_error(env, NULL, "nanoseconds are wanted here");
+	return 0;
+}
+
+static int read_text(napi_env env, napi_value value, char *text, size_t room)
+{
+	size_t length;
+
+	if (napi_get_value_string_utf8(env, value, text, room, &length) == napi_ok && length < room - 1)
+		return 1;
+	napi_throw_type_error(env, NULL, "a string is wanted here, and not so long a one");
+	return 0;
+}
+
+static struct plane *read_plane(napi_env env, napi_value value)
+{
+	struct plane *plane = NULL;
+	bool is_plane = false;
+	napi_valuetype type;
+
+	if (napi_typeof(env, value, &type) == napi_ok && type == napi_external &&
+	    napi_check_object_type_tag(env, value, &plane_tag, &is_plane) == napi_ok && is_plane &&
+	    napi_get_value_external(env, value, (void **)&plane) == napi_ok && plane->is_open)
+		return plane;
+	napi_throw_type_error(env, NULL, "an open plane is wanted here");
+	return NULL;
+}
+
+static void stop_watcher(struct plane *plane)
+{
+	u64 one = 1;
+
+	if (!plane->has_watcher)
+		return;
+	if (write(plane->stop, &one, sizeof(one)) == sizeof(one))
+		pthread_join(plane->watcher, NULL);
+	plane->has_watcher = 0;
+	napi_release_threadsafe_function(plane->listener, napi_tsfn_abort);
+}
+
+static void close_plane(napi_env env, struct plane *plane)
+{
+	if (!plane->is_open)
+		return;
+	plane->is_open = 0;
+	if (plane->packet)
+		fl_packet_stop(plane->packet, true);
+	plane->packet = NULL;
+	stop_watcher(plane);
+	for (int section = 0; section < FL_SECTION_COUNT; section++) {
+		napi_value buffer;
+
+		if (!plane->buffers[section])
+			continue;
+		if (napi_get_reference_value(env, plane->buffers[section], &buffer) == napi_ok && buffer)
+			napi_detach_arraybuffer(env, buffer);
+		napi_delete_reference(env, plane->buffers[section]);
+		plane->buffers[section] = NULL;
+	}
+	fl_region_close(&plane->region);
+	close(plane->wake);
+	close(plane->stop);
+}
+
+static void finalize_plane(napi_env env, void *data, void *hint)
+{
+	(void)hint;
+	close_plane(env, data);
+	free(data);
+}
+
+static napi_value addon_layout_hash(napi_env env, napi_callback_info info)
+{
+	char text[17];
+	napi_value value;
+
+	(void)info;
+	snprintf(text, sizeof(text), "%016llx", (unsigned long long)fl_layout_hash());
+	return napi_create_string_utf8(env, text, 16, &value) == napi_ok ? value : NULL;
+}
+
+/* open(mode, path, counts: Float64Array, workers) -> [handle, outcome] */
+static napi_value addon_open(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[4], pair, handle, number;
+	enum fl_open_outcome outcome;
+	struct fl_sizes sizes = { 0 };
+	napi_typedarray_type type;
+	char path[PATH_OCTETS];
+	struct plane *plane;
+	u32 mode, workers;
+	size_t length;
+	double *counts;
+	int code;
+
+	if (!read_arguments(env, info, arguments, 4) || !read_u32(env, arguments[0], &mode) ||
+	    !read_text(env, arguments[1], path, sizeof(path)) || !read_u32(env, arguments[3], &workers))
+		return NULL;
+	if (napi_get_typedarray_info(env, arguments[2], &type, &length, (void **)&counts, NULL, NULL) != napi_ok ||
+	    type != napi_float64_array || length != FL_SECTION_COUNT || mode > FL_OPEN_READ) {
+		napi_throw_type_error(env, NULL, "one count for each section is wanted here");
+		return NULL;
+	}
+	for (int section = 0; section < FL_SECTION_COUNT; section++) {
+		if (!(counts[section] >= 0 && counts[section] < 0x80000000u)) {
+			napi_throw_range_error(env, NULL, "a section's count is out of range");
+			return NULL;
+		}
+		sizes.count[section] = (u64)counts[section];
+	}
+	plane = calloc(1, sizeof(*plane));
+	if (!plane)
+		return fail(env, -ENOMEM, "no memory for a plane");
+	code = fl_region_open(&plane->region, path, mode, &sizes, workers, &outcome);
+	if (code) {
+		free(plane);
+		return fail(env, code, fl_error());
+	}
+	plane->is_open = 1;
+	plane->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	plane->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (napi_create_external(env, plane, finalize_plane, NULL, &handle) != napi_ok) {
+		close_plane(env, plane);
+		free(plane);
+		return NULL;
+	}
+	napi_type_tag_object(env, handle, &plane_tag);
+	napi_create_array_with_length(env, 2, &pair);
+	napi_create_uint32(env, outcome, &number);
+	napi_set_element(env, pair, 0, handle);
+	napi_set_element(env, pair, 1, number);
+	return pair;
+}
+
+/* memory(handle, section) -> ArrayBuffer over the whole section */
+static napi_value addon_memory(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2], buffer = NULL;
+	struct plane *plane;
+	u32 section;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])) ||
+	    !read_u32(env, arguments[1], &section))
+		return NULL;
+	if (section >= FL_SECTION_COUNT) {
+		napi_throw_range_error(env, NULL, "there is no such section");
+		return NULL;
+	}
+	if (plane->buffers[section] && napi_get_reference_value(env, plane->buffers[section], &buffer) == napi_ok &&
+	    buffer)
+		return buffer;
+	if (plane->buffers[section])
+		napi_delete_reference(env, plane->buffers[section]);
+	plane->buffers[section] = NULL;
+	if (napi_create_external_arraybuffer(
+		    env, (u8 *)plane->region.base + plane->region.header->place[section].offset,
+		    plane->region.header->place[section].count * plane->region.header->place[section].element, NULL,
+		    NULL, &buffer) != napi_ok)
+		return fail(env, -ENOMEM, "Node gives no view of the region");
+	/* Strong: a view must be detached before the memory goes, whoever still holds it. */
+	napi_create_reference(env, buffer, 1, &plane->buffers[section]);
+	return buffer;
+}
+
+/* commit(handle, image: ArrayBuffer) -> generation */
+static napi_value addon_commit(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2], generation;
+	struct plane *plane;
+	void *image;
+	size_t size;
+	int code;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	if (napi_get_arraybuffer_info(env, arguments[1], &image, &size) != napi_ok) {
+		napi_throw_type_error(env, NULL, "an ArrayBuffer is wanted here");
+		return NULL;
+	}
+	code = fl_region_commit(&plane->region, image, size);
+	if (!code && plane->packet)
+		code = fl_packet_committed(plane->packet);
+	if (code)
+		return fail(env, code, fl_error());
+	napi_create_double(env, (double)plane->region.header->generation, &generation);
+	return generation;
+}
+
+/* start(handle, interfaces: string[], workers) */
+static napi_value addon_start(napi_env env, napi_callback_info info)
+{
+	char names[INTERFACES_MAX][NAME_MAX_OCTETS];
+	const char *pointers[INTERFACES_MAX];
+	napi_value arguments[3];
+	struct plane *plane;
+	u32 count, workers;
+	int code;
+
+	if (!read_arguments(env, info, arguments, 3) || !(plane = read_plane(env, arguments[0])) ||
+	    !read_u32(env, arguments[2], &workers))
+		return NULL;
+	if (napi_get_array_length(env, arguments[1], &count) != napi_ok || count > INTERFACES_MAX || !count) {
+		napi_throw_type_error(env, NULL, "one to eight interface names are wanted here");
+		return NULL;
+	}
+	for (u32 i = 0; i < count; i++) {
+		napi_value name;
+
+		if (napi_get_element(env, arguments[1], i, &name) != napi_ok ||
+		    !read_text(env, name, names[i], sizeof(names[i])))
+			return NULL;
+		pointers[i] = names[i];
+	}
+	if (plane->packet)
+		return fail(env, -EBUSY, "the engine runs already");
+	code = fl_packet_start(&plane->packet, &plane->region, pointers, count, workers, &plane->events, plane->wake);
+	if (code) {
+		plane->packet = NULL;
+		return fail(env, code, fl_error());
+	}
+	return NULL;
+}
+
+/* stop(handle, keepGuard) */
+static napi_value addon_stop(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2];
+	struct plane *plane;
+	bool keep_guard;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	if (napi_get_value_bool(env, arguments[1], &keep_guard) != napi_ok) {
+		napi_throw_type_error(env, NULL, "a boolean is wanted here");
+		return NULL;
+	}
+	if (plane->packet)
+		fl_packet_stop(plane->packet, keep_guard);
+	plane->packet = NULL;
+	return NULL;
+}
+
+static void *watcher_run(void *data)
+{
+	struct plane *plane = data;
+	struct pollfd waits[2] = { { .fd = plane->wake, .events = POLLIN }, { .fd = plane->stop, .events = POLLIN } };
+
+	for (;;) {
+		u64 count;
+		u32 events;
+
+		if (poll(waits, 2, -1) < 0 && errno != EINTR)
+			return NULL;
+		if (waits[1].revents)
+			return NULL;
+		if (read(plane->wake, &count, sizeof(count)) != sizeof(count))
+			continue;
+		events = __atomic_exchange_n(&plane->events, 0, __ATOMIC_SEQ_CST);
+		if (events)
+			napi_call_threadsafe_function(plane->listener, (void *)(size_t)events,
+						      napi_tsfn_nonblocking);
+	}
+}
+
+static void call_listener(napi_env env, napi_value listener, void *context, void *data)
+{
+	napi_value events, undefined;
+
+	(void)context;
+	if (!env)
+		return;
+	napi_create_uint32(env, (u32)(size_t)data, &events);
+	napi_get_undefined(env, &undefined);
+	napi_call_function(env, undefined, listener, 1, &events, NULL);
+}
+
+/* watch(handle, callback: (events) => void): one listener; it does not keep the process alive */
+static napi_value addon_watch(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2], name;
+	struct plane *plane;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	stop_watcher(plane);
+	napi_create_string_utf8(env, "fairlead events", NAPI_AUTO_LENGTH, &name);
+	if (napi_create_threadsafe_function(env, arguments[1], NULL, name, 0, 1, NULL, NULL, NULL, call_listener,
+					    &plane->listener) != napi_ok) {
+		napi_throw_type_error(env, NULL, "a function is wanted here");
+		return NULL;
+	}
+	napi_unref_threadsafe_function(env, plane->listener);
+	if (pthread_create(&plane->watcher, NULL, watcher_run, plane)) {
+		napi_release_threadsafe_function(plane->listener, napi_tsfn_abort);
+		return fail(env, -ENOMEM, "no thread to watch the engine with");
+	}
+	pthread_setname_np(plane->watcher, "fl-watch");
+	plane->has_watcher = 1;
+	return NULL;
+}
+
+static void set_number(napi_env env, napi_value object, const char *name, u32 number)
+{
+	napi_value value;
+
+	napi_create_uint32(env, number, &value);
+	napi_set_named_property(env, object, name, value);
+}
+
+/* replay(handle, frame: Uint8Array, interface, csumStart, gsoSize, nowNs) -> { verdict, reason, outInterface, frame } */
+static napi_value addon_replay(napi_env env, napi_callback_info info)
+{
+	static _Thread_local u8 room[REPLAY_ROOM];
+	napi_value arguments[6], object, array, buffer;
+	struct fl_result result = { 0 };
+	struct fl_frame frame = { .data = room, .room = sizeof(room) };
+	u32 interface, csum_start, gso_size;
+	napi_typedarray_type type;
+	struct plane *plane;
+	size_t length;
+	void *octets;
+	u64 now;
+
+	if (!read_arguments(env, info, arguments, 6) || !(plane = read_plane(env, arguments[0])) ||
+	    !read_u32(env, arguments[2], &interface) || !read_u32(env, arguments[3], &csum_start) ||
+	    !read_u32(env, arguments[4], &gso_size) || !read_time(env, arguments[5], &now))
+		return NULL;
+	if (napi_get_typedarray_info(env, arguments[1], &type, &length, &octets, NULL, NULL) != napi_ok ||
+	    type != napi_uint8_array || length > sizeof(room)) {
+		napi_throw_type_error(env, NULL, "a frame of at most 70000 octets is wanted here, as a Uint8Array");
+		return NULL;
+	}
+	if (length)
+		memcpy(room, octets, length);
+	frame.len = length;
+	frame.interface = interface;
+	frame.csum_start = csum_start;
+	frame.gso_size = gso_size;
+	fl_replay(&plane->region, &frame, now, &result);
+	napi_create_object(env, &object);
+	set_number(env, object, "verdict", result.verdict);
+	set_number(env, object, "reason", result.reason);
+	set_number(env, object, "outInterface", result.out_interface);
+	if (napi_create_arraybuffer(env, frame.len, &octets, &buffer) != napi_ok)
+		return NULL;
+	if (frame.len)
+		memcpy(octets, room, frame.len);
+	napi_create_typedarray(env, napi_uint8_array, frame.len, buffer, 0, &array);
+	napi_set_named_property(env, object, "frame", array);
+	return object;
+}
+
+/* age(handle, nowNs) -> flows freed by one sweep */
+static napi_value addon_age(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2], freed;
+	struct plane *plane;
+	u64 now;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])) ||
+	    !read_time(env, arguments[1], &now))
+		return NULL;
+	napi_create_double(env, (double)fl_age_sweep(&plane->region, now), &freed);
+	return freed;
+}
+
+/* inspect(type, family) -> ArrayBuffer of netlink messages */
+static napi_value addon_inspect(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2], buffer;
+	unsigned char *messages;
+	u32 type, family;
+	size_t size;
+	void *copy;
+	int code;
+
+	if (!read_arguments(env, info, arguments, 2) || !read_u32(env, arguments[0], &type) ||
+	    !read_u32(env, arguments[1], &family))
+		return NULL;
+	code = fl_netlink_dump(type, family, &messages, &size);
+	if (code)
+		return fail(env, code, fl_error());
+	if (napi_create_arraybuffer(env, size, &copy, &buffer) == napi_ok && size)
+		memcpy(copy, messages, size);
+	free(messages);
+	return buffer;
+}
+
+/* notify(state): tells a service manager, if there is one (sd_notify(3): a datagram to $NOTIFY_SOCKET) */
+static napi_value addon_notify(napi_env env, napi_callback_info info)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *path = getenv("NOTIFY_SOCKET");
+	napi_value arguments[1];
+	char state[256];
+	size_t length;
+	int socket_fd;
+
+	if (!read_arguments(env, info, arguments, 1) || !read_text(env, arguments[0], state, sizeof(state)))
+		return NULL;
+	if (!path || (path[0] != '/' && path[0] != '@'))
+		return NULL;
+	length = strlen(path);
+	if (length >= sizeof(address.sun_path))
+		return NULL;
+	memcpy(address.sun_path, path, length);
+	if (path[0] == '@')
+		address.sun_path[0] = 0;
+	socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (socket_fd < 0)
+		return NULL;
+	if (sendto(socket_fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+		   offsetof(struct sockaddr_un, sun_path) + length) < 0)
+		fail(env, -errno, "the service manager's socket takes no message");
+	close(socket_fd);
+	return NULL;
+}
+
+static napi_value addon_close(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[1];
+	struct plane *plane;
+
+	if (!read_arguments(env, info, arguments, 1) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	close_plane(env, plane);
+	return NULL;
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct {
+		const char *name;
+		napi_callback call;
+	} table[] = {
+		{ "layoutHash", addon_layout_hash },
+		{ "open", addon_open },
+		{ "memory", addon_memory },
+		{ "commit", addon_commit },
+		{ "start", addon_start },
+		{ "stop", addon_stop },
+		{ "watch", addon_watch },
+		{ "replay", addon_replay },
+		{ "age", addon_age },
+		{ "inspect", addon_inspect },
+		{ "notify", addon_notify },
+		{ "close", addon_close },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		napi_value function;
+
+		if (napi_create_function(env, table[i].name, NAPI_AUTO_LENGTH, table[i].call, NULL, &function) !=
+			    napi_ok ||
+		    napi_set_named_property(env, exports, table[i].name, function) != napi_ok)
+			return NULL;
+	}
+	return exports;
+}

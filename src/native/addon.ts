@@ -1,0 +1,62 @@
+// Loads the addon, once, and makes sure that both sides mean the same octets: the addon's layout hash must be the one
+// that layout.ts was generated with. Everything else about the boundary is in native/addon/addon.c.
+
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { FairleadError } from '../base/errors.ts';
+import { layoutHash } from './layout.ts';
+
+export interface Addon {
+  layoutHash(): string;
+  /** `mode`: constants.openMemory, openFile, openRead; `counts`: elements of one half of each section, by index. */
+  open(mode: number, path: string, counts: Float64Array, workers: number): [handle: unknown, outcome: number];
+  /** The whole section; detached by close(). */
+  memory(handle: unknown, section: number): ArrayBuffer;
+  commit(handle: unknown, image: ArrayBuffer): number;
+  start(handle: unknown, interfaces: string[], workers: number): void;
+  stop(handle: unknown, keepGuard: boolean): void;
+  watch(handle: unknown, listener: (events: number) => void): void;
+  replay(
+    handle: unknown,
+    frame: Uint8Array,
+    interfaceId: number,
+    csumStart: number,
+    gsoSize: number,
+    nowNs: number,
+  ): { verdict: number; reason: number; outInterface: number; frame: Uint8Array };
+  age(handle: unknown, nowNs: number): number;
+  inspect(type: number, family: number): ArrayBuffer;
+  notify(state: string): void;
+  close(handle: unknown): void;
+}
+
+const PATH = fileURLToPath(new URL('../../native/build/fairlead.node', import.meta.url));
+
+let loaded: Addon | null = null;
+
+/** Throws FairleadError when the addon was not built, does not load, or is of another layout. */
+export function loadAddon(path: string = PATH): Addon {
+  if (loaded !== null && path === PATH) return loaded;
+  const addon = requireAddon(path);
+  if (addon.layoutHash() !== layoutHash) {
+    throw new FairleadError(
+      'failed',
+      `the addon ${path} has layout ${addon.layoutHash()}, this version of fairlead has ${layoutHash}`,
+      { mend: 'build it anew: npm run build' },
+    );
+  }
+  if (path === PATH) loaded = addon;
+  return addon;
+}
+
+function requireAddon(path: string): Addon {
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    throw new FairleadError('failed', `the native addon does not load: ${reason}`, {
+      mend: 'build it: npm run build (it needs cc, make, clang, libbpf-dev)',
+      cause: error,
+    });
+  }
+}
