@@ -2,7 +2,7 @@
  * The way out of a port: small frames through the ring out, super-frames by sendmmsg.
  *
  * Theory of operation. A small frame is copied into the next slot of the ring and handed over with all others of its
- * batch by one send(). A super-frame would need slots of 64 KiB there, so it goes by sendmmsg, from the slot it came in.
+ * batch by one send(). A super-frame would need slots of 64 KiB there, so it goes by sendmmsg, from the worker's buffer.
  * Frames of one flow must not overtake each other: before one path is used, what waits on the other is flushed, and
  * where the ring cannot be flushed the super-frame is refused.
  *

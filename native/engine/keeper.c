@@ -29,9 +29,9 @@ static void count_drops(struct fl_packet *packet)
 		for (u32 w = 0; w < packet->worker_count; w++) {
 			u64 drops = fl_port_drops(packet->newest[i][w]);
 
-			/* The worker itself never writes this one. */
-			if (drops)
-				fl_workers_at(packet->region, w)->ring_drops += drops;
+			if (drops) /* the worker adds those its queue had no room for */
+				__atomic_fetch_add(&fl_workers_at(packet->region, w)->ring_drops, drops,
+						   __ATOMIC_RELAXED);
 		}
 }
 

@@ -22,11 +22,8 @@
 
 #include "packet.h"
 
-/*
- * Slots of each ring in. A slot holds a whole super-frame, so SLOTS cost 64.2 KiB each: 32 MiB for each worker and
- * interface.
- */
-#define SLOTS 504
+/* Slots of each ring in, 2 MiB of memory for each worker and interface. */
+#define SLOTS 992
 
 int fl_interface_find(const char *name)
 {

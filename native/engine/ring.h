@@ -1,8 +1,8 @@
 /*
  * A port: one worker's hold on one interface. Two sockets, because a socket with a ring out cannot send anything else:
  *
- *   rx_fd  ring in (slots for super-frames), and sendmmsg for super-frames, straight from the slot they came in
- *   tx_fd  ring out (small slots) for everything else
+ *   rx_fd  ring in; frames larger than a slot (super-frames) come by its queue and leave by it with sendmmsg
+ *   tx_fd  ring out for everything else
  *
  * All workers' ports of one interface are opened together (ring.c), since their order is the fan-out's. A port belongs
  * to its worker from the moment the worker took it; the worker closes it. The keeper only asks its sockets questions,
@@ -39,17 +39,15 @@ struct fl_port {
 	u32 queued_octets;
 	u32 stalls; /* fruitless attempts in a row to hand them over */
 
-	/* super-frames waiting for fl_port_flush; they point into RX slots */
+	/* large frames waiting for fl_port_flush; they point to where the frames lie */
 	u32 messages;
 	struct mmsghdr message[FL_BATCH];
 	struct iovec piece[FL_BATCH][2];
 	struct virtio_net_hdr header[FL_BATCH];
 };
 
-/* Slots of the ring in: stride an odd number of cache lines, so that headers spread over all sets of a cache. */
-#define FL_SLOT_IN (64 * 1027)
-#define FL_SLOT_OUT (64 * 33)
-#define FL_SMALL_FRAME (FL_SLOT_OUT - TPACKET_ALIGN(sizeof(struct tpacket2_hdr)) - FL_VNET_HEADER)
+#define FL_LARGE_FRAME (65535 + FL_ETHER_HEADER + FL_VLAN_TAG) /* an IP packet cannot be longer, but for "BIG TCP" */
+#define FL_SMALL_FRAME (FL_SLOT - TPACKET_ALIGN(sizeof(struct tpacket2_hdr)) - FL_VNET_HEADER)
 
 /*
  * Opens ports[0..workers) on an interface that exists and is up. `slots` is what was asked for each ring in and becomes
@@ -58,6 +56,13 @@ struct fl_port {
 int fl_ports_open(struct fl_port **ports, u32 workers, u32 ifindex, u32 interface, const char *name,
 		  struct fl_guard *guard, u32 *slots);
 void fl_port_close(struct fl_port *port);
+
+/*
+ * Takes the next large frame off the queue: the one whose slot says TP_STATUS_COPY. False: it is not as that says.
+ * `data` has room for it.
+ */
+bool fl_port_receive(const struct fl_port *port, const struct tpacket2_hdr *header, u8 *data,
+		     struct virtio_net_hdr *vnet);
 
 /* Frames that the kernel dropped since last asked because the ring was full. */
 u32 fl_port_drops(const struct fl_port *port);

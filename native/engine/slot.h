@@ -5,10 +5,12 @@
  *   slot in   | tpacket2_hdr 32 | sockaddr_ll 20 | gap 14 | vnet header 10 | frame ... | room for answers
  *   slot out  | tpacket2_hdr 32 | vnet header 10 | frame ... |
  *
+ * In both, an IPv4 TCP or UDP frame's headers up to the checksum lie on one cache line (76 + 14 + 20 + 18 = 128).
+ *
  * The kernel strips an outer VLAN tag off a frame and keeps it beside; the core wants tags where they were on the
  * wire, and the way out takes them there as well. Putting one back moves both MAC addresses 4 octets down, into the
- * vnet header's place: that header has been copied out by then, and the gap keeps 14 octets free below, so no
- * PACKET_RESERVE is needed.
+ * vnet header's place: that header has been copied out by then, and the gap is free below it, so no PACKET_RESERVE is
+ * needed.
  */
 #ifndef FL_SLOT_H
 #define FL_SLOT_H
@@ -21,6 +23,8 @@
 
 #define FL_VNET_HEADER sizeof(struct virtio_net_hdr)
 #define FL_VLAN_TAG 4
+/* An odd number of cache lines, so that headers spread over all sets of a cache; a frame of MTU 1500 with tags fits. */
+#define FL_SLOT (64 * 33)
 #define FL_LINEAR_MAX 256 /* headers that the stack behind a super-frame wants in one piece; they never reach this */
 
 /* Puts a tag back behind the MAC addresses. The frame begins FL_VLAN_TAG octets earlier afterwards. */
@@ -34,30 +38,37 @@ FL_INLINE u8 *fl_slot_insert_tag(u8 *data, u16 tpid, u16 tci)
 	return moved;
 }
 
-/*
- * Describes the frame in an RX slot to the core, and copies its vnet header. False: the slot held less than the whole
- * frame (a super-frame above 64 KiB, which "BIG TCP" makes).
- */
-FL_INLINE bool fl_slot_read(u8 *slot, u32 slot_size, struct fl_frame *frame, struct virtio_net_hdr *vnet)
+/* Describes a received frame to the core. `header` says what was stripped, `end` how far an answer may grow. */
+FL_INLINE void fl_slot_describe(const struct tpacket2_hdr *header, u8 *data, u32 length, const u8 *end,
+				const struct virtio_net_hdr *vnet, struct fl_frame *frame)
 {
-	const struct tpacket2_hdr *header = (const struct tpacket2_hdr *)slot;
-	u32 status = header->tp_status, length = header->tp_snaplen, shift = 0;
-	u8 *data = slot + header->tp_mac;
+	u32 shift = 0;
 
-	if (FL_UNLIKELY(length != header->tp_len || length < FL_ETHER_HEADER || length > slot_size - header->tp_mac))
-		return false;
-	memcpy(vnet, data - FL_VNET_HEADER, FL_VNET_HEADER);
-	if (FL_UNLIKELY(status & TP_STATUS_VLAN_VALID)) {
-		data = fl_slot_insert_tag(
-			data, status & TP_STATUS_VLAN_TPID_VALID ? header->tp_vlan_tpid : FL_ETHERTYPE_VLAN,
-			header->tp_vlan_tci);
+	if (FL_UNLIKELY(header->tp_status & TP_STATUS_VLAN_VALID)) {
+		data = fl_slot_insert_tag(data,
+					  header->tp_status & TP_STATUS_VLAN_TPID_VALID ? header->tp_vlan_tpid
+											: FL_ETHERTYPE_VLAN,
+					  header->tp_vlan_tci);
 		shift = FL_VLAN_TAG;
 	}
 	frame->data = data;
 	frame->len = length + shift;
-	frame->room = (u32)(slot + slot_size - data);
+	frame->room = (u32)(end - data);
 	frame->csum_start = vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? (u16)(vnet->csum_start + shift) : 0;
 	frame->gso_size = vnet->gso_type != VIRTIO_NET_HDR_GSO_NONE ? vnet->gso_size : 0;
+}
+
+/* A frame that lies in its slot. False: not whole. */
+FL_INLINE bool fl_slot_read(u8 *slot, struct fl_frame *frame, struct virtio_net_hdr *vnet)
+{
+	const struct tpacket2_hdr *header = (const struct tpacket2_hdr *)slot;
+	u8 *data = slot + header->tp_mac;
+	u32 length = header->tp_snaplen;
+
+	if (FL_UNLIKELY(length != header->tp_len || length < FL_ETHER_HEADER))
+		return false;
+	memcpy(vnet, data - FL_VNET_HEADER, FL_VNET_HEADER);
+	fl_slot_describe(header, data, length, slot + FL_SLOT, vnet, frame);
 	return true;
 }
 
