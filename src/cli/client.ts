@@ -20,8 +20,9 @@ const TIMEOUT_MS = 30_000;
 export function makeClient(socket: string): Client {
   return {
     socket,
-    get: async (path, query = {}) => JSON.parse(await text(await ask(socket, 'GET', path + queryText(query)))),
-    post: async (path, body) => JSON.parse(await text(await ask(socket, 'POST', path, body))),
+    get: async <T>(path: string, query: Query = {}) =>
+      JSON.parse(await text(await ask(socket, 'GET', path + queryText(query)))) as T,
+    post: async <T>(path: string, body?: unknown) => JSON.parse(await text(await ask(socket, 'POST', path, body))) as T,
     lines: (path, query = {}) => linesOf(socket, path + queryText(query)),
   };
 }
@@ -85,6 +86,7 @@ function explain(error: NodeJS.ErrnoException, socket: string): Error {
 }
 
 function queryText(query: Query): string {
-  const given = Object.entries(query).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]));
-  return given.length === 0 ? '' : `?${new URLSearchParams(Object.fromEntries(given)).toString()}`;
+  const given = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) given.set(key, String(value));
+  return given.size === 0 ? '' : `?${given.toString()}`;
 }

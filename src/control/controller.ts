@@ -18,7 +18,6 @@ import { readHeader } from '../plane/sections.ts';
 import { checkReplacement } from './configuration.ts';
 import { makeTarget } from './desired.ts';
 import { makeHealth } from './health.ts';
-import { Ledger } from './ledger.ts';
 import { findServer, keepOverrides, NO_OVERRIDES, type OverrideChange, serverKey, withOverride } from './overrides.ts';
 import { type Change, formatChange, planChanges } from './plan.ts';
 import { type Applied, type ControlState, describeServices } from './state.ts';
@@ -59,13 +58,11 @@ const RETRY_MS = 1000;
 export function makeController(options: ControllerOptions): Controller {
   const { plane, clock, log, inspect } = options;
   const startedMs = Date.now();
-  const adopted = readPlacement(plane);
-  const ledger = new Ledger(plane, adopted.servers);
   let applied: Applied = {
     config: options.config,
     overrides: NO_OVERRIDES,
     host: inspect(),
-    placement: adopted,
+    placement: readPlacement(plane),
     target: null,
   };
   let pending: Timer | null = null;
@@ -97,11 +94,28 @@ export function makeController(options: ControllerOptions): Controller {
 
   const apply = (change: Partial<Applied>): number => {
     const { image, next } = plan(change);
-    const generation = commit(plane, image);
+    const generation = commit(image);
     applied = next;
-    ledger.update(next.placement.servers);
     log.debug({ generation }, `commit ${generation}`);
     return generation;
+  };
+
+  /**
+   * An engine may fail to follow after the halves have flipped. Then the region holds what was refused, and what stood
+   * before is put back soon: over the placement that the region has now.
+   */
+  const commit = (image: ArrayBuffer): number => {
+    const before = readHeader(plane).generation;
+    try {
+      return plane.commit(image);
+    } catch (error) {
+      if (readHeader(plane).generation !== before) {
+        applied = { ...applied, placement: readPlacement(plane) };
+        applySoon(RETRY_MS);
+      }
+      const message = `the data plane did not take the change: ${(error as Error).message}`;
+      throw new FairleadError('failed', message, { cause: error });
+    }
   };
 
   const applySoon = (delayMs: number): void => {
@@ -164,7 +178,7 @@ export function makeController(options: ControllerOptions): Controller {
       host: applied.host,
       startedMs,
       generation: readHeader(plane).generation,
-      services: describeServices(applied, health, ledger),
+      services: describeServices(applied, health, plane),
     }),
     stop: () => {
       isStopped = true;
@@ -172,16 +186,6 @@ export function makeController(options: ControllerOptions): Controller {
       health.stop();
     },
   };
-}
-
-function commit(plane: Plane, image: ArrayBuffer): number {
-  try {
-    return plane.commit(image);
-  } catch (error) {
-    throw new FairleadError('failed', `the data plane did not take the change: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
 }
 
 function describe({ isDrained, weight }: OverrideChange): string {

@@ -3,13 +3,13 @@
 import type { Config } from '../config/config.ts';
 import type { HostView } from '../config/host-check.ts';
 import type { CheckReport } from '../health/monitor.ts';
-import type { FlowCounts, Traffic } from '../plane/counters.ts';
+import { type FlowCounts, readFlowCounts, readTraffic, type Traffic } from '../plane/counters.ts';
 import { serverId } from '../plane/identity.ts';
 import type { Placement } from '../plane/placement.ts';
+import type { Plane } from '../plane/plane.ts';
 import type { Target } from '../plane/target.ts';
 import type { ServerHealth } from './desired.ts';
 import type { Health } from './health.ts';
-import type { Ledger } from './ledger.ts';
 import { type Override, overrideOf, type Overrides, serverKey } from './overrides.ts';
 
 /** What the last commit was made of. */
@@ -50,7 +50,7 @@ export interface ServerState {
   readonly traffic: Traffic;
 }
 
-export function describeServices(applied: Applied, health: Health, ledger: Ledger): ServiceState[] {
+export function describeServices(applied: Applied, health: Health, plane: Plane): ServiceState[] {
   const { config, overrides, placement, target } = applied;
   const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
   return config.services.map((service, serviceIndex) => ({
@@ -64,8 +64,8 @@ export function describeServices(applied: Applied, health: Health, ledger: Ledge
         override: overrideOf(overrides, serverKey(service, server)),
         health: health.stateOf(service, server),
         report: health.reportOf(service, server),
-        flows: ledger.flows(slot),
-        traffic: ledger.traffic(slot),
+        flows: readFlowCounts(plane, slot),
+        traffic: readTraffic(plane, slot),
       };
     }),
   }));

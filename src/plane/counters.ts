@@ -60,9 +60,9 @@ export interface Traffic {
   readonly outOctets: number;
 }
 
-export const NO_TRAFFIC: Traffic = { inFrames: 0, inOctets: 0, outFrames: 0, outOctets: 0 };
+const NO_TRAFFIC: Traffic = { inFrames: 0, inOctets: 0, outFrames: 0, outOctets: 0 };
 
-/** Of a server slot, since the region was made: it goes on counting when the slot changes hands. */
+/** Of a server, since it got its slot: a commit that gives a slot to another server zeroes what the slot has counted. */
 export function readTraffic(plane: Plane, slot: number): Traffic {
   const view = new DataView(plane.section('traffic'));
   const { octets, in_frames, in_octets, out_frames, out_octets } = layout.fl_traffic;
@@ -79,19 +79,19 @@ export function readTraffic(plane: Plane, slot: number): Traffic {
   return sum;
 }
 
-export function addTraffic(a: Traffic, b: Traffic, sign = 1): Traffic {
+function addTraffic(a: Traffic, b: Traffic): Traffic {
   return {
-    inFrames: a.inFrames + sign * b.inFrames,
-    inOctets: a.inOctets + sign * b.inOctets,
-    outFrames: a.outFrames + sign * b.outFrames,
-    outOctets: a.outOctets + sign * b.outOctets,
+    inFrames: a.inFrames + b.inFrames,
+    inOctets: a.inOctets + b.inOctets,
+    outFrames: a.outFrames + b.outFrames,
+    outOctets: a.outOctets + b.outOctets,
   };
 }
 
 export interface FlowCounts {
   readonly active: number;
   readonly inactive: number;
-  /** Ever, since the region was made; the slot's, not the server's. */
+  /** Ever, since the server got its slot. */
   readonly total: number;
 }
 

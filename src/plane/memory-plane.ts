@@ -113,16 +113,20 @@ function fillFirsts(plane: Plane, half: number): void {
   }
 }
 
-/** Flows of another generation count for nobody, so the counts of a slot that changed hands start at zero. */
+/** A slot given to another server starts without the former one's counts and next hop. */
 function forgetFormerServers(plane: Plane, before: number, after: number): void {
   const { octets, generation } = layout.fl_server;
   const servers = new DataView(plane.section('servers'));
-  const states = new DataView(plane.section('server_state'));
+  const forget = (name: SectionName, index: number): void => {
+    const { element } = sections[name];
+    new Uint8Array(plane.section(name), index * element, element).fill(0);
+  };
   for (let slot = 0; slot < plane.counts.servers; slot++) {
     const at = (half: number): number => (half * plane.counts.servers + slot) * octets + generation;
     if (servers.getUint32(at(before), true) === servers.getUint32(at(after), true)) continue;
-    states.setUint32(slot * layout.fl_server_state.octets + layout.fl_server_state.active, 0, true);
-    states.setUint32(slot * layout.fl_server_state.octets + layout.fl_server_state.inactive, 0, true);
+    forget('hops', slot);
+    forget('server_state', slot);
+    for (let worker = 0; worker < plane.workers; worker++) forget('traffic', worker * plane.counts.servers + slot);
   }
 }
 

@@ -6,6 +6,7 @@ import type { HostView } from '../../src/config/host-check.ts';
 import { type Controller, makeController } from '../../src/control/controller.ts';
 import { layout } from '../../src/native/layout.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
+import type { Plane } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
 import { configOf, WEB } from '../plane/targets.ts';
 import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
@@ -166,6 +167,27 @@ test('a data plane that takes no image leaves the old state, and what happened b
   controller.stop();
 });
 
+test('an engine that fails after the halves have flipped gets the old state back', async () => {
+  const { controller, clock, plane } = await start();
+  const commit = plane.commit.bind(plane);
+  const failLate = (image: ArrayBuffer): number => {
+    commit(image);
+    throw new Error('the guard does not load');
+  };
+  Object.assign(plane, { commit: failLate });
+  assert.throws(() => controller.override('web', 'web-1', { weight: 9 }), /the guard does not load/);
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=3');
+  assert.equal(weightInRegion(plane, 0), 9);
+  Object.assign(plane, { commit });
+  await clock.advance(1000);
+  assert.equal(weightInRegion(plane, 0), 1);
+  assert.deepEqual(
+    controller.state().services[0]?.servers.map(({ slot }) => slot),
+    [0, 1],
+  );
+  controller.stop();
+});
+
 test('a reload tells what changed, and a server that stays is not touched', async () => {
   const { controller, clock } = await start();
   const slot = controller.state().services[0]!.servers[0]!.slot;
@@ -214,6 +236,10 @@ test('nothing is committed any more once it is stopped', async () => {
   await clock.advance(60_000);
   assert.equal(readHeader(plane).generation, 1);
 });
+
+function weightInRegion(plane: Plane, slot: number): number {
+  return activeHalfOf(plane, 'servers').getUint32(slot * layout.fl_server.octets + layout.fl_server.weight, true);
+}
 
 async function reload(controller: Controller, clock: ReturnType<typeof makeFakeClock>, config: Config) {
   const answer = controller.reload(() => config);

@@ -91,7 +91,7 @@ export function makeFakeLog(): FakeLog {
   const lines: { level: number; msg: string }[] = [];
   const stream = new Writable({
     write: (chunk, _encoding, done) => {
-      lines.push(JSON.parse(String(chunk)));
+      lines.push(JSON.parse(String(chunk)) as { level: number; msg: string });
       done();
     },
   });

@@ -22,16 +22,16 @@ import { configOf, targetOf, WEB } from './targets.ts';
 import { counts, planeMakers, workers } from './planes.ts';
 
 for (const maker of planeMakers) {
-  const make = (): Promise<Plane> => maker.make();
+  const make = (): Plane => maker.make();
   describe(`the ${maker.name} plane`, () => {
-    const open = async (t: { after(run: () => void): void }): Promise<Plane> => {
-      const plane = await make();
+    const open = (t: { after(run: () => void): void }): Plane => {
+      const plane = make();
       t.after(() => plane.close());
       return plane;
     };
 
-    test('has every section in the size that was asked for', async (t) => {
-      const plane = await open(t);
+    test('has every section in the size that was asked for', (t) => {
+      const plane = open(t);
       for (const [section, { element, halves }] of Object.entries(sections)) {
         const octets = counts[section as SectionName] * element * halves;
         assert.equal(plane.section(section as SectionName).byteLength, octets, section);
@@ -43,8 +43,8 @@ for (const maker of planeMakers) {
       assert.ok(Math.abs(header.createdMs - Date.now()) < 60_000);
     });
 
-    test('shows what was committed, and counts the commits', async (t) => {
-      const plane = await open(t);
+    test('shows what was committed, and counts the commits', (t) => {
+      const plane = open(t);
       const first = commitWeb(plane);
       assert.equal(first, 1);
       assert.equal(readHeader(plane).generation, 1);
@@ -54,8 +54,8 @@ for (const maker of planeMakers) {
       assert.equal(activeHalfOf(plane, 'settings').getUint32(layout.fl_settings.is_active, true), 1);
     });
 
-    test('says in the settings where the active half of each section begins', async (t) => {
-      const plane = await open(t);
+    test('says in the settings where the active half of each section begins', (t) => {
+      const plane = open(t);
       for (let i = 0; i < 3; i++) {
         commitWeb(plane);
         const half = readHeader(plane).activeHalf;
@@ -67,8 +67,8 @@ for (const maker of planeMakers) {
       }
     });
 
-    test('changes nothing when one block of an image does not fit', async (t) => {
-      const plane = await open(t);
+    test('changes nothing when one block of an image does not fit', (t) => {
+      const plane = open(t);
       commitWeb(plane);
       const before = snapshot(plane);
       const writer = new ImageWriter();
@@ -79,8 +79,8 @@ for (const maker of planeMakers) {
       assert.deepEqual(snapshot(plane), before);
     });
 
-    test('takes no image that writes live state or names no section', async (t) => {
-      const plane = await open(t);
+    test('takes no image that writes live state or names no section', (t) => {
+      const plane = open(t);
       for (const section of ['flows', 'header', 'workers'] as const) {
         const writer = new ImageWriter();
         writer.block(section, 1);
@@ -92,16 +92,34 @@ for (const maker of planeMakers) {
       assert.equal(readHeader(plane).generation, 0);
     });
 
-    test('gives its placement back to a successor', async (t) => {
-      const plane = await open(t);
+    test('gives its placement back to a successor', (t) => {
+      const plane = open(t);
       assert.deepEqual(readPlacement(plane), emptyPlacement(counts.tables));
       commitWeb(plane);
       assert.equal(readPlacement(plane).servers.length, 2);
       assert.equal(readPlacement(plane).tables.size, 1);
     });
 
-    test('starts with every counter at zero and no flow', async (t) => {
-      const plane = await open(t);
+    test('forgets what a slot counted and where it sent when it goes to another server', (t) => {
+      const plane = open(t);
+      commitWeb(plane);
+      const other = WEB.replace('10.0.1.12', '10.0.1.13');
+      const count = (): void => {
+        new Uint8Array(plane.section('server_state')).fill(1);
+        new Uint8Array(plane.section('traffic')).fill(1);
+        new Uint8Array(plane.section('hops')).fill(1);
+      };
+      count();
+      commitServices(plane, other);
+      assert.equal(readFlowCounts(plane, 0).active, 0x01010101);
+      assert.notEqual(readHop(plane, 0), null);
+      assert.deepEqual(readFlowCounts(plane, 1), { active: 0, inactive: 0, total: 0 });
+      assert.deepEqual(readTraffic(plane, 1), { inFrames: 0, inOctets: 0, outFrames: 0, outOctets: 0 });
+      assert.equal(readHop(plane, 1), null);
+    });
+
+    test('starts with every counter at zero and no flow', (t) => {
+      const plane = open(t);
       commitWeb(plane);
       assert.ok(readReasons(plane).every(({ count }) => count === 0));
       assert.equal(readWorkers(plane).length, workers);
@@ -112,8 +130,8 @@ for (const maker of planeMakers) {
       assert.deepEqual([...readFlows(plane, {})].flat(), []);
     });
 
-    test('gives nobody its memory once it is closed', async () => {
-      const plane = await make();
+    test('gives nobody its memory once it is closed', () => {
+      const plane = make();
       const flows = readFlows(plane, {});
       plane.close();
       assert.throws(() => plane.section('header'), TypeError);
@@ -123,8 +141,12 @@ for (const maker of planeMakers) {
 }
 
 function commitWeb(plane: Plane): number {
+  return commitServices(plane, WEB);
+}
+
+function commitServices(plane: Plane, services: string): number {
   const moment = { generation: readHeader(plane).generation, nowMs: 0 };
-  return plane.commit(planImage(targetOf(configOf(WEB)), readPlacement(plane), plane.counts, moment).image);
+  return plane.commit(planImage(targetOf(configOf(services)), readPlacement(plane), plane.counts, moment).image);
 }
 
 function snapshot(plane: Plane): Record<string, string> {
