@@ -5,6 +5,7 @@
 // itself (health, links) is coalesced into one commit and tried again when it fails; what somebody asked for is applied
 // at once, so that the answer tells how it went.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock, Timer } from '../base/clock.ts';
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -16,7 +17,7 @@ import { planImage } from '../plane/image.ts';
 import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
 import { checkReplacement } from './configuration.ts';
-import { makeTarget } from './desired.ts';
+import { makeTarget, targetInterfaces } from './desired.ts';
 import { makeHealth } from './health.ts';
 import { findServer, keepOverrides, NO_OVERRIDES, type OverrideChange, serverKey, withOverride } from './overrides.ts';
 import { type Change, formatChange, planChanges } from './plan.ts';
@@ -167,11 +168,14 @@ export function makeController(options: ControllerOptions): Controller {
     override: (service, server, change) => {
       const found = findServer(applied.config, service, server);
       apply({ overrides: withOverride(applied.overrides, service, found, change) });
-      log.info({ server: serverKey(service, server) }, `server ${serverKey(service, server)}: ${describe(change)}`);
+      log.info({ server: serverKey(service, server) }, `server ${serverKey(service, server)} ${describe(change)}`);
     },
     lookAtHost: () => {
       applied = { ...applied, host: inspect() };
-      if (applied.target !== null) applySoon(COALESCE_MS);
+      const { target, config, host } = applied;
+      // The kernel also tells of what is none of ours.
+      if (target === null || isDeepStrictEqual(target.interfaces, targetInterfaces(config, host))) return;
+      applySoon(COALESCE_MS);
     },
     state: () => ({
       config: applied.config,
@@ -189,8 +193,6 @@ export function makeController(options: ControllerOptions): Controller {
 }
 
 function describe({ isDrained, weight }: OverrideChange): string {
-  const words = [];
-  if (isDrained !== undefined) words.push(isDrained ? 'drained, its flows go on' : 'enabled');
-  if (weight !== undefined) words.push(`weight ${weight}`);
-  return `${words.join(', ')} by an operator`;
+  if (weight !== undefined) return `was given weight ${weight} by an operator`;
+  return isDrained === true ? 'was drained by an operator; its flows go on' : 'was enabled by an operator';
 }

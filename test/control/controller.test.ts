@@ -228,9 +228,19 @@ test('an interface that vanishes and comes back is followed into the region', as
   controller.stop();
 });
 
+test('a link event that changes nothing of ours is no commit', async () => {
+  const { controller, clock, host, plane } = await start();
+  host.view = { ...fakeHost, links: [...fakeHost.links, { name: 'lo', index: 1, mac: '', mtu: 65_536, isUp: true }] };
+  controller.lookAtHost();
+  await clock.advance(1000);
+  assert.equal(readHeader(plane).generation, 1);
+  controller.stop();
+});
+
 test('nothing is committed any more once it is stopped', async () => {
-  const { controller, clock, checks, plane } = await start();
+  const { controller, clock, checks, host, plane } = await start();
   checks.down.add('10.0.1.11:8080');
+  host.view = { ...fakeHost, links: [] };
   controller.lookAtHost();
   controller.stop();
   await clock.advance(60_000);
