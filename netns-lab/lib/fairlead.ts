@@ -59,7 +59,10 @@ export class Fairlead {
     // Small table, one worker: labs are small, and several of them may stand on one machine.
     const { interfaces, services, ...rest } = config;
     const head = { version: 1, name: this.name, interfaces, engine: 'packet', workers: 1, flows: 65536 };
-    writeFileSync(this.configFile, stringify({ ...head, control: { socket: this.socket }, ...rest, services }));
+    writeFileSync(
+      this.configFile,
+      stringify({ ...head, control: { socket: this.socket }, ...rest, services }, { aliasDuplicateObjects: false }),
+    );
   }
 
   /** Starts `fairlead up` and waits until it answers. */

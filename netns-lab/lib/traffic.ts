@@ -42,7 +42,17 @@ export async function requests(client: Host, address: string, count: number, por
   return tally;
 }
 
-/** Sends `count` datagrams one after another, each from a port of its own unless `sourcePort` is given. */
+// Source ports of datagrams are used once in a run, below those that the kernel hands out by itself.
+const portRange = { first: 10_000, last: 32_000 };
+let nextPort = portRange.first;
+
+function takePorts(count: number): number {
+  if (nextPort + count > portRange.last) nextPort = portRange.first;
+  nextPort += count;
+  return nextPort - count;
+}
+
+/** Sends `count` datagrams one after another, each from a port of its own, or all from `sourcePort`. */
 export async function datagrams(
   client: Host,
   address: string,
@@ -50,7 +60,8 @@ export async function datagrams(
   port = 53,
   sourcePort?: number,
 ): Promise<Tally> {
-  const line = `${process.execPath} ${udpProbe} ${address} ${port} ${count} ${sourcePort ?? ''}`;
+  const source = sourcePort === undefined ? takePorts(count) : `${sourcePort} one-flow`;
+  const line = `${process.execPath} ${udpProbe} ${address} ${port} ${count} ${source}`;
   const answer = JSON.parse(await client.run(line, { timeoutMs: 5000 + 1000 * count })) as {
     shares: Record<string, number>;
     lost: number;

@@ -1,9 +1,11 @@
-// A UDP client: one datagram after another, by default each from a new port, that is: a new flow. Prints one JSON line.
-//   node udp-probe.ts ADDRESS PORT COUNT [SOURCE-PORT]
-// With a source port all datagrams belong to one flow.
+// A UDP client: one datagram after another. Prints one JSON line.
+//   node udp-probe.ts ADDRESS PORT COUNT FIRST-PORT [one-flow]
+// Each datagram has a source port of its own, counted up, that is: is a new flow; with "one-flow" all have the first.
+// (Ports that the kernel picks repeat now and then, and the second use would belong to the flow of the first.)
 import { createSocket, type Socket } from 'node:dgram';
 
-const [address = '', port = '', count = '1', sourcePort] = process.argv.slice(2);
+const [address = '', port = '', count = '1', firstPort = '', one] = process.argv.slice(2);
+const isOneFlow = one === 'one-flow';
 const waitMs = 1000;
 const shares: Record<string, number> = {};
 const latenciesMs: number[] = [];
@@ -11,16 +13,11 @@ const seenAs: string[] = [];
 const wrong: string[] = [];
 let lost = 0;
 
-function open(): Promise<Socket> {
+function open(localPort: number): Promise<Socket> {
   return new Promise((resolve) => {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     // Connected, so that an answer from any other address than the one asked never arrives here.
-    const connect = () => socket.connect(Number(port), address, () => resolve(socket));
-    if (sourcePort === undefined) {
-      connect();
-    } else {
-      socket.bind(Number(sourcePort), connect);
-    }
+    socket.bind(localPort, () => socket.connect(Number(port), address, () => resolve(socket)));
   });
 }
 
@@ -40,7 +37,7 @@ function ask(socket: Socket, question: string): Promise<string | null> {
 
 let socket: Socket | null = null;
 for (let i = 0; i < Number(count); i++) {
-  socket ??= await open();
+  socket ??= await open(Number(firstPort) + i);
   const question = `question-${process.pid}-${i}.`;
   const start = performance.now();
   const answer = await ask(socket, question);
@@ -55,7 +52,7 @@ for (let i = 0; i < Number(count); i++) {
       wrong.push(answer);
     }
   }
-  if (sourcePort === undefined) {
+  if (!isOneFlow) {
     socket.close();
     socket = null;
   }

@@ -24,7 +24,8 @@ async function bulk(net: Topology): Promise<void> {
     for (const [direction, options] of [
       ['up', ''],
       ['down', '-R'],
-      ['both ways in four streams', '--bidir -P 2'],
+      ['up in four streams', '-P 4'],
+      ['down in four streams', '-P 4 -R'],
     ]) {
       const report = await iperf(net, net.vip[family], `-n ${bytes} ${options}`);
       const arrived = report.end.sum_received?.bytes ?? 0;

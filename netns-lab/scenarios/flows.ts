@@ -65,10 +65,16 @@ async function sourcePool(net: Topology): Promise<void> {
 
 async function listens(net: Topology): Promise<void> {
   const vip = net.vip[4];
+  const addresses = net.servers.map(({ name }, index) => [name, net.plan.serverAddress(index, 4)] as const);
   const keep = { 'web-1': net.plan.serverAddress(0, 4) };
   await net.fairlead.up(
     net.config({
-      several: { ...net.service({ method: 'nat', family: 4 }), listen: [`${vip}:80/tcp`, `${vip}:8000-8009/tcp`] },
+      several: {
+        listen: [`${vip}:80/tcp`, `${vip}:8000-8009/tcp`],
+        method: 'nat',
+        scheduler: 'rr',
+        servers: Object.fromEntries(addresses),
+      },
       kept: { listen: `${vip}:8080/tcp`, method: 'nat', scheduler: 'rr', servers: keep },
       any: { listen: `${vip}:*/udp`, method: 'nat', scheduler: 'rr', check: 'none', servers: keep },
     }),
