@@ -5,37 +5,39 @@ import { Lab } from './lib/lab.ts';
 import { sweepLabs } from './lib/leftovers.ts';
 import { formatMs, formatShare, formatTable } from './lib/report.ts';
 import { udpPort, webPort } from './lib/servers.ts';
-import { datagrams, load, median, requests, type Tally, urlOf } from './lib/traffic.ts';
+import { addTally, datagrams, emptyTally, load, median, requests, type Tally, urlOf } from './lib/traffic.ts';
 import { buildInline, picture as inlinePicture } from './topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from './topologies/one-arm.ts';
 import { families, type Family, type Method, type Protocol, type Topology } from './topologies/topology.ts';
 
-const count = 600;
+const count = 300;
+const warmUp = 30;
 
 function send(net: Topology, protocol: Protocol, address: string, many: number, port?: number): Promise<Tally> {
   return protocol === 'tcp' ? requests(net.client, address, many, port) : datagrams(net.client, address, many, port);
 }
 
-/** The median of what the same client sees when it asks each server itself. */
-async function direct(net: Topology, protocol: Protocol, family: Family): Promise<number> {
-  const latencies: number[] = [];
+/** Through the VIP and straight to the servers by turns, so that whatever else the machine does meets both alike. */
+async function measure(net: Topology, protocol: Protocol, family: Family): Promise<{ vip: Tally; direct: Tally }> {
+  const sum = { vip: emptyTally(), direct: emptyTally() };
+  await send(net, protocol, net.vip[family], warmUp);
   for (const index of net.servers.keys()) {
+    const part = count / net.servers.length;
+    addTally(sum.vip, await send(net, protocol, net.vip[family], part));
     const address = net.plan.serverAddress(index, family);
-    const tally = await send(net, protocol, address, count / 3, protocol === 'tcp' ? webPort : udpPort);
-    latencies.push(...tally.latenciesMs);
+    addTally(sum.direct, await send(net, protocol, address, part, protocol === 'tcp' ? webPort : udpPort));
   }
-  return median(latencies);
+  return sum;
 }
 
 async function row(net: Topology, protocol: Protocol, family: Family): Promise<{ cells: string[]; errors: number }> {
-  await send(net, protocol, net.vip[family], 20);
-  const tally = await send(net, protocol, net.vip[family], count);
-  const [through, straight] = [median(tally.latenciesMs), await direct(net, protocol, family)];
-  const answers = Object.values(tally.shares).reduce((sum, it) => sum + it, 0);
-  const shares = net.servers.map(({ name }) => formatShare(tally.shares[name] ?? 0, answers));
+  const { vip, direct } = await measure(net, protocol, family);
+  const [through, straight] = [median(vip.latenciesMs), median(direct.latenciesMs)];
+  const answers = Object.values(vip.shares).reduce((sum, it) => sum + it, 0);
+  const shares = net.servers.map(({ name }) => formatShare(vip.shares[name] ?? 0, answers));
   const times = [formatMs(straight), formatMs(through), formatMs(through - straight)];
-  const cells = [`${protocol.toUpperCase()} IPv${family}`, String(count), ...shares, String(tally.errors), ...times];
-  return { cells, errors: tally.errors };
+  const cells = [`${protocol.toUpperCase()} IPv${family}`, String(count), ...shares, String(vip.errors), ...times];
+  return { cells, errors: vip.errors };
 }
 
 /** Sends requests of every kind through the VIP and prints what came of them; gives the number of errors. */
@@ -73,7 +75,7 @@ async function drain(net: Topology): Promise<number> {
   ]);
   const steps: string[][] = [];
   const step = async (what: string) => {
-    const tally = await requests(net.client, net.vip[4], 300);
+    const tally = await requests(net.client, net.vip[4], 150);
     steps.push([what, ...net.servers.map(({ name }) => String(tally.shares[name] ?? 0)), String(tally.errors)]);
     return tally.errors;
   };

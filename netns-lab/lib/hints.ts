@@ -18,10 +18,10 @@ Be a client:
   ip netns exec ${client.namespace} wrk -c16 -d5s ${urlOf(vip[4])}
 
 Ask the balancer (it runs ${fairlead.configFile}):
-  ${command} -s ${fairlead.socket} status
-  ${command} -s ${fairlead.socket} servers
-  ${command} -s ${fairlead.socket} flows --limit 10
-  ${command} -s ${fairlead.socket} drain web4 ${server?.name}
+  ${command} status -s ${fairlead.socket}
+  ${command} servers -s ${fairlead.socket}
+  ${command} flows --limit 10 -s ${fairlead.socket}
+  ${command} drain web4 ${server?.name} -s ${fairlead.socket}
   ip netns exec ${balancer.namespace} tcpdump -ni ${net.plan.interfaces.outside}
 
 See what a server sees:

@@ -13,6 +13,17 @@ export interface Tally {
   seenAs: string[];
 }
 
+export function emptyTally(): Tally {
+  return { shares: {}, errors: 0, latenciesMs: [], seenAs: [] };
+}
+
+export function addTally(sum: Tally, part: Tally): void {
+  for (const [name, share] of Object.entries(part.shares)) sum.shares[name] = (sum.shares[name] ?? 0) + share;
+  sum.errors += part.errors;
+  sum.latenciesMs.push(...part.latenciesMs);
+  sum.seenAs.push(...part.seenAs);
+}
+
 export function urlOf(address: string, port = 80, path = '/'): string {
   return `http://${address.includes(':') ? `[${address}]` : address}:${port}${path}`;
 }
@@ -27,7 +38,7 @@ export async function requests(client: Host, address: string, count: number, por
   const many = `curl -s -H 'Connection: close' --max-time 5 ${options} -w '%{http_code} %{time_total} -\\n'`;
   // A client that gives up at the first failure would hide the rest: curl goes on, and its exit code is the last one's.
   const text = await client.attempt(`${many} '${urlOf(address, port)}?[1-${count}]'`, { timeoutMs: 5000 * count });
-  const tally: Tally = { shares: {}, errors: 0, latenciesMs: [], seenAs: [] };
+  const tally = emptyTally();
   for (const line of text.stdout.split('\n').filter(Boolean)) {
     const [first = '', second = '', third = ''] = line.split(' ');
     if (third !== '-') {
