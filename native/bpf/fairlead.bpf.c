@@ -44,4 +44,4 @@ int fairlead_xdp(struct xdp_md *context)
 	return XDP_DROP;
 }
 
-char _license[] SEC("license") = "Dual BSD/GPL";
+char _license[] SEC("license") = "Dual MIT/GPL";

@@ -287,4 +287,4 @@ int fl_steer(struct __sk_buff *skb)
 	return ((hash >> 32) * parameters->workers) >> 32;
 }
 
-char _license[] SEC("license") = "Dual BSD/GPL";
+char _license[] SEC("license") = "Dual MIT/GPL";
