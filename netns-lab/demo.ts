@@ -6,6 +6,7 @@ import { sweepLabs } from './lib/leftovers.ts';
 import { formatMs, formatShare, formatTable } from './lib/report.ts';
 import { udpPort, webPort } from './lib/servers.ts';
 import { addTally, datagrams, emptyTally, load, median, requests, type Tally, urlOf } from './lib/traffic.ts';
+import { meanwhile } from './lib/wait-for.ts';
 import { buildInline, picture as inlinePicture } from './topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from './topologies/one-arm.ts';
 import { families, type Family, type Method, type Protocol, type Topology } from './topologies/topology.ts';
@@ -69,10 +70,9 @@ async function drain(net: Topology): Promise<number> {
   console.log(
     `\nDraining ${victim.name} under load (wrk, ${seconds} s, connections kept open beside a new one for each request)\n`,
   );
-  const loads = Promise.all([
-    load(net.client, url, seconds, 8),
-    load(net.client, url, seconds, 8, "-H 'Connection: close'"),
-  ]);
+  const loads = meanwhile(
+    Promise.all([load(net.client, url, seconds, 8), load(net.client, url, seconds, 8, "-H 'Connection: close'")]),
+  );
   const steps: string[][] = [];
   const step = async (what: string) => {
     const tally = await requests(net.client, net.vip[4], 150);

@@ -10,6 +10,15 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/**
+ * Starts something that is awaited only later. If the scenario fails before that, the lab goes down under it, and its own
+ * failure is no news any more.
+ */
+export function meanwhile<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => {});
+  return work;
+}
+
 function show(value: unknown): string {
   if (value instanceof Error) {
     return `error: ${value.message}`;

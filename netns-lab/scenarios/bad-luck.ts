@@ -5,7 +5,7 @@ import type { Scenario } from '../lib/scenario.ts';
 import { bigFile } from '../lib/servers.ts';
 import { openSession, type Session } from '../lib/session.ts';
 import { datagrams, download, requests, urlOf } from '../lib/traffic.ts';
-import { waitFor } from '../lib/wait-for.ts';
+import { meanwhile, waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { families, type Method, type Topology } from '../topologies/topology.ts';
 
@@ -45,7 +45,9 @@ async function macChange(net: Topology): Promise<void> {
   const sessions = await sessionsEverywhere(net);
   const { host } = net.server(0);
   const before = await host.mac('eth0');
-  const transfers = families.map((family) => download(net.client, urlOf(net.vip[family], 80, '/slow?rate=4m')));
+  const transfers = meanwhile(
+    Promise.all(families.map((family) => download(net.client, urlOf(net.vip[family], 80, '/slow?rate=4m')))),
+  );
   // What failover software does: the address moves to another card, and the new owner says so.
   await host.run('sysctl -q -w net.ipv4.conf.eth0.arp_notify=1 net.ipv6.conf.eth0.ndisc_notify=1');
   await host.run('ip link set eth0 address 02:00:00:00:be:ef');
@@ -60,12 +62,14 @@ async function macChange(net: Topology): Promise<void> {
   }
   await assertAlive(sessions, 'after the MAC change');
   const { sha256 } = bigFile(net.lab);
-  equal((await Promise.all(transfers)).join(' '), `${sha256} ${sha256}`, 'transfers that ran meanwhile');
+  equal((await transfers).join(' '), `${sha256} ${sha256}`, 'transfers that ran meanwhile');
 }
 
 async function killAndRestart(net: Topology): Promise<void> {
   const sessions = await sessionsEverywhere(net);
-  const transfers = families.map((family) => download(net.client, urlOf(net.vip[family], 80, '/slow?rate=3m')));
+  const transfers = meanwhile(
+    Promise.all(families.map((family) => download(net.client, urlOf(net.vip[family], 80, '/slow?rate=3m')))),
+  );
   for (const round of ['first', 'second']) {
     const daemon = net.fairlead.daemon;
     daemon?.signal('SIGKILL');
@@ -82,7 +86,7 @@ async function killAndRestart(net: Topology): Promise<void> {
     equal((await datagrams(net.client, net.vip[family], 6)).errors, 0, 'datagrams after the restart');
   }
   const { sha256 } = bigFile(net.lab);
-  equal((await Promise.all(transfers)).join(' '), `${sha256} ${sha256}`, 'transfers that ran through both kills');
+  equal((await transfers).join(' '), `${sha256} ${sha256}`, 'transfers that ran through both kills');
 }
 
 async function politeRestart(net: Topology): Promise<void> {

@@ -4,7 +4,7 @@ import type { Scenario } from '../lib/scenario.ts';
 import { assertNoFailure, assertServed, assertShares } from '../lib/proof.ts';
 import { openSession } from '../lib/session.ts';
 import { load, requests, urlOf } from '../lib/traffic.ts';
-import { waitFor } from '../lib/wait-for.ts';
+import { meanwhile, waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import type { Topology } from '../topologies/topology.ts';
@@ -16,7 +16,9 @@ const names = ['web-1', 'web-2', 'web-3'];
 async function underLoad(net: Topology, seconds: number, change: () => Promise<void>): Promise<void> {
   const url = urlOf(net.vip[4]);
   const before = await Promise.all(net.servers.map((it) => it.requests()));
-  const loads = Promise.all([load(net.client, url, seconds, 8), load(net.client, url, seconds, 4, everyRequestAnew)]);
+  const loads = meanwhile(
+    Promise.all([load(net.client, url, seconds, 8), load(net.client, url, seconds, 4, everyRequestAnew)]),
+  );
   const served = async () => {
     const now = await Promise.all(net.servers.map((it) => it.requests()));
     return now.map((count, index) => count - (before[index] ?? 0));
