@@ -34,7 +34,7 @@
 #include "../core/flow.h"
 #include "../core/frame.h"
 #pragma clang diagnostic pop
-#include "guard.h"
+#include "../core/guard.h"
 
 #define PACKET_OTHERHOST 3 /* linux/if_packet.h, without its libc */
 #define PACKET_OUTGOING 4
@@ -245,7 +245,7 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 	parameters = bpf_map_lookup_elem(&guard_parameters, &zero);
 	if (!server || !(*server & FL_GUARD_NAT) || !parameters || !read_ports(skb, &packet))
 		return 0;
-	return parameters->is_pressed || is_claimed(&packet, parameters);
+	return is_claimed(&packet, parameters);
 }
 
 SEC("socket")

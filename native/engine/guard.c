@@ -358,11 +358,6 @@ void fl_guard_detach_link(struct fl_guard *guard, u32 ifindex)
 	fl_clsact_detach(ifindex, guard->instance);
 }
 
-void fl_guard_press(struct fl_guard *guard, bool is_pressed)
-{
-	__atomic_store_n(&guard->parameters->is_pressed, is_pressed, __ATOMIC_RELAXED);
-}
-
 void fl_guard_close(struct fl_guard *guard)
 {
 	if (!guard)

@@ -8,7 +8,7 @@
 #ifndef FL_GUARD_H
 #define FL_GUARD_H
 
-#include "../bpf/guard.h"
+#include "../core/guard.h"
 #include "engine.h"
 
 struct fl_guard_entry {
@@ -36,8 +36,5 @@ struct fl_guard {
 	struct fl_guard_parameters *parameters;
 	size_t parameters_size;
 };
-
-/* While flows may be forwarded untracked, whatever a nat server sends is ours. One store; any thread. */
-void fl_guard_press(struct fl_guard *guard, bool is_pressed);
 
 #endif

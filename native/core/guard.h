@@ -1,8 +1,8 @@
 /* What the guard's program and its loader share: keys, values and flags of its maps. */
-#ifndef FL_GUARD_BPF_H
-#define FL_GUARD_BPF_H
+#ifndef FL_CORE_GUARD_H
+#define FL_CORE_GUARD_H
 
-#include "../core/region.h"
+#include "region.h"
 
 /* Key of guard_owned and guard_servers. */
 struct fl_guard_address {
@@ -23,8 +23,6 @@ struct fl_guard_parameters {
 	u64 seed[4];
 	u32 buckets;
 	u32 workers;
-	u32 is_pressed; /* flows may be forwarded untracked: all that comes from a nat server is ours */
-	u32 reserved;
 };
 
 #endif
