@@ -37,7 +37,6 @@
 	X(SERVICES, services, struct fl_service, 2)                   \
 	X(SOURCES, sources, struct fl_addr, 2)                        \
 	X(SERVERS, servers, struct fl_server, 2)                      \
-	X(ENDPOINTS, endpoints, struct fl_endpoint, 2)                \
 	X(TABLES, tables, u32, 1)                                     \
 	X(HOPS, hops, u64, 1)                                         \
 	X(SERVICE_STATE, service_state, struct fl_service_state, 1)   \
@@ -118,11 +117,10 @@ struct fl_settings {
 	u32 interface_count;
 	u32 vip_mask; /* sizes of the hash tables in use, less one */
 	u32 listen_mask;
-	u32 endpoint_mask;
 	u32 icmp_per_tick; /* ICMP errors a worker may originate in a tick */
 	u32 first[FL_SECTION_COUNT];
 	u32 server_capacity; /* of one half; the stride of TRAFFIC */
-	u32 reserved[27];
+	u32 reserved[28];
 };
 
 /* An interface fairlead works on. The position in the section is the id that flows and hops carry. */
@@ -205,21 +203,6 @@ struct fl_server {
 	u32 service;
 	u32 weight;
 	u32 reserved[5];
-};
-
-#define FL_ENDPOINT_USED 1
-#define FL_ENDPOINT_V6 2
-
-/* Finds the server behind a reply that has no flow. Same hash as fl_listen. */
-struct fl_endpoint {
-	struct fl_addr addr;
-	u16 port;
-	u8 protocol;
-	u8 flags;
-	u32 server;
-	struct fl_addr vip;
-	u16 vip_port;
-	u16 reserved[7];
 };
 
 /*

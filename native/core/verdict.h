@@ -18,8 +18,6 @@
 	X(CLIENT_HIT, "client-hit", FORWARD, "a client's frame of a tracked flow")                 \
 	X(SERVER_HIT, "server-hit", FORWARD, "a server's frame of a tracked flow")                 \
 	X(NEW_FLOW, "new-flow", FORWARD, "the first frame of a flow")                              \
-	X(UNTRACKED, "untracked", FORWARD,                                                         \
-	  "the flow table had no slot: forwarded by the consistent hash")                          \
 	X(ARP_REPLY, "arp-reply", ANSWER, "an ARP request for a VIP")                              \
 	X(NDP_REPLY, "ndp-reply", ANSWER, "a neighbour solicitation for a VIP")                    \
 	X(ECHO_REPLY, "echo-reply", ANSWER, "an ICMP echo request to a VIP")                       \

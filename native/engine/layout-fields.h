@@ -11,7 +11,7 @@
 	F(fl_place, offset) F(fl_place, count) F(fl_place, element) F(fl_place, halves)
 #define FIELDS_SETTINGS(F)                                                                         \
 	F(fl_settings, timeout) F(fl_settings, is_active) F(fl_settings, interface_count)          \
-	F(fl_settings, vip_mask) F(fl_settings, listen_mask) F(fl_settings, endpoint_mask)         \
+	F(fl_settings, vip_mask) F(fl_settings, listen_mask) \
 	F(fl_settings, icmp_per_tick) F(fl_settings, first)
 #define FIELDS_INTERFACE(F)                                                                        \
 	F(fl_interface, ifindex) F(fl_interface, mtu) F(fl_interface, mac) F(fl_interface, is_inside) \
@@ -31,9 +31,6 @@
 #define FIELDS_SERVER(F)                                                                           \
 	F(fl_server, id) F(fl_server, addr) F(fl_server, port) F(fl_server, flags)                 \
 	F(fl_server, generation) F(fl_server, service) F(fl_server, weight)
-#define FIELDS_ENDPOINT(F)                                                                         \
-	F(fl_endpoint, addr) F(fl_endpoint, port) F(fl_endpoint, protocol) F(fl_endpoint, flags)   \
-	F(fl_endpoint, server) F(fl_endpoint, vip) F(fl_endpoint, vip_port)
 #define FIELDS_SERVER_STATE(F)                                                                     \
 	F(fl_server_state, active) F(fl_server_state, inactive) F(fl_server_state, flows_total)
 #define FIELDS_WORKER(F)                                                                           \
@@ -55,7 +52,7 @@
 	S(fl_header, FIELDS_HEADER) S(fl_place, FIELDS_PLACE) S(fl_settings, FIELDS_SETTINGS)      \
 	S(fl_interface, FIELDS_INTERFACE) S(fl_vip, FIELDS_VIP) S(fl_listen, FIELDS_LISTEN)        \
 	S(fl_range, FIELDS_RANGE) S(fl_service, FIELDS_SERVICE) S(fl_server, FIELDS_SERVER)        \
-	S(fl_endpoint, FIELDS_ENDPOINT) S(fl_server_state, FIELDS_SERVER_STATE)                    \
+	S(fl_server_state, FIELDS_SERVER_STATE)                    \
 	S(fl_worker, FIELDS_WORKER) S(fl_traffic, FIELDS_TRAFFIC) S(fl_flow, FIELDS_FLOW)          \
 	S(fl_flow6, FIELDS_FLOW6)
 
@@ -67,7 +64,6 @@
 	C(hashClient, FL_HASH_CLIENT) C(hashClientPort, FL_HASH_CLIENT_PORT)                       \
 	C(vipUsed, FL_VIP_USED) C(vipV6, FL_VIP_V6) C(vipListens, FL_VIP_LISTENS)                  \
 	C(vipSource, FL_VIP_SOURCE) C(listenUsed, FL_LISTEN_USED) C(listenV6, FL_LISTEN_V6)        \
-	C(endpointUsed, FL_ENDPOINT_USED) C(endpointV6, FL_ENDPOINT_V6)                            \
 	C(serverUsed, FL_SERVER_USED) C(serverV6, FL_SERVER_V6) C(flowV6, FL_FLOW_V6)              \
 	C(flowFullNat, FL_FLOW_FULL_NAT) C(hopKnown, FL_HOP_KNOWN)                                 \
 	C(openMemory, FL_OPEN_MEMORY) C(openFile, FL_OPEN_FILE) C(openRead, FL_OPEN_READ)          \

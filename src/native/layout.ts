@@ -1,12 +1,12 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '43bddfda6dcc8541';
+export const layoutHash = '79b22a335d04bffe';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
   fl_header: {
-    octets: 608,
+    octets: 584,
     magic: 0,
     layout_hash: 8,
     size: 16,
@@ -28,15 +28,14 @@ export const layout = {
     halves: 20,
   },
   fl_settings: {
-    octets: 256,
+    octets: 252,
     timeout: 0,
     is_active: 40,
     interface_count: 44,
     vip_mask: 48,
     listen_mask: 52,
-    endpoint_mask: 56,
-    icmp_per_tick: 60,
-    first: 64,
+    icmp_per_tick: 56,
+    first: 60,
   },
   fl_interface: {
     octets: 64,
@@ -93,16 +92,6 @@ export const layout = {
     service: 32,
     weight: 36,
   },
-  fl_endpoint: {
-    octets: 56,
-    addr: 0,
-    port: 16,
-    protocol: 18,
-    flags: 19,
-    server: 20,
-    vip: 24,
-    vip_port: 40,
-  },
   fl_server_state: {
     octets: 16,
     active: 0,
@@ -112,11 +101,11 @@ export const layout = {
   fl_worker: {
     octets: 384,
     reasons: 0,
-    thread_id: 276,
-    alive_ns: 280,
-    ring_drops: 288,
-    send_errors: 296,
-    wakeups: 304,
+    thread_id: 268,
+    alive_ns: 272,
+    ring_drops: 280,
+    send_errors: 288,
+    wakeups: 296,
   },
   fl_traffic: {
     octets: 32,
@@ -157,8 +146,8 @@ export const layout = {
 
 /** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. */
 export const sections = {
-  header: { index: 0, element: 608, halves: 1 },
-  settings: { index: 1, element: 256, halves: 2 },
+  header: { index: 0, element: 584, halves: 1 },
+  settings: { index: 1, element: 252, halves: 2 },
   interfaces: { index: 2, element: 64, halves: 2 },
   vips: { index: 3, element: 32, halves: 2 },
   listens: { index: 4, element: 32, halves: 2 },
@@ -166,17 +155,16 @@ export const sections = {
   services: { index: 6, element: 64, halves: 2 },
   sources: { index: 7, element: 16, halves: 2 },
   servers: { index: 8, element: 64, halves: 2 },
-  endpoints: { index: 9, element: 56, halves: 2 },
-  tables: { index: 10, element: 4, halves: 1 },
-  hops: { index: 11, element: 8, halves: 1 },
-  service_state: { index: 12, element: 8, halves: 1 },
-  server_state: { index: 13, element: 16, halves: 1 },
-  workers: { index: 14, element: 384, halves: 1 },
-  traffic: { index: 15, element: 32, halves: 1 },
-  tags: { index: 16, element: 16, halves: 1 },
-  flows: { index: 17, element: 64, halves: 1 },
-  flows6: { index: 18, element: 64, halves: 1 },
-  returns: { index: 19, element: 64, halves: 1 },
+  tables: { index: 9, element: 4, halves: 1 },
+  hops: { index: 10, element: 8, halves: 1 },
+  service_state: { index: 11, element: 8, halves: 1 },
+  server_state: { index: 12, element: 16, halves: 1 },
+  workers: { index: 13, element: 384, halves: 1 },
+  traffic: { index: 14, element: 32, halves: 1 },
+  tags: { index: 15, element: 16, halves: 1 },
+  flows: { index: 16, element: 64, halves: 1 },
+  flows6: { index: 17, element: 64, halves: 1 },
+  returns: { index: 18, element: 64, halves: 1 },
 } as const;
 
 export const stateNames = [
@@ -205,7 +193,6 @@ export const reasons = [
   { name: 'client-hit', verdict: 'forwarded', meaning: "a client's frame of a tracked flow" },
   { name: 'server-hit', verdict: 'forwarded', meaning: "a server's frame of a tracked flow" },
   { name: 'new-flow', verdict: 'forwarded', meaning: "the first frame of a flow" },
-  { name: 'untracked', verdict: 'forwarded', meaning: "the flow table had no slot: forwarded by the consistent hash" },
   { name: 'arp-reply', verdict: 'answered', meaning: "an ARP request for a VIP" },
   { name: 'ndp-reply', verdict: 'answered', meaning: "a neighbour solicitation for a VIP" },
   { name: 'echo-reply', verdict: 'answered', meaning: "an ICMP echo request to a VIP" },
@@ -255,8 +242,6 @@ export const constants = {
   vipSource: 8,
   listenUsed: 1,
   listenV6: 2,
-  endpointUsed: 1,
-  endpointV6: 2,
   serverUsed: 1,
   serverV6: 2,
   flowV6: 1,

@@ -15,7 +15,6 @@ const DEFAULTS = {
   services: 4096,
   sources: 4096,
   servers: 16_384,
-  endpoints: 32_768,
   /** 32 MiB when full: 63 Maglev tables, twice over, because a changed one is written beside the old one. */
   tables: 8 * 1024 * 1024,
 } as const;
@@ -42,7 +41,6 @@ export function countsFor(config: Config, workers: number): SectionCounts {
     services,
     sources: atLeast(DEFAULTS.sources, need.sources),
     servers,
-    endpoints: atLeast(DEFAULTS.endpoints, need.endpoints * 8),
     tables: atLeast(DEFAULTS.tables, need.maglevs * MAGLEV_SIZE * 2 + need.servers * 4),
     hops: servers,
     service_state: services,

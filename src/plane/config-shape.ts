@@ -10,7 +10,6 @@ export interface ConfigShape {
   readonly listens: number;
   readonly ranges: number;
   readonly sources: number;
-  readonly endpoints: number;
   readonly maglevs: number;
 }
 
@@ -27,7 +26,6 @@ export function configShape(config: Config): ConfigShape {
     listens: listens.filter(isSinglePort).length,
     ranges: listens.filter((listen) => !isSinglePort(listen)).length,
     sources: sum((service) => service.sources.length),
-    endpoints: sum((service) => (service.method === 'nat' ? service.servers.length * service.listens.length : 0)),
     maglevs: services.filter((service) => service.scheduler === 'maglev' || service.scheduler === 'sh').length,
   };
 }

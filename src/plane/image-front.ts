@@ -1,5 +1,5 @@
-// The part of an image that finds a frame's service: owned addresses, exact ports, port ranges, and for replies without
-// a flow the server they came from. Hash tables as config-hash.ts places them.
+// The part of an image that finds a frame's service: owned addresses, exact ports, port ranges. Hash tables as
+// config-hash.ts places them.
 
 import type { Listen, Protocol } from '../config/config.ts';
 import { constants } from '../native/layout.ts';
@@ -16,7 +16,6 @@ const PROTOCOLS: Record<Protocol, number> = { tcp: 6, udp: 17 };
 export interface Masks {
   readonly vip: number;
   readonly listen: number;
-  readonly endpoint: number;
 }
 
 interface Vip {
@@ -29,7 +28,6 @@ export function writeFrontDoor(writer: ImageWriter, services: readonly PlannedSe
   return {
     vip: writeVips(writer, collectVips(services), counts),
     listen: writeListens(writer, services, counts.listens),
-    endpoint: writeEndpoints(writer, services, counts.endpoints),
   };
 }
 
@@ -107,55 +105,6 @@ function writeListens(writer: ImageWriter, services: readonly PlannedService[], 
     view.setUint8(at('protocol'), PROTOCOLS[protocol]);
     view.setUint8(at('flags'), constants.listenUsed | (vip.family === 6 ? constants.listenV6 : 0));
     view.setUint32(at('service'), entry.slot, true);
-  }
-  return table.mask;
-}
-
-interface Endpoint {
-  readonly address: Address;
-  readonly port: number;
-  readonly protocol: Protocol;
-  readonly server: number;
-  readonly vip: Address;
-  readonly vipPort: number;
-}
-
-/**
- * One entry for each server port of a nat service, pointing back to the first listen that leads there. A port range has
- * none: which of its ports a reply without a flow belongs to is known only where ports are kept, and then a range may
- * have 65,535 of them.
- */
-function collectEndpoints(services: readonly PlannedService[]): Endpoint[] {
-  const endpoints = new Map<string, Endpoint>();
-  for (const { target, serverSlots } of services) {
-    if (target.config.method !== 'nat') continue;
-    for (const { vip, firstPort, protocol } of target.config.listens.filter(isSinglePort)) {
-      for (const [index, { address, port: own }] of target.config.servers.entries()) {
-        const port = own ?? firstPort;
-        const key = `${address.text} ${port} ${protocol}`;
-        const server = serverSlots[index] ?? 0;
-        if (!endpoints.has(key)) endpoints.set(key, { address, port, protocol, server, vip, vipPort: firstPort });
-      }
-    }
-  }
-  return [...endpoints.values()];
-}
-
-function writeEndpoints(writer: ImageWriter, services: readonly PlannedService[], capacity: number): number {
-  const endpoints = collectEndpoints(services);
-  const table = placeAll(endpoints, ({ address, port, protocol }) => hashOf(address, port, protocol), capacity);
-  if (table === null) throw tooMany('server ports', endpoints.length, Math.floor(capacity / 4));
-  const view = writer.block('endpoints', table.slots.length);
-  for (const [index, endpoint] of table.slots.entries()) {
-    if (endpoint === undefined) continue;
-    const at = fieldsAt('fl_endpoint', index);
-    setWords(view, at('addr'), addressWords(endpoint.address));
-    view.setUint16(at('port'), endpoint.port);
-    view.setUint8(at('protocol'), PROTOCOLS[endpoint.protocol]);
-    view.setUint8(at('flags'), constants.endpointUsed | (endpoint.address.family === 6 ? constants.endpointV6 : 0));
-    view.setUint32(at('server'), endpoint.server, true);
-    setWords(view, at('vip'), addressWords(endpoint.vip));
-    view.setUint16(at('vip_port'), endpoint.vipPort);
   }
   return table.mask;
 }

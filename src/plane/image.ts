@@ -78,11 +78,7 @@ function writeImage(
 /** ICMP errors a worker may originate: 1000 a second, as Linux allows itself, in ticks of 0.134 s. */
 const ICMP_PER_TICK = 134;
 
-function writeSettings(
-  writer: ImageWriter,
-  target: Target,
-  masks: { vip: number; listen: number; endpoint: number },
-): void {
+function writeSettings(writer: ImageWriter, target: Target, masks: { vip: number; listen: number }): void {
   const view = writer.block('settings', 1);
   const at = fieldsAt('fl_settings', 0);
   for (const [index, name] of stateNames.entries()) {
@@ -92,7 +88,6 @@ function writeSettings(
   view.setUint32(at('interface_count'), target.interfaces.length, true);
   view.setUint32(at('vip_mask'), masks.vip, true);
   view.setUint32(at('listen_mask'), masks.listen, true);
-  view.setUint32(at('endpoint_mask'), masks.endpoint, true);
   view.setUint32(at('icmp_per_tick'), ICMP_PER_TICK, true);
 }
 

@@ -143,7 +143,6 @@ export function smallCounts(flows: number, workers: number): SectionCounts {
     services: 64,
     sources: 64,
     servers: 256,
-    endpoints: 512,
     tables: 1 << 20,
     hops: 256,
     service_state: 64,
