@@ -57,6 +57,9 @@ u64 fl_now(void); /* ns, CLOCK_MONOTONIC */
 /* layout.c: hash of sizes, offsets, names and constants of the region; TypeScript holds the same. */
 u64 fl_layout_hash(void);
 
+/* adopt.c: puts right what a killed predecessor left half done. Nobody else may be at work. */
+void fl_region_mend(struct fl_region *region);
+
 /* age.c: sweeps expired and invalidated flows. One sweep over the whole table; returns flows freed. */
 u64 fl_age_sweep(struct fl_region *region, u64 now);
 

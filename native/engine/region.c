@@ -312,9 +312,8 @@ int fl_region_open(struct fl_region *region, const char *path, enum fl_open_mode
 		code = open_read(region, path);
 	if (code)
 		fl_region_close(region);
-	else if (mode == FL_OPEN_FILE)
-		for (u32 worker = 0; worker < region->header->worker_count; worker++)
-			region->workers[worker].half_in_use = 0; /* its thread died with the predecessor */
+	else if (*outcome == FL_OPEN_ADOPTED)
+		fl_region_mend(region);
 	return code;
 }
 
