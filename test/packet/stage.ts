@@ -1,0 +1,204 @@
+// An engine with services, known next hops and a clock moved by hand. Every frame sent here also proves the rules that
+// hold for all frames: one counter goes up by one, it is the reason's, its verdict is the frame's, and all counters
+// together are the frames that came in.
+
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { constants, layout, reasons, stateNames, verdictNames } from '../../src/native/layout.ts';
+import { readPlacement } from '../../src/plane/adopt.ts';
+import { type FlowCounts, readAddress, readFlowCounts, readReasons } from '../../src/plane/counters.ts';
+import { type FlowFilter, type FlowRecord, readFlows } from '../../src/plane/flow-reader.ts';
+import { planImage } from '../../src/plane/image.ts';
+import { smallCounts } from '../../src/plane/memory-plane.ts';
+import type { ReplayPlane, SectionCounts } from '../../src/plane/plane.ts';
+import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
+import type { TargetInterface } from '../../src/plane/target.ts';
+import { configOf, targetOf } from '../plane/targets.ts';
+import type { Engine } from './engines.ts';
+import { addressOf, buildFrame, type FrameSpec, macOf } from './frame.ts';
+
+export const OUTSIDE = 0;
+export const INSIDE = 1;
+/** fairlead's own, on either interface; apart, so that a swap shows. */
+export const OUTSIDE_MAC = '02:00:00:00:00:01';
+export const INSIDE_MAC = '02:00:00:00:00:02';
+export const CLIENT_MAC = '02:00:00:00:00:c1';
+export const TICK_NS = 2 ** constants.tickShift;
+
+const links: readonly TargetInterface[] = [
+  link('eth0', 2, OUTSIDE_MAC, '203.0.113.1', '2001:db8::1'),
+  link('eth1', 3, INSIDE_MAC, '10.0.1.1', 'fd00::1'),
+];
+
+function link(name: string, ifindex: number, mac: string, address4: string, address6: string): TargetInterface {
+  return {
+    name,
+    ifindex,
+    mtu: 1500,
+    mac: macOf(mac),
+    address4: addressOf(address4),
+    address6: addressOf(address6),
+  };
+}
+
+export interface SendOptions {
+  readonly via?: number;
+  readonly csumStart?: number;
+  readonly gsoSize?: number;
+}
+
+export interface Outcome {
+  /** "forwarded: new-flow" */
+  readonly said: string;
+  /** The one frame that leaves, or null. */
+  readonly frame: Uint8Array | null;
+  readonly via: number;
+}
+
+export interface ConfigureOptions {
+  /** By "service/server". */
+  readonly weights?: Readonly<Record<string, number>>;
+  /** Lines of the configuration's head, such as timeouts. */
+  readonly head?: string;
+  readonly mtu?: number;
+  /** The interface behind which servers are: inside. */
+  readonly serversVia?: number;
+}
+
+export type Stage = ReturnType<typeof makeStage>;
+
+export function openStage(t: TestContext, engine: Engine, options: { flows?: number; workers?: number } = {}): Stage {
+  const workers = options.workers ?? 1;
+  const plane = engine.open(smallCounts(options.flows ?? 4096, workers), workers);
+  t.after(() => plane.close());
+  return makeStage(plane);
+}
+
+/** Where a server's frames go: a MAC made of its address, so that a case can name it. */
+export function serverMac(address: string): string {
+  const tail = addressOf(address).bytes.slice(-4);
+  return ['02', '5e', ...[...tail].map((octet) => octet.toString(16).padStart(2, '0'))].join(':');
+}
+
+function makeStage(plane: ReplayPlane) {
+  let nowNs = 1e12;
+  let frames = 0;
+
+  const slotOf = (server: string): number => {
+    const servers = activeHalfOf(plane, 'servers');
+    const { octets, addr, flags } = layout.fl_server;
+    for (let slot = 0; slot < plane.counts.servers; slot++) {
+      const bits = servers.getUint16(slot * octets + flags, true);
+      if ((bits & constants.serverUsed) === 0) continue;
+      const isV6 = (bits & constants.serverV6) !== 0;
+      if (readAddress(servers, slot * octets + addr, isV6).text === addressOf(server).text) return slot;
+    }
+    throw new Error(`no server ${server} in the region`);
+  };
+
+  const setHop = (server: string, mac: string | null, via: number = INSIDE): void => {
+    const hop = new Uint8Array(plane.section('hops'), 8 * slotOf(server), 8);
+    hop.set(mac === null ? new Uint8Array(8) : [...macOf(mac), via, constants.hopKnown]);
+  };
+
+  return {
+    plane,
+
+    get nowNs(): number {
+      return nowNs;
+    },
+
+    /** Commits, and makes every server's next hop known, as the neighbour thread would. */
+    configure(
+      services: string,
+      { weights = {}, head = '', mtu = 1500, serversVia = INSIDE }: ConfigureOptions = {},
+    ): void {
+      const config = configOf(services, head);
+      const target = { ...targetOf(config, weights), interfaces: links.map((one) => ({ ...one, mtu })) };
+      const moment = { generation: readHeader(plane).generation, nowMs: nowNs / 1e6 };
+      plane.commit(planImage(target, readPlacement(plane), plane.counts, moment).image);
+      for (const { servers } of config.services) {
+        for (const { address } of servers) setHop(address.text, serverMac(address.text), serversVia);
+      }
+    },
+
+    setHop,
+
+    /** Changes a word of the settings in force, as no configuration can. */
+    setSetting(name: 'is_active' | 'icmp_per_tick', value: number): void {
+      activeHalfOf(plane, 'settings').setUint32(layout.fl_settings[name], value, true);
+    },
+
+    send(frame: FrameSpec | Uint8Array, options: SendOptions = {}): Outcome {
+      const octets = frame instanceof Uint8Array ? frame : buildFrame(frame);
+      const before = readReasons(plane);
+      const outcome = replay(octets, options);
+      frames++;
+      const after = readReasons(plane);
+      const moved = after.filter(({ count }, index) => count !== before[index]?.count);
+      assert.deepEqual(
+        moved.map(({ verdict, reason, count }) => [`${verdict}: ${reason}`, count]),
+        [[outcome.said, (before.find(({ reason }) => reason === moved[0]?.reason)?.count ?? 0) + 1]],
+      );
+      assert.equal(
+        after.reduce((sum, { count }) => sum + count, 0),
+        frames,
+      );
+      return outcome;
+    },
+
+    /** Many frames: only what became of each, for loops of tens of thousands. */
+    flood(octets: Uint8Array, options: SendOptions = {}): Outcome {
+      frames++;
+      return replay(octets, options);
+    },
+
+    /** Moves the clock on. */
+    wait(seconds: number): void {
+      nowNs += seconds * 1e9;
+    },
+
+    age(): number {
+      return plane.age(nowNs);
+    },
+
+    flows(filter: FlowFilter = {}): FlowRecord[] {
+      return [...readFlows(plane, filter, () => Math.floor(nowNs / TICK_NS))].flat();
+    },
+
+    counts(server: string): FlowCounts {
+      return readFlowCounts(plane, slotOf(server));
+    },
+
+    /** Counts of every server equal what the table holds. */
+    assertCountsExact(servers: readonly string[]): void {
+      const flows = this.flows();
+      for (const server of servers) {
+        const slot = slotOf(server);
+        const states = flows.filter(({ serverSlot }) => serverSlot === slot).map(({ state }) => state);
+        const active = states.filter((state) => ACTIVE.has(state)).length;
+        const { active: a, inactive: i } = readFlowCounts(plane, slot);
+        assert.deepEqual({ active: a, inactive: i }, { active, inactive: states.length - active }, server);
+      }
+    },
+  };
+
+  function replay(octets: Uint8Array, { via = OUTSIDE, csumStart = 0, gsoSize = 0 }: SendOptions): Outcome {
+    const result = plane.replay(octets, { interfaceId: via, nowNs, csumStart, gsoSize });
+    const verdict = verdictNames[result.verdict];
+    const leaves = verdict === 'forwarded' || verdict === 'answered';
+    assert.equal(verdict, reasons[result.reason]?.verdict);
+    return {
+      said: `${verdict}: ${reasons[result.reason]?.name}`,
+      frame: leaves ? result.frame : null,
+      via: result.outInterface,
+    };
+  }
+}
+
+const ACTIVE = new Set<string>(['established', 'udp-two-way'] satisfies (typeof stateNames)[number][]);
+
+/** Sections for more flows than smallCounts() is meant for. */
+export function countsOf(flows: number, workers: number): SectionCounts {
+  return smallCounts(flows, workers);
+}
