@@ -42,7 +42,7 @@ struct fl_announce {
 	u32 places;
 	struct place place[INTERFACES_MAX];
 	u32 count;
-	u32 unsent; /* entries with repeats left */
+	u32 unsent;	     /* entries with repeats left */
 	struct entry *entry; /* sorted */
 };
 
@@ -56,7 +56,7 @@ static u32 put_ethernet(u8 *frame, const u8 to[6], const u8 mac[6], u16 type)
 
 u32 fl_announce_arp(u8 *frame, const u8 mac[6], u32 address, bool is_reply)
 {
-	static const u8 everyone[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	static const u8 everyone[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	u8 *arp = frame + put_ethernet(frame, everyone, mac, FL_ETHERTYPE_ARP);
 
 	fl_put32(arp, FL_BE32(0x00010800)); /* Ethernet, IPv4 */
@@ -72,8 +72,8 @@ u32 fl_announce_arp(u8 *frame, const u8 mac[6], u32 address, bool is_reply)
 
 u32 fl_announce_na(u8 *frame, const u8 mac[6], const struct fl_addr *address)
 {
-	static const u8 all_nodes_mac[6] = {0x33, 0x33, 0, 0, 0, 1};
-	const struct fl_addr all_nodes = {{FL_BE32(0xff020000u), 0, 0, FL_BE32(1)}};
+	static const u8 all_nodes_mac[6] = { 0x33, 0x33, 0, 0, 0, 1 };
+	const struct fl_addr all_nodes = { { FL_BE32(0xff020000u), 0, 0, FL_BE32(1) } };
 	u8 *ip = frame + put_ethernet(frame, all_nodes_mac, mac, FL_ETHERTYPE_IPV6);
 	u8 *icmp = ip + FL_IPV6_HEADER;
 	u64 sum;
@@ -131,9 +131,10 @@ static int compare(const void *left, const void *right)
 }
 
 /* True when an interface came, changed its MAC or its place. */
-static bool take_places(struct fl_announce *announce, const struct fl_region *region, const struct fl_settings *settings)
+static bool take_places(struct fl_announce *announce, const struct fl_region *region,
+			const struct fl_settings *settings)
 {
-	struct place place[INTERFACES_MAX] = {0};
+	struct place place[INTERFACES_MAX] = { 0 };
 	u32 count = settings->interface_count < INTERFACES_MAX ? settings->interface_count : INTERFACES_MAX;
 	bool has_changed;
 
@@ -165,7 +166,7 @@ int fl_announce_update(struct fl_announce *announce, const struct fl_region *reg
 		const struct fl_vip *vip = fl_vips_at(region, settings->first[FL_SECTION_VIPS] + i);
 
 		if (vip && vip->flags & FL_VIP_USED)
-			entry[count++] = (struct entry){.address = vip->addr, .is_v6 = !!(vip->flags & FL_VIP_V6)};
+			entry[count++] = (struct entry){ .address = vip->addr, .is_v6 = !!(vip->flags & FL_VIP_V6) };
 	}
 	qsort(entry, count, sizeof(*entry), compare);
 	is_all_new = settings && take_places(announce, region, settings);
@@ -197,7 +198,7 @@ void fl_announce_again(struct fl_announce *announce)
 
 static void send_on(int fd, const struct place *place, const u8 *frame, u32 length)
 {
-	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)place->ifindex, .sll_halen = 6};
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)place->ifindex, .sll_halen = 6 };
 
 	memcpy(to.sll_addr, frame, 6);
 	/* What a link that is down refuses is sent again when the link is back (fl_announce_again). */

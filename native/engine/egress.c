@@ -143,9 +143,9 @@ static void queue_message(struct fl_port *port, const struct fl_frame *frame, co
 	u32 i = port->messages++;
 
 	port->header[i] = *vnet;
-	port->piece[i][0] = (struct iovec){&port->header[i], FL_VNET_HEADER};
-	port->piece[i][1] = (struct iovec){frame->data, frame->len};
-	port->message[i].msg_hdr = (struct msghdr){.msg_iov = port->piece[i], .msg_iovlen = 2};
+	port->piece[i][0] = (struct iovec){ &port->header[i], FL_VNET_HEADER };
+	port->piece[i][1] = (struct iovec){ frame->data, frame->len };
+	port->message[i].msg_hdr = (struct msghdr){ .msg_iov = port->piece[i], .msg_iovlen = 2 };
 }
 
 void fl_port_send(struct fl_port *port, const struct fl_frame *frame, const struct virtio_net_hdr *vnet)

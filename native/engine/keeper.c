@@ -80,7 +80,7 @@ static u32 carriers(const struct fl_packet *packet, int fd)
 	u32 bits = 0;
 
 	for (u32 i = 0; i < packet->interface_count; i++) {
-		struct ifreq request = {0};
+		struct ifreq request = { 0 };
 
 		memcpy(request.ifr_name, packet->name[i], strlen(packet->name[i]));
 		if (ioctl(fd, SIOCGIFFLAGS, &request) == 0 && request.ifr_flags & IFF_RUNNING)
@@ -101,7 +101,7 @@ static void announce(struct fl_packet *packet, bool has_link_come, u64 now)
 void *fl_keeper_run(void *argument)
 {
 	struct fl_packet *packet = argument;
-	struct pollfd stop = {.fd = packet->keeper_fd, .events = POLLIN};
+	struct pollfd stop = { .fd = packet->keeper_fd, .events = POLLIN };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	u32 pressure = __atomic_load_n(&packet->region->header->pressure_tick, __ATOMIC_RELAXED);
 	u32 carrier = carriers(packet, fd);

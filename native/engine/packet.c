@@ -27,7 +27,7 @@
 
 int fl_interface_find(const char *name)
 {
-	struct ifreq request = {0};
+	struct ifreq request = { 0 };
 	int fd, ifindex = (int)if_nametoindex(name), error = 0;
 
 	if (!ifindex || strlen(name) >= IFNAMSIZ)
@@ -119,8 +119,8 @@ static int start(struct fl_packet *packet)
 {
 	int error;
 
-	if ((error = fl_guard_open(&packet->guard, packet->region)) || (error = fl_guard_update(packet->guard)) ||
-	    (error = open_interfaces(packet)) || (error = fl_announce_open(&packet->announce)) ||
+	if ((error = fl_guard_open(&packet->guard, packet->region)) || (error = open_interfaces(packet)) ||
+	    (error = fl_announce_open(&packet->announce)) ||
 	    (error = fl_announce_update(packet->announce, packet->region)) ||
 	    (error = fl_neighbour_start(&packet->neighbour, packet->region, packet->events, packet->wake)))
 		return error;
@@ -164,9 +164,10 @@ int fl_packet_start(struct fl_packet **packet, struct fl_region *region, const c
 		return error;
 	}
 	*packet = made;
-	return made->slots == SLOTS ? 0
-				    : fl_fail(0, "memory is short: rings of %u slots instead of %u; bursts may be dropped",
-					      made->slots, SLOTS);
+	return made->slots == SLOTS
+		       ? 0
+		       : fl_fail(0, "memory is short: rings of %u slots instead of %u; bursts may be dropped",
+				 made->slots, SLOTS);
 }
 
 int fl_packet_committed(struct fl_packet *packet)

@@ -46,7 +46,7 @@ struct fl_packet {
 
 	pthread_t keeper;
 	bool is_keeper_started;
-	int keeper_fd;						 /* written to stop */
+	int keeper_fd;					      /* written to stop */
 	struct fl_port *newest[FL_PORTS_MAX][FL_WORKERS_MAX]; /* the keeper's view of who has which sockets */
 };
 

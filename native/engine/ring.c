@@ -51,8 +51,8 @@ static int set(int fd, int option, int value, const char *what, const char *name
 
 static int refuse_everything(int fd, const char *name)
 {
-	struct sock_filter drop = {BPF_RET | BPF_K, 0, 0, 0};
-	struct sock_fprog program = {1, &drop};
+	struct sock_filter drop = { BPF_RET | BPF_K, 0, 0, 0 };
+	struct sock_fprog program = { 1, &drop };
 
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0)
 		return 0;
@@ -103,11 +103,14 @@ static int ring_in_make(struct fl_port *port, u32 *slots, const char *name)
 {
 	int error;
 
-	while ((error = ring_make(&port->in, port->rx_fd, PACKET_RX_RING, *slots, name)) == -ENOMEM && !port->in.slot && *slots / 2 >= SLOTS_LEAST)
+	while ((error = ring_make(&port->in, port->rx_fd, PACKET_RX_RING, *slots, name)) == -ENOMEM && !port->in.slot &&
+	       *slots / 2 >= SLOTS_LEAST)
 		*slots /= 2;
 	if (error && !port->in.slot)
-		return fl_fail(error, "%s: the kernel refused a ring of %u slots (%u KiB): %s; free memory or use fewer workers",
-			       name, *slots, *slots * FL_SLOT / 1024, strerror(-error));
+		return fl_fail(
+			error,
+			"%s: the kernel refused a ring of %u slots (%u KiB): %s; free memory or use fewer workers",
+			name, *slots, *slots * FL_SLOT / 1024, strerror(-error));
 	return error;
 }
 
@@ -152,7 +155,7 @@ static int open_out(struct fl_port *port, const char *name)
 /* Neighbour solicitations for a VIP come to a multicast MAC that nobody on this host has joined. */
 static int want_multicast(int fd, u32 ifindex, const char *name)
 {
-	struct packet_mreq request = {.mr_ifindex = (int)ifindex, .mr_type = PACKET_MR_ALLMULTI};
+	struct packet_mreq request = { .mr_ifindex = (int)ifindex, .mr_type = PACKET_MR_ALLMULTI };
 
 	if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof(request)) == 0)
 		return 0;
@@ -242,8 +245,8 @@ void fl_port_close(struct fl_port *port)
 bool fl_port_receive(const struct fl_port *port, const struct tpacket2_hdr *header, u8 *data,
 		     struct virtio_net_hdr *vnet)
 {
-	struct iovec pieces[2] = {{vnet, FL_VNET_HEADER}, {data, FL_LARGE_FRAME}};
-	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+	struct iovec pieces[2] = { { vnet, FL_VNET_HEADER }, { data, FL_LARGE_FRAME } };
+	struct msghdr message = { .msg_iov = pieces, .msg_iovlen = 2 };
 	ssize_t octets = recvmsg(port->rx_fd, &message, MSG_DONTWAIT);
 
 	/* An error of the interface is told once before what is in the queue. */

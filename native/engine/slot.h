@@ -31,7 +31,7 @@
 FL_INLINE u8 *fl_slot_insert_tag(u8 *data, u16 tpid, u16 tci)
 {
 	u8 *moved = data - FL_VLAN_TAG;
-	u16 tag[2] = {FL_BE16(tpid), FL_BE16(tci)};
+	u16 tag[2] = { FL_BE16(tpid), FL_BE16(tci) };
 
 	memmove(moved, data, 12);
 	memcpy(moved + 12, tag, sizeof(tag));
@@ -45,10 +45,9 @@ FL_INLINE void fl_slot_describe(const struct tpacket2_hdr *header, u8 *data, u32
 	u32 shift = 0;
 
 	if (FL_UNLIKELY(header->tp_status & TP_STATUS_VLAN_VALID)) {
-		data = fl_slot_insert_tag(data,
-					  header->tp_status & TP_STATUS_VLAN_TPID_VALID ? header->tp_vlan_tpid
-											: FL_ETHERTYPE_VLAN,
-					  header->tp_vlan_tci);
+		data = fl_slot_insert_tag(
+			data, header->tp_status & TP_STATUS_VLAN_TPID_VALID ? header->tp_vlan_tpid : FL_ETHERTYPE_VLAN,
+			header->tp_vlan_tci);
 		shift = FL_VLAN_TAG;
 	}
 	frame->data = data;
