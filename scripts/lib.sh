@@ -21,9 +21,10 @@ node_is_new_enough() {
 }
 
 # Prints the path of the first Node that will do: the one npm brought beside this package, or hoisted above it when
-# fairlead is itself a dependency, else the one on PATH.
+# fairlead is itself a dependency, else the one on PATH. (npm 9 brings the package but makes no link in .bin.)
 find_node() {
-  for candidate in "$root/node_modules/.bin/node" "$root/../.bin/node" "$(command -v node || true)"; do
+  for candidate in "$root"/node_modules/.bin/node "$root"/node_modules/node-linux-*/bin/node \
+    "$root"/../.bin/node "$root"/../node-linux-*/bin/node "$(command -v node || true)"; do
     if [ -x "$candidate" ] && node_is_new_enough "$candidate"; then
       printf '%s\n' "$candidate"
       return 0
