@@ -45,7 +45,7 @@ export interface FrameSpec {
 }
 
 const NUMBERS = { tcp: 6, udp: 17, icmp: 1, icmp6: 58 } as const;
-const FLAGS: Record<string, number> = { F: 1, S: 2, R: 4, P: 8, A: 16, U: 32 };
+const FLAGS = 'FSRPAU';
 
 export function numberOf(protocol: Protocol): number {
   return typeof protocol === 'number' ? protocol : NUMBERS[protocol];
@@ -122,7 +122,7 @@ function buildL4(spec: FrameSpec): Uint8Array {
   if (spec.protocol === 'tcp') {
     const options = Uint8Array.from(spec.tcpOptions ?? []);
     const offset = ((20 + options.length) / 4) << 12;
-    const flags = [...(spec.flags ?? 'A')].reduce((sum, flag) => sum | FLAGS[flag]!, 0);
+    const flags = flagsOf(spec.flags ?? 'A');
     const ports = [spec.fromPort ?? 0, spec.toPort ?? 0];
     const header = wordsOf([...ports, 0x0102, 0x0304, 0x0506, 0x0708, offset | flags, 0xfaf0, 0, 0]);
     return withChecksum(spec, join(header, options, payload), 16);
@@ -133,7 +133,14 @@ function buildL4(spec: FrameSpec): Uint8Array {
     if (spec.checksum !== 'none' && get16(udp, 6) === 0) put16(udp, 6, 0xffff);
     return udp;
   }
-  return spec.protocol === 'icmp' || spec.protocol === 'icmp6' ? withChecksum(spec, payload.slice(), 2) : payload;
+  return spec.protocol === 'icmp' || spec.protocol === 'icmp6'
+    ? withChecksum(spec, Uint8Array.from(payload), 2)
+    : payload;
+}
+
+/** Each letter's place in FLAGS is its bit. */
+function flagsOf(letters: string): number {
+  return letters.split('').reduce((sum, letter) => sum + 2 ** FLAGS.indexOf(letter), 0);
 }
 
 function withChecksum(spec: FrameSpec, l4: Uint8Array, at: number): Uint8Array {

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { constants, layout, reasons, stateNames, verdictNames } from '../../src/native/layout.ts';
+import { constants, layout, reasons, type stateNames, verdictNames } from '../../src/native/layout.ts';
 import { readPlacement } from '../../src/plane/adopt.ts';
 import { type FlowCounts, readAddress, readFlowCounts, readReasons } from '../../src/plane/counters.ts';
 import { type FlowFilter, type FlowRecord, readFlows } from '../../src/plane/flow-reader.ts';

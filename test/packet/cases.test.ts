@@ -1,0 +1,38 @@
+// One frame, one verdict, one reason, at most one frame out: the tables of cases over every engine.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { answerCases } from './answer-cases.ts';
+import type { PacketCase } from './cases.ts';
+import { engines } from './engines.ts';
+import { buildFrame } from './frame.ts';
+import { openStage, OUTSIDE } from './stage.ts';
+
+const tables: Record<string, readonly PacketCase[]> = { 'what fairlead answers': answerCases };
+
+for (const engine of engines) {
+  for (const [title, cases] of Object.entries(tables)) {
+    describe(`${engine.name}: ${title}`, () => {
+      for (const one of cases) {
+        test(one.name, (t) => {
+          const stage = openStage(t, engine);
+          stage.configure(one.services, one.configure);
+          one.before?.(stage);
+          const outcome = stage.send(one.frame, one.send);
+          assert.equal(outcome.said, one.said);
+          if (one.out === undefined) {
+            if (!one.said.startsWith('forwarded')) assert.equal(outcome.frame, null);
+            return;
+          }
+          const expected = one.out instanceof Uint8Array ? one.out : buildFrame(one.out);
+          assert.equal(hex(outcome.frame), hex(expected));
+          assert.equal(outcome.via, one.via ?? OUTSIDE);
+        });
+      }
+    });
+  }
+}
+
+function hex(octets: Uint8Array | null): string | undefined {
+  return octets === null ? undefined : Buffer.from(octets).toString('hex');
+}
