@@ -11,7 +11,7 @@ let isEnding = false;
 function fail(error: unknown): void {
   // Once the labs are being taken down, whatever still ran in them fails; that is no news.
   if (!isEnding) {
-    console.error(error);
+    console.error(error instanceof Error ? error.stack : error);
     void closeAllAndExit(1);
   }
 }
