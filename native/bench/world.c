@@ -1,0 +1,234 @@
+/* See world.h. The image holds what src/plane/image.ts would put there for one service with a round-robin table. */
+#include "world.h"
+
+#include <stdlib.h>
+
+static const u8 outside_mac[6] = { 2, 0, 0, 0, 0, 1 }, inside_mac[6] = { 2, 0, 0, 0, 0, 2 };
+static const u8 client_mac[6] = { 2, 0, 0, 0, 1, 0 }, server_mac[6] = { 2, 0, 0, 0, 2, 0 };
+
+struct image {
+	u8 octet[65536];
+	size_t size;
+};
+
+static void add_block(struct image *image, u32 section, const void *elements, u32 count, size_t element)
+{
+	const u32 head[4] = { section, 0, count, 0 };
+
+	memcpy(image->octet + image->size, head, sizeof(head));
+	memcpy(image->octet + image->size + sizeof(head), elements, count * element);
+	image->size += sizeof(head) + (count * element + 7) / 8 * 8;
+}
+
+static struct fl_addr nth(const struct fl_addr *first, u32 index, bool is_v6)
+{
+	struct fl_addr addr = *first;
+
+	addr.word[is_v6 ? 3 : 0] = FL_BE32(FL_BE32(addr.word[is_v6 ? 3 : 0]) + index);
+	return addr;
+}
+
+static void add_vips(struct image *image, const struct world *world)
+{
+	static struct fl_vip table[WORLD_HASH];
+	u8 family = world->is_v6 ? FL_VIP_V6 : 0;
+
+	memset(table, 0, sizeof(table));
+	for (u32 i = 0; i <= (world->method == FL_METHOD_FULL_NAT ? WORLD_SOURCES : 0); i++) {
+		struct fl_addr addr = i ? nth(&world->source, i - 1, world->is_v6) : world->vip;
+		u32 at = fl_config_hash(&addr, 0);
+
+		while (table[at % WORLD_HASH].flags)
+			at++;
+		table[at % WORLD_HASH] = (struct fl_vip){
+			.addr = addr,
+			.flags = FL_VIP_USED | family | (i ? FL_VIP_SOURCE : FL_VIP_LISTENS),
+		};
+	}
+	add_block(image, FL_SECTION_VIPS, table, WORLD_HASH, sizeof(*table));
+}
+
+static void add_service(struct image *image, const struct world *world)
+{
+	struct fl_listen listens[WORLD_HASH] = { 0 };
+	struct fl_addr sources[WORLD_SOURCES];
+	struct fl_server servers[WORLD_SERVERS] = { 0 };
+	u32 table[WORLD_SERVERS];
+	struct fl_service service = {
+		.id = 1,
+		.method = world->method,
+		.scheduler = FL_SCHEDULER_SEQUENCE,
+		.is_v6 = world->is_v6,
+		.table_count = WORLD_SERVERS,
+		.source_count = world->method == FL_METHOD_FULL_NAT ? WORLD_SOURCES : 0,
+	};
+
+	listens[fl_config_hash(&world->vip, SERVICE_PORT | 6 << 16) % WORLD_HASH] = (struct fl_listen){
+		.addr = world->vip,
+		.port = SERVICE_PORT,
+		.protocol = 6,
+		.flags = FL_LISTEN_USED | (world->is_v6 ? FL_LISTEN_V6 : 0),
+	};
+	for (u32 i = 0; i < WORLD_SOURCES; i++)
+		sources[i] = nth(&world->source, i, world->is_v6);
+	for (u32 i = 0; i < WORLD_SERVERS; i++) {
+		table[i] = i;
+		servers[i] = (struct fl_server){
+			.id = i + 1,
+			.addr = nth(&world->server, i, world->is_v6),
+			.port = SERVER_PORT,
+			.flags = FL_SERVER_USED | (world->is_v6 ? FL_SERVER_V6 : 0),
+			.generation = i + 1,
+			.weight = 1,
+		};
+	}
+	add_block(image, FL_SECTION_LISTENS, listens, WORLD_HASH, sizeof(*listens));
+	add_block(image, FL_SECTION_SOURCES, sources, WORLD_SOURCES, sizeof(*sources));
+	add_block(image, FL_SECTION_SERVERS, servers, WORLD_SERVERS, sizeof(*servers));
+	add_block(image, FL_SECTION_TABLES, table, WORLD_SERVERS, sizeof(*table));
+	add_block(image, FL_SECTION_SERVICES, &service, 1, sizeof(service));
+}
+
+static int commit(struct world *world)
+{
+	static struct image image;
+	struct fl_interface interfaces[2] = { { .ifindex = 1, .mtu = 1500 },
+					      { .ifindex = 2, .mtu = 1500, .is_inside = 1 } };
+	struct fl_settings settings = {
+		.is_active = 1,
+		.interface_count = 2,
+		.vip_mask = WORLD_HASH - 1,
+		.listen_mask = WORLD_HASH - 1,
+	};
+
+	for (u32 state = 0; state < FL_STATE_COUNT; state++)
+		settings.timeout[state] = 1u << 20; /* days */
+	memcpy(interfaces[0].mac, outside_mac, 6);
+	memcpy(interfaces[1].mac, inside_mac, 6);
+	image.size = 0;
+	add_block(&image, FL_SECTION_SETTINGS, &settings, 1, sizeof(settings));
+	add_block(&image, FL_SECTION_INTERFACES, interfaces, 2, sizeof(*interfaces));
+	add_vips(&image, world);
+	add_service(&image, world);
+	return fl_region_commit(&world->region, image.octet, image.size);
+}
+
+int world_open(struct world *world, const char *file, enum fl_method method, bool is_v6)
+{
+	static const struct fl_sizes sizes = { .count = {
+						       [FL_SECTION_HEADER] = 1,
+						       [FL_SECTION_SETTINGS] = 1,
+						       [FL_SECTION_INTERFACES] = 2,
+						       [FL_SECTION_VIPS] = WORLD_HASH,
+						       [FL_SECTION_LISTENS] = WORLD_HASH,
+						       [FL_SECTION_RANGES] = 8,
+						       [FL_SECTION_SERVICES] = 8,
+						       [FL_SECTION_SOURCES] = WORLD_SOURCES,
+						       [FL_SECTION_SERVERS] = WORLD_SERVERS,
+						       [FL_SECTION_TABLES] = 1024,
+						       [FL_SECTION_HOPS] = WORLD_SERVERS,
+						       [FL_SECTION_SERVICE_STATE] = 8,
+						       [FL_SECTION_SERVER_STATE] = WORLD_SERVERS,
+						       [FL_SECTION_WORKERS] = 1,
+						       [FL_SECTION_TRAFFIC] = WORLD_SERVERS,
+						       [FL_SECTION_TAGS] = FL_SLOTS_FOR(WORLD_FLOWS) / FL_WAYS,
+						       [FL_SECTION_FLOWS] = FL_SLOTS_FOR(WORLD_FLOWS),
+						       [FL_SECTION_FLOWS6] = FL_SLOTS_FOR(WORLD_FLOWS),
+						       [FL_SECTION_RETURNS] = FL_SLOTS_FOR(WORLD_FLOWS) / FL_WAYS,
+					       } };
+	const u32 net = is_v6 ? FL_BE32(0x20010db8) : 0, last = is_v6 ? 3 : 0;
+	enum fl_open_outcome outcome;
+	u64 hop = (u64)FL_HOP_KNOWN << 56 | 1ull << 48;
+	int code;
+
+	*world = (struct world){ .method = method, .is_v6 = is_v6 };
+	world->vip.word[0] = world->client.word[0] = world->server.word[0] = world->source.word[0] = net;
+	world->vip.word[last] = FL_BE32(0xcb00710a);	/* 203.0.113.10 */
+	world->client.word[last] = FL_BE32(0x0a400000); /* 10.64.0.0 */
+	world->server.word[last] = FL_BE32(0x0a00010b); /* 10.0.1.11 */
+	world->source.word[last] = FL_BE32(0xc6336440); /* 198.51.100.64 */
+	world->reply = calloc(WORLD_FLOWS, sizeof(*world->reply));
+	if (!world->reply)
+		return fl_fail(-12, "no memory");
+	code = fl_region_open(&world->region, file, file ? FL_OPEN_FILE : FL_OPEN_MEMORY, &sizes, 1, &outcome);
+	if (!code)
+		code = commit(world);
+	if (code)
+		return code;
+	memcpy(&hop, server_mac, 6);
+	for (u32 i = 0; i < WORLD_SERVERS; i++)
+		world->region.hops[i] = hop;
+	return 0;
+}
+
+void world_close(struct world *world)
+{
+	fl_region_close(&world->region);
+	free(world->reply);
+}
+
+void world_empty(struct world *world)
+{
+	struct fl_region *region = &world->region;
+
+	memset(region->tags, 0, region->count[FL_SECTION_TAGS] * sizeof(*region->tags));
+	memset(region->flows, 0, region->count[FL_SECTION_FLOWS] * sizeof(*region->flows));
+	memset(region->returns, 0, region->count[FL_SECTION_RETURNS] * sizeof(*region->returns));
+	memset(region->server_state, 0, region->count[FL_SECTION_SERVER_STATE] * sizeof(*region->server_state));
+	if (world->is_v6)
+		memset(region->flows6, 0, region->count[FL_SECTION_FLOWS6] * sizeof(*region->flows6));
+}
+
+static struct end end_of(const struct world *world, const struct fl_addr *like, u32 last_word, u16 port)
+{
+	struct end end = { .addr = *like, .port = port };
+
+	end.addr.word[world->is_v6 ? 3 : 0] = last_word;
+	return end;
+}
+
+void world_frames(const struct world *world, struct block *block, enum side side, u8 tcp_flags)
+{
+	struct packet_kind kind = { .is_v6 = world->is_v6, .protocol = 6, .tcp_flags = tcp_flags };
+	const struct end service = { .addr = world->vip, .port = SERVICE_PORT };
+	u8 template[PACKET_ROOM];
+
+	memcpy(kind.from_mac, side == FROM_CLIENT ? client_mac : server_mac, 6);
+	memcpy(kind.to_mac, side == FROM_CLIENT ? outside_mac : inside_mac, 6);
+	packet_template(template, &kind);
+	for (u32 i = 0; i < BLOCK; i++) {
+		struct end from, to;
+
+		if (side == FROM_CLIENT) {
+			from = client_of(&world->client, block->flow[i], world->is_v6);
+			to = service;
+		} else {
+			const struct reply *reply = &world->reply[block->flow[i]];
+			const struct fl_addr *like =
+				world->method == FL_METHOD_FULL_NAT ? &world->source : &world->client;
+
+			from = end_of(world, &world->server, reply->server, SERVER_PORT);
+			to = end_of(world, like, reply->local, reply->local_port);
+		}
+		packet_fill(block->data[i], template, &kind, &from, &to);
+		block->frame[i] = (struct fl_frame){
+			.data = block->data[i],
+			.len = packet_length(&kind),
+			.room = PACKET_ROOM,
+			.interface = side == FROM_SERVER,
+		};
+	}
+}
+
+void world_learn(struct world *world, const struct block *block)
+{
+	u32 source = world->is_v6 ? 34 : 26, target = world->is_v6 ? 50 : 30, port = world->is_v6 ? 54 : 34;
+
+	for (u32 i = 0; i < BLOCK; i++) {
+		struct reply *reply = &world->reply[block->flow[i]];
+
+		memcpy(&reply->local, block->data[i] + source, 4);
+		memcpy(&reply->server, block->data[i] + target, 4);
+		memcpy(&reply->local_port, block->data[i] + port, 2);
+	}
+}

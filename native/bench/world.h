@@ -1,0 +1,59 @@
+/*
+ * A region with one service on one VIP, as the control plane would commit it, and its frames: every client's first
+ * packet, its answers, and packets of flows at random from either side.
+ */
+#ifndef FL_BENCH_WORLD_H
+#define FL_BENCH_WORLD_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "../core/forward.h"
+#include "../engine/engine.h"
+#include "packets.h"
+
+#define WORLD_FLOWS 1048576 /* the default of the configuration */
+#define WORLD_SERVERS 8
+#define WORLD_SOURCES 32 /* full-nat's pool: 2 M source ports towards each server */
+#define WORLD_HASH 64	 /* entries of each configuration table */
+#define SERVICE_PORT FL_BE16(80)
+#define SERVER_PORT FL_BE16(8080)
+
+/* What a flow's frames carry on the servers' side: last words of addresses, and the port. */
+struct reply {
+	u32 server;
+	u32 local;
+	u16 local_port;
+};
+
+struct world {
+	struct fl_region region;
+	enum fl_method method;
+	bool is_v6;
+	u32 flows;
+	struct reply *reply;
+	struct fl_addr vip, client, server, source; /* the first of each range */
+};
+
+int world_open(struct world *world, const char *file, enum fl_method method, bool is_v6);
+void world_close(struct world *world);
+/* No flows, memory touched. */
+void world_empty(struct world *world);
+
+/* Frames made ahead, so that only the core's work on them is timed. */
+#define BLOCK 2048
+
+struct block {
+	struct fl_frame frame[BLOCK];
+	u8 data[BLOCK][PACKET_ROOM] __attribute__((aligned(64)));
+	u32 flow[BLOCK];
+};
+
+enum side { FROM_CLIENT, FROM_SERVER };
+
+/* Frames of the flows named in block->flow. */
+void world_frames(const struct world *world, struct block *block, enum side side, u8 tcp_flags);
+/* After a block of first frames was forwarded: notes how its flows look to their servers. */
+void world_learn(struct world *world, const struct block *block);
+
+#endif
