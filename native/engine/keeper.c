@@ -57,6 +57,7 @@ static int reopen(struct fl_packet *packet, u32 interface, u32 ifindex)
 		packet->newest[interface][w] = ports[w];
 		/* A predecessor that the worker has not come to take is still ours to close. */
 		fl_port_close(__atomic_exchange_n(&worker->next[interface], ports[w], __ATOMIC_ACQ_REL));
+		fl_packet_wake(worker->wake_fd);
 	}
 	return error;
 }

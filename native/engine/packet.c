@@ -185,16 +185,18 @@ int fl_packet_committed(struct fl_packet *packet)
 
 static void stop_threads(struct fl_packet *packet)
 {
-	u64 one = 1;
-
 	__atomic_store_n(&packet->is_stopping, true, __ATOMIC_SEQ_CST);
-	if (packet->is_keeper_started && write(packet->keeper_fd, &one, sizeof(one)) > 0)
+	if (packet->is_keeper_started) {
+		fl_packet_wake(packet->keeper_fd);
 		pthread_join(packet->keeper, NULL);
+	}
 	for (u32 w = 0; w < packet->worker_count; w++) {
 		struct fl_packet_worker *worker = &packet->worker[w];
 
-		if (worker->is_started && write(worker->wake_fd, &one, sizeof(one)) > 0)
+		if (worker->is_started) {
+			fl_packet_wake(worker->wake_fd);
 			pthread_join(worker->thread, NULL);
+		}
 		if (worker->wake_fd >= 0)
 			close(worker->wake_fd);
 	}

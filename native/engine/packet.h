@@ -11,6 +11,7 @@
 #define FL_PACKET_H
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include "announce.h"
 #include "ring.h"
@@ -23,7 +24,7 @@ struct fl_packet_worker {
 	u32 index;
 	pthread_t thread;
 	bool is_started;
-	int wake_fd;			    /* written to stop */
+	int wake_fd;			    /* written after `next` was filled, and to stop */
 	struct fl_port *port[FL_PORTS_MAX]; /* by interface id; the worker's own once it runs */
 	struct fl_port *next[FL_PORTS_MAX]; /* newer ones, put by the keeper, taken by atomic exchange */
 };
@@ -56,13 +57,18 @@ void *fl_keeper_run(void *packet);
 /* The interface's index, if it is there, up and an Ethernet; else a negative errno and words. */
 int fl_interface_find(const char *name);
 
-FL_INLINE void fl_packet_raise(struct fl_packet *packet, u32 event)
+FL_INLINE void fl_packet_wake(int eventfd)
 {
 	u64 one = 1;
 
-	__atomic_fetch_or(packet->events, event, __ATOMIC_SEQ_CST);
-	if (write(packet->wake, &one, sizeof(one)) < 0)
+	if (write(eventfd, &one, sizeof(one)) < 0)
 		return; /* the counter is at its limit: the reader is awake already */
+}
+
+FL_INLINE void fl_packet_raise(struct fl_packet *packet, u32 event)
+{
+	__atomic_fetch_or(packet->events, event, __ATOMIC_SEQ_CST);
+	fl_packet_wake(packet->wake);
 }
 
 #endif

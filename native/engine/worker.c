@@ -208,6 +208,12 @@ static int sleep_until_frames(struct fl_packet_worker *self)
 	ready = poll(wait, ports + 1, timeout);
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
+	if (wait[ports].revents) {
+		u64 count;
+
+		if (read(self->wake_fd, &count, sizeof(count)) < 0)
+			return errno == EAGAIN ? 0 : -errno;
+	}
 	for (u32 i = 0; i < ports; i++) {
 		/* The link went down: reading the error clears it. The keeper sees to a link that does not come back. */
 		int error;
