@@ -6,9 +6,10 @@ import { answerCases } from './answer-cases.ts';
 import type { PacketCase } from './cases.ts';
 import { engines } from './engines.ts';
 import { buildFrame } from './frame.ts';
+import { refusedCases } from './refused-cases.ts';
 import { openStage, OUTSIDE } from './stage.ts';
 
-const tables: Record<string, readonly PacketCase[]> = { 'what fairlead answers': answerCases };
+const tables: Record<string, readonly PacketCase[]> = { 'what fairlead answers': answerCases, ...refusedCases };
 
 for (const engine of engines) {
   for (const [title, cases] of Object.entries(tables)) {
