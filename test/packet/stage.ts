@@ -6,7 +6,14 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { constants, layout, reasons, type stateNames, verdictNames } from '../../src/native/layout.ts';
 import { readPlacement } from '../../src/plane/adopt.ts';
-import { type FlowCounts, readAddress, readFlowCounts, readReasons } from '../../src/plane/counters.ts';
+import {
+  type FlowCounts,
+  readAddress,
+  readFlowCounts,
+  readReasons,
+  readTraffic,
+  type Traffic,
+} from '../../src/plane/counters.ts';
 import { type FlowFilter, type FlowRecord, readFlows } from '../../src/plane/flow-reader.ts';
 import { planImage } from '../../src/plane/image.ts';
 import { smallCounts } from '../../src/plane/memory-plane.ts';
@@ -168,6 +175,10 @@ function makeStage(plane: ReplayPlane) {
 
     counts(server: string): FlowCounts {
       return readFlowCounts(plane, slotOf(server));
+    },
+
+    traffic(server: string): Traffic {
+      return readTraffic(plane, slotOf(server));
     },
 
     /** Counts of every server equal what the table holds. */
