@@ -145,14 +145,16 @@ FL_INLINE int fl_answer_echo(const struct fl_view *view, struct fl_frame *frame)
 	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
 	u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	u8 *icmp = fl_bytes(frame, look->l4, 8);
-	u16 before;
+	u16 before, checksum;
 	u8 *ip;
 
 	if (!ether || !icmp || !interface)
 		return FL_REASON_SHORT_FRAME;
 	before = fl_get16(icmp);
 	icmp[0] = look->is_v6 ? FL_ICMP6_ECHO_REPLY : FL_ICMP_ECHO_REPLY;
-	fl_put16(icmp + 2, fl_checksum_full(fl_get16(icmp + 2), fl_change16(before, fl_get16(icmp))));
+	/* A message of zeros sums to the other zero, whose complement is FFFF; for any other, FFFF is as good as 0. */
+	checksum = fl_checksum_full(fl_get16(icmp + 2), fl_change16(before, fl_get16(icmp)));
+	fl_put16(icmp + 2, checksum ? checksum : 0xffff);
 	__builtin_memcpy(ether, ether + 6, 6);
 	__builtin_memcpy(ether + 6, interface->mac, 6);
 	if (look->is_v6) {
@@ -188,12 +190,24 @@ FL_INLINE int fl_icmp_is_allowed(const struct fl_view *view)
 	return worker->icmp_spent++ < view->settings->icmp_per_tick;
 }
 
+/* Type and code. */
+FL_INLINE u16 fl_icmp_error_type(const struct fl_look *look, int reason)
+{
+	u16 type_and_code;
+
+	if (reason == FL_REASON_TIME_EXCEEDED)
+		type_and_code = (look->is_v6 ? FL_ICMP6_TIME_EXCEEDED : FL_ICMP_TIME_EXCEEDED) << 8;
+	else
+		type_and_code = look->is_v6 ? FL_ICMP6_TOO_BIG << 8 :
+					      FL_ICMP_UNREACHABLE << 8 | FL_ICMP_UNREACHABLE_TOO_BIG;
+	return FL_BE16(type_and_code);
+}
+
 /*
  * An ICMP error to the sender of a TCP or UDP frame, quoting it (RFC 792, RFC 1812 §4.3.2, RFC 4443 §3). From the
- * host's own address on the interface; where it has none, from the address the frame was sent to. `mtu` 0: none.
+ * host's own address on the interface; where it has none, from the address the frame was sent to.
  */
-FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *frame, u16 type_and_code, u32 mtu,
-				 int reason)
+FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *frame, int reason)
 {
 	struct fl_look *look = frame->look;
 	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
@@ -241,9 +255,9 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 		return FL_REASON_SHORT_FRAME;
 	__builtin_memcpy(ether, ether + 6, 6);
 	__builtin_memcpy(ether + 6, interface->mac, 6);
-	fl_put16(icmp, FL_BE16(type_and_code));
+	fl_put16(icmp, fl_icmp_error_type(look, reason));
 	fl_put16(icmp + 2, 0);
-	fl_put32(icmp + 4, FL_BE32(mtu));
+	fl_put32(icmp + 4, reason == FL_REASON_TOO_BIG ? FL_BE32(look->mtu) : 0);
 	sum = fl_sum(frame, l4, 8 + quote, FL_QUOTE_MAX + 10, &ok);
 	if (look->is_v6) {
 		sum += fl_pseudo_header(from, &look->source, FL_PROTOCOL_ICMP6, 8 + quote);
@@ -273,23 +287,6 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 	frame->csum_start = 0;
 	frame->gso_size = 0;
 	return reason;
-}
-
-FL_INLINE int fl_answer_time_exceeded(const struct fl_view *view, struct fl_frame *frame)
-{
-	struct fl_look *look = frame->look;
-	return fl_answer_icmp_error(view, frame,
-				    (look->is_v6 ? FL_ICMP6_TIME_EXCEEDED : FL_ICMP_TIME_EXCEEDED) << 8, 0,
-				    FL_REASON_TIME_EXCEEDED);
-}
-
-FL_INLINE int fl_answer_too_big(const struct fl_view *view, struct fl_frame *frame, u32 mtu)
-{
-	struct fl_look *look = frame->look;
-	return fl_answer_icmp_error(view, frame,
-				    look->is_v6 ? FL_ICMP6_TOO_BIG << 8 :
-						   FL_ICMP_UNREACHABLE << 8 | FL_ICMP_UNREACHABLE_TOO_BIG,
-				    mtu, FL_REASON_TOO_BIG);
 }
 
 #endif

@@ -19,10 +19,9 @@
 #ifndef FL_FLOW_H
 #define FL_FLOW_H
 
-#include "access.h"
-#include "cursor.h"
 #include "frame.h"
 #include "hash.h"
+#include "view.h"
 
 #define FL_STATE_MASK 0xffu
 #define FL_FIN_MASK 0xff00u
@@ -33,45 +32,6 @@
 #define FL_PORT_TRIES 64
 
 enum fl_side { FL_SIDE_CLIENT, FL_SIDE_SERVER };
-
-/* A flow as seen from its client: the client's end, and the other end the frame names. */
-struct fl_key {
-	struct fl_addr client;
-	struct fl_addr other;
-	u16 client_port;
-	u16 other_port;
-	u8 protocol;
-	u8 is_v6;
-};
-
-/* The ends of a frame after NAT. */
-struct fl_ends {
-	struct fl_addr source;
-	struct fl_addr target;
-	u16 source_port;
-	u16 target_port;
-};
-
-/* Room for addresses: in BPF it lies in a per-CPU map, because 512 octets of stack are soon spent on them. */
-struct fl_scratch {
-	struct fl_key key;
-	struct fl_ends ends;
-	struct fl_addr one;
-	struct fl_addr two;
-	u64 schedule_keys[4];
-	struct fl_look look;
-};
-
-/* What fl_forward works with besides the frame. */
-struct fl_view {
-	const struct fl_region *region;
-	struct fl_header *header;
-	struct fl_settings *settings;
-	struct fl_worker *worker;
-	struct fl_scratch *scratch;
-	u32 now; /* tick */
-	u32 worker_index;
-};
 
 FL_INLINE struct fl_home fl_home_of(const u64 seed[4], u32 buckets, const struct fl_addr *client, u16 port,
 				    u8 protocol, int is_v6)
@@ -218,13 +178,12 @@ FL_INLINE void fl_server_count_state(const struct fl_view *view, const struct fl
 	fl_server_count(view, flow, is_active ? change : 0, is_active ? 0 : change);
 }
 
-/* Claims a live flow that was seen in `control`, and takes it out of all indexes. The slot stays CLAIMED, the
- * caller's. False when somebody else changed the flow first. */
-FL_CALL int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 control)
+FL_PART(fl_flow_seize_at, 0, index, control)
 {
 	u32 claimed = ((control & ~(FL_STATE_MASK | FL_FIN_MASK)) + FL_INCARNATION) | FL_STATE_CLAIMED;
+	struct fl_flow *flow = fl_flows_at(view->region, index);
 
-	if (!fl_swap_if(&flow->control, control, claimed))
+	if (!flow || !fl_swap_if(&flow->control, control, claimed))
 		return 0;
 	fl_server_count_state(view, flow, control & FL_STATE_MASK, (u32)-1);
 	if (flow->flags & FL_FLOW_FULL_NAT) {
@@ -249,6 +208,14 @@ FL_CALL int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u32 
 		fl_store(&view->region->claims[index], (u64)0);
 #endif
 	return 1;
+}
+
+/* Claims a live flow that was seen in `control`, and takes it out of all indexes. The slot stays CLAIMED, the
+ * caller's. False when somebody else changed the flow first. */
+FL_INLINE int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 control)
+{
+	(void)flow;
+	return fl_flow_seize_at(view, NULL, index, control);
 }
 
 /* Gives a claimed slot back. */
@@ -476,8 +443,9 @@ FL_INLINE u32 fl_slot_evict(const struct fl_view *view, const struct fl_home *ho
 }
 
 /* Takes a slot for a new flow, in the emptier bucket: the index of a CLAIMED slot, or FL_NONE. */
-FL_CALL u32 fl_slot_take(const struct fl_view *view, const struct fl_home *home)
+FL_PART(fl_slot_take, FL_NONE, no, more)
 {
+	const struct fl_home *home = &look->home;
 	u32 ways = fl_home_match(view, home, 0);
 	u32 first = ways & 0xff, second = ways >> FL_WAYS;
 	int is_second_emptier = fl_popcount16(second) > fl_popcount16(first);
@@ -522,28 +490,37 @@ FL_INLINE int fl_flow_conflicts(const struct fl_view *view, const struct fl_home
 }
 
 /*
- * full-nat: finds a source port (and of a pool, an address) that no flow uses towards key->other, and enters the
- * way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever sees the
- * other's withdraws, so two flows never share one. Ports are congruent to the worker's number, so that the fan-out
- * can bring replies to the worker that has the flow in its cache.
+ * full-nat: finds a source port (and of a pool, an address) that no flow uses towards the scratch's key.other, and
+ * enters the way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever
+ * sees the other's withdraws, so two flows never share one. Ports are congruent to the worker's number, so that the
+ * fan-out can bring replies to the worker that has the flow in its cache. The port in network order, with the address
+ * in the scratch's `one`; or 0.
  */
-FL_INLINE int fl_port_take(const struct fl_view *view, u32 index, const struct fl_key *key,
-			   const struct fl_service *service, const struct fl_addr *vip, u64 random,
-			   struct fl_addr *local, u16 *local_port)
+FL_PART(fl_port_take, 0, index, service_index)
 {
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	const struct fl_key *key = &view->scratch->key;
+	struct fl_addr *local = &view->scratch->one;
 	u32 workers = view->header->worker_count ? view->header->worker_count : 1;
+	u64 random = fl_hash_round(fl_keyed_hash(view->header->seed, &look->source, look->source_port, look->protocol,
+						 look->is_v6) +
+					   view->now,
+				   view->header->seed[1]);
 	u32 start = (u32)random % FL_PORT_COUNT;
 	u32 stride = ((u32)(random >> 32) % (FL_PORT_COUNT / 2)) * 2 + 1;
 	u64 base;
 
-	*local = *vip;
+	if (!service)
+		return 0;
+	*local = look->target;
 	if (service->source_count) {
 		const struct fl_addr *source =
 			fl_sources_at(view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
 							    start % service->source_count);
 
 		if (!source)
-			return FL_REASON_NO_PORT;
+			return 0;
 		*local = *source;
 	}
 	base = fl_return_base(view, &key->other, key->other_port, local, key->protocol, key->is_v6);
@@ -552,15 +529,16 @@ FL_INLINE int fl_port_take(const struct fl_view *view, u32 index, const struct f
 		u32 free_ways = 0, taken = 0, place;
 		struct fl_returns *bucket;
 		u64 hash;
+		u16 local_port;
 
 		port = port - port % workers + view->worker_index % workers;
 		if (port < FL_PORT_FIRST || port > 0xffff)
 			continue;
-		*local_port = FL_BE16(port);
-		hash = fl_return_hash(view, base, *local_port);
+		local_port = FL_BE16(port);
+		hash = fl_return_hash(view, base, local_port);
 		bucket = fl_return_bucket(view, hash);
 		if (!bucket)
-			return FL_REASON_NO_PORT;
+			return 0;
 		for (int way = 0; way < FL_WAYS; way++) {
 			u64 word = fl_load(&bucket->slot[way]);
 
@@ -575,10 +553,10 @@ FL_INLINE int fl_port_take(const struct fl_view *view, u32 index, const struct f
 		for (int way = 0; way < FL_WAYS; way++)
 			taken += fl_is_zero(fl_load(&bucket->slot[way]) >> 32 ^ (hash & 0xffffffffu));
 		if (taken == 1) /* mine alone */
-			return FL_REASON_NONE;
+			return local_port;
 		fl_store(&bucket->slot[place], (u64)0);
 	}
-	return FL_REASON_NO_PORT;
+	return 0;
 }
 
 #endif

@@ -19,19 +19,6 @@ struct fl_result {
 	u8 out_interface;
 };
 
-FL_INLINE int fl_view_open(struct fl_view *view, const struct fl_region *region, u32 worker, u64 now)
-{
-	view->region = region;
-	view->now = (u32)(now >> FL_TICK_SHIFT);
-	view->worker_index = worker;
-	view->header = fl_header_at(region, 0);
-	view->worker = fl_workers_at(region, worker);
-	if (!view->header || !view->worker || !view->scratch)
-		return 0;
-	view->settings = fl_settings_at(region, fl_load(&view->header->active_half) & 1);
-	return view->settings != NULL;
-}
-
 FL_INLINE int fl_is_balanced(const struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
@@ -135,14 +122,14 @@ FL_INLINE int fl_refuse(const struct fl_view *view, const struct fl_frame *frame
 	return 0;
 }
 
-/* Can the frame go out by this interface? 0, or the reason, when need be with the frame turned into an ICMP error. */
-FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, const struct fl_interface *out)
+/* Can the frame go out by this interface? 0, or the reason why not. */
+FL_INLINE int fl_hinder(struct fl_frame *frame, const struct fl_interface *out)
 {
 	struct fl_look *look = frame->look;
 	u32 size = frame->len - look->l3;
 
 	if (look->ttl <= 1)
-		return fl_answer_time_exceeded(view, frame);
+		return FL_REASON_TIME_EXCEEDED;
 	if (frame->gso_size) {
 		const u8 *tcp = fl_bytes(frame, look->l4, 14);
 
@@ -163,7 +150,8 @@ FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, cons
 			return 0;
 		if (!look->is_v6 && !(fl_get16(ip + 6) & FL_BE16(0x4000)))
 			return FL_REASON_OVERSIZE;
-		return fl_answer_too_big(view, frame, out->mtu);
+		look->mtu = out->mtu;
+		return FL_REASON_TOO_BIG;
 	}
 	return 0;
 }
@@ -173,12 +161,13 @@ FL_INLINE struct fl_traffic *fl_traffic_of(const struct fl_view *view, u32 serve
 	return fl_traffic_at(view->region, view->worker_index * view->settings->server_capacity + server_slot);
 }
 
-/* A client's frame goes to its server: result->reason, or what hinders it. */
-FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow, u32 index,
-			 struct fl_result *result)
+/* A client's frame goes to its server: 0, or what hinders it. */
+FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
 {
 	struct fl_look *look = frame->look;
-	const u64 *hops = fl_hops_at(view->region, flow->server_slot);
+	u32 index = look->index;
+	struct fl_flow *flow = fl_flows_at(view->region, index);
+	const u64 *hops;
 	const struct fl_interface *out;
 	struct fl_traffic *traffic;
 	u32 len = frame->len;
@@ -190,13 +179,16 @@ FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, str
 	} hop;
 	int hindrance;
 
+	if (!flow)
+		return FL_REASON_NO_FLOW;
+	hops = fl_hops_at(view->region, flow->server_slot);
 	if (!hops)
 		return FL_REASON_NO_NEIGHBOUR;
 	hop.word = fl_load(hops);
 	out = fl_interface_of(view, hop.octet[6]);
 	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
 		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(view, frame, out);
+	hindrance = fl_hinder(frame, out);
 	if (hindrance)
 		return hindrance;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
@@ -226,22 +218,26 @@ FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, str
 		traffic->in_octets += len;
 	}
 	result->out_interface = hop.octet[6];
-	return result->reason;
+	return 0;
 }
 
-/* A server's frame goes back to its client, by the way the client's came. */
-FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow, u32 index,
-			 struct fl_result *result)
+/* A server's frame goes back to its client, by the way the client's came: 0, or what hinders it. */
+FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
 {
-	const struct fl_interface *out = fl_interface_of(view, flow->client_interface);
+	u32 index = frame->look->index;
+	struct fl_flow *flow = fl_flows_at(view->region, index);
+	const struct fl_interface *out;
 	struct fl_traffic *traffic;
 	u32 len = frame->len;
 	struct fl_ends *ends = &view->scratch->ends;
 	int hindrance;
 
+	if (!flow)
+		return FL_REASON_NO_FLOW;
+	out = fl_interface_of(view, flow->client_interface);
 	if (!out || !out->ifindex)
 		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(view, frame, out);
+	hindrance = fl_hinder(frame, out);
 	if (hindrance)
 		return hindrance;
 	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
@@ -257,17 +253,17 @@ FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, str
 		traffic->out_octets += len;
 	}
 	result->out_interface = flow->client_interface;
-	return FL_REASON_SERVER_HIT;
+	return 0;
 }
 
 /* Enters a flow for the frame. 0 and look->index, or why not. */
-FL_CALL int fl_flow_enter(const struct fl_view *view, const struct fl_frame *frame, const struct fl_service *service, u32 server_slot)
+FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 {
-	struct fl_look *look = frame->look;
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	const struct fl_server *server =
 		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
-	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
-	int is_full_nat = service->method == FL_METHOD_FULL_NAT;
+	int is_full_nat = service && service->method == FL_METHOD_FULL_NAT;
 	const struct fl_home *home = &look->home;
 	struct fl_server_state *state;
 	struct fl_tags *tags;
@@ -276,9 +272,8 @@ FL_CALL int fl_flow_enter(const struct fl_view *view, const struct fl_frame *fra
 	struct fl_key *key = &view->scratch->key;
 	u16 local_port;
 	u32 index;
-	int why;
 
-	if (!server || !ether || !(server->flags & FL_SERVER_USED))
+	if (!service || !server || !(server->flags & FL_SERVER_USED))
 		return FL_REASON_NO_SERVER;
 	key->client = look->source;
 	key->client_port = look->source_port;
@@ -288,7 +283,7 @@ FL_CALL int fl_flow_enter(const struct fl_view *view, const struct fl_frame *fra
 	key->is_v6 = look->is_v6;
 	if (!is_full_nat && fl_flow_conflicts(view, home, key))
 		return FL_REASON_TUPLE_TAKEN;
-	index = fl_slot_take(view, home);
+	index = fl_slot_take(view, look, 0, 0);
 	flow = fl_flows_at(view->region, index);
 	tags = fl_tags_at(view->region, index / FL_WAYS);
 	if (index == FL_NONE || !flow || !tags) {
@@ -303,15 +298,10 @@ FL_CALL int fl_flow_enter(const struct fl_view *view, const struct fl_frame *fra
 	*local = look->source;
 	local_port = look->source_port;
 	if (is_full_nat) {
-		u64 random = fl_hash_round(fl_keyed_hash(view->header->seed, &look->source, look->source_port,
-							 look->protocol, look->is_v6) +
-						   view->now,
-					   view->header->seed[1]);
-
-		why = fl_port_take(view, index, key, service, &look->target, random, local, &local_port);
-		if (why) {
+		local_port = fl_port_take(view, look, index, service_index);
+		if (!local_port) {
 			fl_flow_release(view, flow, index);
-			return why;
+			return FL_REASON_NO_PORT;
 		}
 	}
 	flow->local_port = local_port;
@@ -331,9 +321,9 @@ FL_CALL int fl_flow_enter(const struct fl_view *view, const struct fl_frame *fra
 	}
 	flow->server_slot = server_slot;
 	flow->server_generation = server->generation;
-	flow->client_interface = frame->interface;
+	flow->client_interface = look->interface;
 	flow->worker = view->worker_index;
-	__builtin_memcpy(flow->client_mac, ether + 6, 6);
+	__builtin_memcpy(flow->client_mac, look->source_mac, 6);
 	flow->seen = view->now;
 	flow->created = view->now;
 	flow->tag = home->tag;
@@ -355,51 +345,38 @@ FL_CALL int fl_flow_enter(const struct fl_view *view, const struct fl_frame *fra
 	return 0;
 }
 
-/* The first frame of a flow, to a VIP. */
-FL_CALL int fl_begin(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+/* The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, or why not. */
+FL_PART(fl_begin, FL_REASON_NO_SERVICE, no, more)
 {
-	struct fl_look *look = frame->look;
-	const struct fl_service *service;
-	struct fl_flow *flow;
-	u32 index, server_slot;
+	u32 index, server_slot, why;
 	const u64 *hop;
-	int why;
 
 	index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
-	if (index == FL_NONE)
-		return FL_REASON_NO_SERVICE;
-	service = fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index);
-	if (!service)
+	if (index == FL_NONE || !fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index))
 		return FL_REASON_NO_SERVICE;
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
 		return FL_REASON_NO_FLOW;
 	/* Not worth a flow. */
 	if (look->ttl <= 1)
-		return fl_answer_time_exceeded(view, frame);
-	server_slot = fl_schedule(view, service, index, frame);
+		return FL_REASON_TIME_EXCEEDED;
+	server_slot = fl_schedule(view, look, index, 0);
 	if (server_slot == FL_NONE)
 		return FL_REASON_NO_SERVER;
 	hop = fl_hops_at(view->region, server_slot);
 	if (!hop || !fl_hop_is_known(fl_load(hop)))
 		return FL_REASON_NO_NEIGHBOUR;
-	why = fl_flow_enter(view, frame, service, server_slot);
-	if (why)
-		return why;
-	flow = fl_flows_at(view->region, look->index);
-	if (!flow)
-		return FL_REASON_TABLE_FULL;
-	result->reason = FL_REASON_NEW_FLOW;
-	return fl_to_server(view, frame, flow, look->index, result);
+	why = fl_flow_enter(view, look, index, server_slot);
+	return why ? why : FL_REASON_NEW_FLOW;
 }
 
 /* A frame to one of our addresses. */
-FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
 	struct fl_flow *flow;
 	struct fl_key *key = &view->scratch->key;
 	int why = look->malformed;
-	u32 index;
+	const u8 *ether;
 
 	if (!why)
 		why = fl_refuse(view, frame);
@@ -411,9 +388,9 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame,
 		if (!icmp)
 			return FL_REASON_SHORT_FRAME;
 		if (look->is_v6 && icmp[0] == FL_ICMP6_SOLICITATION)
-			return fl_answer_ndp(view, frame);
+			return FL_REASON_NDP_REPLY;
 		if (icmp[0] == (look->is_v6 ? FL_ICMP6_ECHO : FL_ICMP_ECHO) && icmp[1] == 0)
-			return fl_answer_echo(view, frame);
+			return FL_REASON_ECHO_REPLY;
 		return FL_REASON_UNSUPPORTED;
 	}
 	if (!fl_is_balanced(frame))
@@ -424,36 +401,35 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame,
 	key->other_port = look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	result->reason = FL_REASON_CLIENT_HIT;
-	flow = fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, &index);
+	flow = fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, &look->index);
 	if (flow) {
 		u32 control = fl_load(&flow->control);
 		u32 state = control & FL_STATE_MASK;
 
 		if (FL_LIKELY(!(look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN &&
 				(state == FL_STATE_CLOSING || state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED))))
-			return fl_to_server(view, frame, flow, index, result);
+			return FL_REASON_CLIENT_HIT;
 		/* The client uses its port again: a new connection, which may go elsewhere. */
-		if (fl_flow_seize(view, flow, index, control))
-			fl_flow_release(view, flow, index);
+		if (fl_flow_seize(view, flow, look->index, control))
+			fl_flow_release(view, flow, look->index);
 	}
-	if (look->vip_flags & FL_VIP_SOURCE) {
-		flow = fl_flow_find_return(view, frame, &index);
-		if (flow)
-			return fl_to_client(view, frame, flow, index, result);
-	}
-	return fl_begin(view, frame, result);
+	if (look->vip_flags & FL_VIP_SOURCE && fl_flow_find_return(view, frame, &look->index))
+		return FL_REASON_SERVER_HIT;
+	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	if (!ether)
+		return FL_REASON_SHORT_FRAME;
+	look->interface = frame->interface;
+	__builtin_memcpy(look->source_mac, ether + 6, 6);
+	return fl_begin(view, look, 0, 0);
 }
 
 /* A frame to somebody else: a nat server's answer, or none of our business. */
-FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
 	const struct fl_interface *interface;
-	struct fl_flow *flow;
 	struct fl_key *key = &view->scratch->key;
 	const u8 *ether;
-	u32 index;
 
 	if (look->malformed)
 		return FL_REASON_NOT_OURS;
@@ -461,7 +437,7 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 		const u8 *icmp = fl_bytes(frame, look->l4, 8);
 
 		if (icmp && icmp[0] == FL_ICMP6_SOLICITATION)
-			return fl_answer_ndp(view, frame);
+			return FL_REASON_NDP_REPLY;
 	}
 	if (!fl_is_balanced(frame))
 		return FL_REASON_NOT_OURS;
@@ -471,29 +447,53 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	key->other_port = look->source_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	flow = fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, &index);
-	if (!flow)
+	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, &look->index))
 		return FL_REASON_NOT_OURS;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	interface = fl_interface_of(view, frame->interface);
 	if (!ether || !interface || fl_get32(ether) != fl_get32(interface->mac) ||
 	    fl_get16(ether + 4) != fl_get16(interface->mac + 4))
 		return FL_REASON_NOT_OURS;
-	return fl_to_client(view, frame, flow, index, result);
+	return FL_REASON_SERVER_HIT;
 }
 
-FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+/* What the frame is. A reason whose verdict is to forward or to answer still has to be carried out. */
+FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
+
 	if (!view->settings->is_active)
 		return FL_REASON_STANDBY;
 	if (look->kind == FL_KIND_ARP)
-		return fl_answer_arp(view, frame);
+		return FL_REASON_ARP_REPLY;
 	if (look->vip_flags)
-		return fl_decide_ours(view, frame, result);
+		return fl_decide_ours(view, frame);
 	if (look->l3)
-		return fl_decide_others(view, frame, result);
+		return fl_decide_others(view, frame);
 	return look->malformed ? look->malformed : FL_REASON_NOT_OURS;
+}
+
+/* Makes of the frame what was decided: the reason that holds in the end. One place for each kind of rewriting, since
+ * the BPF verifier follows them anew from every call. */
+FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, int reason, struct fl_result *result)
+{
+	int hindrance = 0;
+
+	if (FL_LIKELY(reason == FL_REASON_CLIENT_HIT || reason == FL_REASON_NEW_FLOW))
+		hindrance = fl_to_server(view, frame, result);
+	else if (reason == FL_REASON_SERVER_HIT)
+		hindrance = fl_to_client(view, frame, result);
+	else if (reason == FL_REASON_ARP_REPLY)
+		return fl_answer_arp(view, frame);
+	else if (reason == FL_REASON_NDP_REPLY)
+		return fl_answer_ndp(view, frame);
+	else if (reason == FL_REASON_ECHO_REPLY)
+		return fl_answer_echo(view, frame);
+	if (FL_UNLIKELY(hindrance))
+		reason = hindrance;
+	if (FL_UNLIKELY(reason == FL_REASON_TIME_EXCEEDED || reason == FL_REASON_TOO_BIG))
+		return fl_answer_icmp_error(view, frame, reason);
+	return reason;
 }
 
 FL_INLINE u8 fl_verdict_of(int reason)
@@ -511,7 +511,7 @@ FL_INLINE u8 fl_verdict_of(int reason)
 /* Decides, counts, and says where an answer leaves. */
 FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
 {
-	u32 reason = fl_decide(view, frame, result);
+	u32 reason = fl_carry_out(view, frame, fl_decide(view, frame), result);
 
 	result->reason = reason;
 	result->verdict = fl_verdict_of(reason);
@@ -525,23 +525,12 @@ FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, st
 	return result->verdict;
 }
 
-#ifdef __bpf__
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct fl_scratch);
-} fl_scratch_map SEC(".maps");
-#endif
-
 /* One frame. The parsed part of struct fl_frame must be zero. Returns the verdict. */
 FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
 {
 	struct fl_view view;
 #ifdef __bpf__
-	u32 zero = 0;
-
-	view.scratch = bpf_map_lookup_elem(&fl_scratch_map, &zero);
+	view.scratch = fl_scratch_of_cpu();
 	if (!view.scratch)
 		return FL_PASS;
 	frame->look = &view.scratch->look;

@@ -16,9 +16,8 @@ FL_INLINE int fl_hop_is_known(u64 hop)
 }
 
 FL_INLINE u64 fl_client_hash(const struct fl_view *view, const struct fl_service *service,
-			     const struct fl_frame *frame)
+			     const struct fl_look *look)
 {
-	struct fl_look *look = frame->look;
 	u64 seed = view->header->schedule_seed;
 	u64 *keys = view->scratch->schedule_keys;
 	u16 port = service->hash_by == FL_HASH_CLIENT_PORT ? look->source_port : 0;
@@ -55,9 +54,9 @@ FL_INLINE u32 fl_schedule_from(const struct fl_view *view, const struct fl_servi
 
 /* Stateless: the same client gets the same server for as long as the table stands. */
 FL_INLINE u32 fl_schedule_by_hash(const struct fl_view *view, const struct fl_service *service,
-				  const struct fl_frame *frame)
+				  const struct fl_look *look)
 {
-	u64 hash = fl_client_hash(view, service, frame);
+	u64 hash = fl_client_hash(view, service, look);
 
 	return fl_schedule_from(view, service, (u32)(((hash >> 32) * service->table_count) >> 32));
 }
@@ -98,14 +97,17 @@ FL_INLINE u32 fl_schedule_least(const struct fl_view *view, const struct fl_serv
 }
 
 /* A server's slot, or FL_NONE when the service has none to give. */
-FL_CALL u32 fl_schedule(const struct fl_view *view, const struct fl_service *service, u32 service_index,
-			  const struct fl_frame *frame)
+FL_PART(fl_schedule, FL_NONE, service_index, nothing)
 {
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	struct fl_service_state *state;
 	u32 cursor, slot;
 
+	if (!service)
+		return FL_NONE;
 	if (service->scheduler == FL_SCHEDULER_HASH)
-		return fl_schedule_by_hash(view, service, frame);
+		return fl_schedule_by_hash(view, service, look);
 	state = fl_service_state_at(view->region, service_index);
 	if (!state)
 		return FL_NONE;

@@ -1,0 +1,142 @@
+/*
+ * What the core works with besides the frame: the region opened for one moment, and room for what a BPF stack cannot
+ * hold.
+ *
+ * FL_PART: a step of the work that needs no octet of the frame, only the view, the look and two numbers.
+ *
+ * The problem: the BPF verifier follows a static function anew from every call and for every state of its caller, so
+ * that the whole core would be beyond its million instructions. The idea: in BPF a part is a global function, which
+ * the verifier follows once, by itself, for any arguments (kernel 5.6). Such a function may be given numbers but no
+ * map pointers, so it opens the view again, at the moment that fl_view_open() left in the scratch map. In user space a
+ * part is an inline function like any other.
+ */
+#ifndef FL_VIEW_H
+#define FL_VIEW_H
+
+#include "access.h"
+#include "cursor.h"
+
+/* A flow as seen from its client: the client's end, and the other end the frame names. */
+struct fl_key {
+	struct fl_addr client;
+	struct fl_addr other;
+	u16 client_port;
+	u16 other_port;
+	u8 protocol;
+	u8 is_v6;
+};
+
+/* The ends of a frame after NAT. */
+struct fl_ends {
+	struct fl_addr source;
+	struct fl_addr target;
+	u16 source_port;
+	u16 target_port;
+};
+
+/* In BPF it lies in a per-CPU map, because 512 octets of stack are soon spent on addresses. */
+struct fl_scratch {
+	struct fl_key key;
+	struct fl_ends ends;
+	struct fl_addr one;
+	struct fl_addr two;
+	u64 schedule_keys[4];
+	struct fl_look look;
+#ifdef __bpf__
+	u32 now;
+	u32 worker_index;
+	u32 half;
+#endif
+};
+
+struct fl_view {
+	const struct fl_region *region;
+	struct fl_header *header;
+	struct fl_settings *settings;
+	struct fl_worker *worker;
+	struct fl_scratch *scratch;
+	u32 now; /* tick */
+	u32 worker_index;
+};
+
+/* view->scratch is the caller's. False when the region lacks what every frame needs. */
+FL_INLINE int fl_view_open(struct fl_view *view, const struct fl_region *region, u32 worker, u64 now)
+{
+	u32 half;
+
+	view->region = region;
+	view->now = (u32)(now >> FL_TICK_SHIFT);
+	view->worker_index = worker;
+	view->header = fl_header_at(region, 0);
+	view->worker = fl_workers_at(region, worker);
+	if (!view->header || !view->worker || !view->scratch)
+		return 0;
+	half = fl_load(&view->header->active_half) & 1;
+	view->settings = fl_settings_at(region, half);
+#ifdef __bpf__
+	view->scratch->now = view->now;
+	view->scratch->worker_index = worker;
+	view->scratch->half = half;
+#endif
+	return view->settings != NULL;
+}
+
+#ifdef __bpf__
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct fl_scratch);
+} fl_scratch_map SEC(".maps");
+
+FL_INLINE struct fl_scratch *fl_scratch_of_cpu(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&fl_scratch_map, &zero);
+}
+
+/* The view of this frame, for a part: also a commit in between does not change the half. */
+FL_INLINE int fl_view_again(struct fl_view *view)
+{
+	view->region = NULL;
+	view->scratch = fl_scratch_of_cpu();
+	if (!view->scratch)
+		return 0;
+	view->now = view->scratch->now;
+	view->worker_index = view->scratch->worker_index;
+	view->header = fl_header_at(view->region, 0);
+	view->worker = fl_workers_at(view->region, view->worker_index);
+	view->settings = fl_settings_at(view->region, view->scratch->half);
+	return view->header && view->worker && view->settings;
+}
+
+#define FL_PART(name, otherwise, a, b)                                                                             \
+	FL_INLINE u32 name##_body(const struct fl_view *view, struct fl_look *look, u32 a, u32 b);                 \
+	__attribute__((noinline)) u32 name##_part(u32 a, u32 b)                                                    \
+	{                                                                                                          \
+		struct fl_view view;                                                                               \
+                                                                                                                   \
+		asm volatile("" : "+r"(a), "+r"(b)); /* or clang leaves out an argument that the verifier wants */ \
+		return fl_view_again(&view) ? name##_body(&view, &view.scratch->look, a, b) : (otherwise);         \
+	}                                                                                                          \
+	FL_INLINE u32 name(const struct fl_view *view, struct fl_look *look, u32 a, u32 b)                         \
+	{                                                                                                          \
+		(void)view;                                                                                        \
+		(void)look;                                                                                        \
+		return name##_part(a, b);                                                                          \
+	}                                                                                                          \
+	FL_INLINE u32 name##_body(const struct fl_view *view, __attribute__((unused)) struct fl_look *look,        \
+				  __attribute__((unused)) u32 a, __attribute__((unused)) u32 b)
+
+#else
+
+#define FL_PART(name, otherwise, a, b)                                                               \
+	static inline __attribute__((unused)) u32 name(const struct fl_view *view,                   \
+						       __attribute__((unused)) struct fl_look *look, \
+						       __attribute__((unused)) u32 a, __attribute__((unused)) u32 b)
+
+#endif
+
+#endif
