@@ -174,6 +174,11 @@ export function get16(octets: Uint8Array, at: number): number {
   return (octets[at]! << 8) | octets[at + 1]!;
 }
 
+/** Of the IPv4 header of a frame without tags and options, whose checksum field is 0. */
+export function checksumOfIpv4(octets: Uint8Array): number {
+  return checksumOf(octets.subarray(14, 34));
+}
+
 /** Octets that count up: a payload in which nothing can be swapped unseen. */
 export function payloadOf(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, index) => (index * 7 + 1) & 0xff);

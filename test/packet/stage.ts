@@ -91,21 +91,25 @@ function makeStage(plane: ReplayPlane) {
   let nowNs = 1e12;
   let frames = 0;
 
-  const slotOf = (server: string): number => {
+  /** A server of two services has two slots. */
+  const slotsOf = (server: string): number[] => {
     const servers = activeHalfOf(plane, 'servers');
     const { octets, addr, flags } = layout.fl_server;
-    for (let slot = 0; slot < plane.counts.servers; slot++) {
+    const slots = Array.from({ length: plane.counts.servers }, (_, slot) => slot).filter((slot) => {
       const bits = servers.getUint16(slot * octets + flags, true);
-      if ((bits & constants.serverUsed) === 0) continue;
-      const isV6 = (bits & constants.serverV6) !== 0;
-      if (readAddress(servers, slot * octets + addr, isV6).text === addressOf(server).text) return slot;
-    }
-    throw new Error(`no server ${server} in the region`);
+      if ((bits & constants.serverUsed) === 0) return false;
+      return readAddress(servers, slot * octets + addr, (bits & constants.serverV6) !== 0).text === server;
+    });
+    if (slots.length === 0) throw new Error(`no server ${server} in the region`);
+    return slots;
   };
+  const slotOf = (server: string): number => slotsOf(server)[0]!;
 
   const setHop = (server: string, mac: string | null, via: number = INSIDE): void => {
-    const hop = new Uint8Array(plane.section('hops'), 8 * slotOf(server), 8);
-    hop.set(mac === null ? new Uint8Array(8) : [...macOf(mac), via, constants.hopKnown]);
+    for (const slot of slotsOf(server)) {
+      const hop = new Uint8Array(plane.section('hops'), 8 * slot, 8);
+      hop.set(mac === null ? new Uint8Array(8) : [...macOf(mac), via, constants.hopKnown]);
+    }
   };
 
   return {
@@ -184,12 +188,11 @@ function makeStage(plane: ReplayPlane) {
     /** Counts of every server equal what the table holds. */
     assertCountsExact(servers: readonly string[]): void {
       const flows = this.flows();
-      for (const server of servers) {
-        const slot = slotOf(server);
+      for (const slot of servers.flatMap(slotsOf)) {
         const states = flows.filter(({ serverSlot }) => serverSlot === slot).map(({ state }) => state);
         const active = states.filter((state) => ACTIVE.has(state)).length;
         const { active: a, inactive: i } = readFlowCounts(plane, slot);
-        assert.deepEqual({ active: a, inactive: i }, { active, inactive: states.length - active }, server);
+        assert.deepEqual({ active: a, inactive: i }, { active, inactive: states.length - active }, `slot ${slot}`);
       }
     },
   };
