@@ -7,6 +7,7 @@ import { openSession, type Session } from '../lib/session.ts';
 import { datagrams, download, requests, urlOf } from '../lib/traffic.ts';
 import { meanwhile, waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
+import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import { families, type Method, type Topology } from '../topologies/topology.ts';
 
 const names = ['web-1', 'web-2', 'web-3'];
@@ -63,6 +64,19 @@ async function macChange(net: Topology): Promise<void> {
   await assertAlive(sessions, 'after the MAC change');
   const { sha256 } = bigFile(net.lab);
   equal((await transfers).join(' '), `${sha256} ${sha256}`, 'transfers that ran meanwhile');
+}
+
+/** Only what a client sends can tell where it is now: a client that merely listens would wait for its own next packet. */
+async function routerChange(net: Topology): Promise<void> {
+  const sessions = await sessionsEverywhere(net);
+  const router = net.lab.host('router');
+  const before = await router.mac('north');
+  await router.run('ip link set north address 02:00:00:00:be:ef');
+  notEqual(await router.mac('north'), before);
+  await assertAlive(sessions, "after the router's MAC changed");
+  for (const family of families) {
+    assertServed(await requests(net.client, net.vip[family], 30), 30, names, 'new connections');
+  }
 }
 
 async function killAndRestart(net: Topology): Promise<void> {
@@ -147,6 +161,17 @@ export const scenarios: Scenario[] = [
     picture,
     stage: (lab) => stageInline(lab),
     run: macChange,
+  },
+  {
+    name: 'router-mac-change',
+    title: 'answers follow the MAC from which a client last came',
+    picture: oneArmPicture,
+    stage: async (lab) => {
+      const net = await buildOneArm(lab);
+      await net.fairlead.up(net.config(net.everyService('full-nat')));
+      return net;
+    },
+    run: routerChange,
   },
   {
     name: 'kill-and-restart',

@@ -4,53 +4,13 @@ import { capture } from '../lib/capture.ts';
 import { assertShares } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { udpPort, webPort } from '../lib/servers.ts';
-import { datagrams, download, requests, urlOf } from '../lib/traffic.ts';
+import { datagrams, requests, urlOf } from '../lib/traffic.ts';
 import { waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { families, type Topology } from '../topologies/topology.ts';
 
-const even = { 'web-1': 10, 'web-2': 10, 'web-3': 10 };
 const servers = { 4: '10.0.1.0/24', 6: '2001:db8:b::/64' };
 const clients = { 4: '203.0.113.100', 6: '2001:db8:a::100' };
-
-async function exactlyOnce(net: Topology): Promise<void> {
-  const outside = await capture(net.plan.ports.outside);
-  const inside = await capture(net.plan.ports.inside);
-  for (const family of families) {
-    const [vip, client] = [net.vip[family], clients[family]];
-    assertShares(await requests(net.client, vip, 30), even, `IPv${family} requests`);
-    assertShares(await datagrams(net.client, vip, 30), even, `IPv${family} datagrams`);
-    await download(net.client, urlOf(vip, 80, '/big'));
-    for (const [protocol, port, serverPort] of [
-      ['tcp', 80, webPort],
-      ['udp', 53, udpPort],
-    ] as const) {
-      // The four sides of the balancer; what goes in on one must come out once on the next.
-      const sides = async () => ({
-        asked: await outside.count(`${protocol} and src host ${client} and dst host ${vip} and dst port ${port}`),
-        given: await inside.count(
-          `${protocol} and src host ${client} and dst net ${servers[family]} and dst port ${serverPort}`,
-        ),
-        answered: await inside.count(
-          `${protocol} and src net ${servers[family]} and src port ${serverPort} and dst host ${client}`,
-        ),
-        returned: await outside.count(`${protocol} and src host ${vip} and src port ${port} and dst host ${client}`),
-      });
-      const balanced = (it: Awaited<ReturnType<typeof sides>>) =>
-        it.asked === it.given && it.answered === it.returned && it.asked >= 30;
-      await waitFor(`each IPv${family} ${protocol} frame to be passed exactly once`, sides, balanced, {
-        withinMs: 3000,
-      });
-    }
-    equal(await inside.count(`(tcp or udp) and dst host ${vip}`), 0, 'no frame for the VIP is forwarded as it came');
-    equal(
-      await outside.count(`src net ${servers[family]} and not icmp and not icmp6`),
-      0,
-      "no answer leaves with the server's own address",
-    );
-  }
-  await Promise.all([outside.stop(), inside.stop()]);
-}
 
 async function hostStaysSilent(net: Topology): Promise<void> {
   const outside = await capture(net.plan.ports.outside);
@@ -169,17 +129,6 @@ async function hopLimit(net: Topology): Promise<void> {
 }
 
 export const scenarios: Scenario[] = [
-  {
-    name: 'exactly-once',
-    title: 'each frame passes the balancer exactly once, and none leaves untranslated',
-    picture,
-    stage: async (lab) => {
-      const net = await buildInline(lab);
-      await net.fairlead.up(net.config(net.everyService('nat', { more: { check: 'none' } })));
-      return net;
-    },
-    run: exactlyOnce,
-  },
   {
     name: 'host-stays-silent',
     title: 'the host never answers for a VIP: no reset, no complaint, no redirect',

@@ -1,5 +1,5 @@
 // What bad input gets: an exit code as documented, a message that names the thing, and nothing half applied.
-import { equal, match } from 'node:assert/strict';
+import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { type ConfigDocument, command, type ServiceDocument } from '../lib/fairlead.ts';
@@ -154,6 +154,33 @@ async function readiness(net: Topology): Promise<void> {
   equal(existsSync(fairlead.socket), false, 'the socket is gone');
 }
 
+/** What a daemon keeps on its host: files, and filters on its interfaces. */
+async function traces(net: Topology): Promise<string[]> {
+  const { balancer, fairlead } = net;
+  const files = readdirSync('/dev/shm').filter((file) => file.startsWith(`fairlead.${fairlead.name}`));
+  const filters = await balancer.run(
+    'for device in out in; do tc qdisc show dev $device clsact; tc filter show dev $device ingress; done',
+  );
+  return [...files, ...(existsSync(fairlead.socket) ? ['socket'] : []), ...filters.split('\n').filter(Boolean)];
+}
+
+async function down(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  deepEqual(await traces(net), [], 'before the first start');
+  const daemon = await fairlead.up(net.config({ web4: net.service({ method: 'nat', family: 4 }) }));
+  ok((await traces(net)).length > 1, 'while it runs');
+  await fairlead.run('down');
+  equal(await daemon.ended, 0, 'the daemon ends in order');
+  deepEqual(await traces(net), [], 'after down');
+
+  const killed = await fairlead.up();
+  killed.signal('SIGKILL');
+  await killed.ended;
+  ok((await traces(net)).length > 1, 'kill -9 leaves everything for a successor');
+  await fairlead.run(`down --name ${fairlead.name}`);
+  deepEqual(await traces(net), [], 'down clears up after a killed daemon too');
+}
+
 const scenario = (name: string, title: string, run: Scenario['run']): Scenario => ({
   name,
   title,
@@ -176,5 +203,6 @@ export const scenarios = [
   scenario('second-instance', 'a second instance on the same region is refused and the first goes on', secondInstance),
   scenario('foreign-region', 'a region of another layout is set aside, and said so', foreignRegion),
   scenario('full-memory', 'too little shared memory is a polite refusal, not a crash', fullMemory),
+  scenario('down', 'down ends the daemon and removes every trace, also of one that was killed', down),
   scenario('readiness', 'systemd hears READY=1, SIGHUP applies a changed file, SIGTERM ends in order', readiness),
 ];

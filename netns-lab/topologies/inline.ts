@@ -57,6 +57,7 @@ export async function buildInline(lab: Lab, options: TopologyOptions = {}): Prom
     ports,
     interfaces: { outside: 'out', inside: 'in' },
     vip: { 4: `${outside[4]}10`, 6: `${outside[6]}10` },
+    clientAddress: { 4: `${outside[4]}100`, 6: `${outside[6]}100` },
     serverAddress: (index: number, family: Family) => `${inside[family]}${11 + index}`,
   };
   return populate(plan, options);

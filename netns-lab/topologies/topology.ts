@@ -21,6 +21,8 @@ export interface Plan {
   /** The switch ports the balancer is plugged into; with one arm there is one. */
   ports: { outside: Port; inside: Port };
   vip: Record<Family, string>;
+  /** Of the first client. */
+  clientAddress: Record<Family, string>;
   /** A server's own address, counted from 0. */
   serverAddress: (index: number, family: Family) => string;
 }
