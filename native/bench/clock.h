@@ -43,15 +43,17 @@ static inline double median(double *values, u32 count)
 	return values[count / 2];
 }
 
-/* Durations up to 65 us in steps of 1 ns; longer ones count as 65 us. */
+/* Durations in steps of 1 ns; those above 4 ms count as 4 ms. */
+#define HISTOGRAM_STEPS (1 << 22)
+
 struct histogram {
 	u64 total;
-	u32 at[65536];
+	u32 at[HISTOGRAM_STEPS];
 };
 
 static inline void histogram_add(struct histogram *histogram, u64 ns)
 {
-	histogram->at[ns < 65535 ? ns : 65535]++;
+	histogram->at[ns < HISTOGRAM_STEPS ? ns : HISTOGRAM_STEPS - 1]++;
 	histogram->total++;
 }
 
@@ -60,7 +62,7 @@ static inline u32 histogram_quantile(const struct histogram *histogram, double s
 	u64 seen = 0;
 	u32 ns = 0;
 
-	for (; ns < 65535; ns++) {
+	for (; ns < HISTOGRAM_STEPS - 1; ns++) {
 		seen += histogram->at[ns];
 		if (seen >= share * histogram->total)
 			break;

@@ -1,0 +1,38 @@
+// The command line of the bench.
+
+import { parseArgs } from 'node:util';
+
+export const help = `npm run bench [-- OPTION...]
+
+Measures the core alone, and through labs the packet engine beside plain kernel forwarding, nftables DNAT, HAProxy and
+nginx stream, in turn within one run. Figures of one run compare with each other and with nothing else.
+
+  --quick          3 repeats instead of 7, shorter ones; under five minutes
+  --json FILE      writes rows {measure, path, flows, value, unit, against, ratio} as an array
+  --only PATTERN   only measures whose name contains PATTERN: core, packets, bulk, connections, latency
+  --help           this
+
+Reading the table: "median" is of all repeats; "ratio" is this path's figure by that of the path under "against", the
+median of the ratios within each round. For latency and the core's nanoseconds less is better. The core's are absolute and
+move with the machine. Compare nothing that ran while the machine was busy: see the load in the first lines.`;
+
+export interface Options {
+  readonly isQuick: boolean;
+  readonly json: string | null;
+  readonly only: string;
+}
+
+/** Null: help was asked for. Throws a TypeError for anything unknown. */
+export function parseOptions(args: readonly string[]): Options | null {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: 'boolean', default: false },
+      json: { type: 'string' },
+      only: { type: 'string', default: '' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return null;
+  return { isQuick: values.quick, json: values.json ?? null, only: values.only };
+}

@@ -1,0 +1,103 @@
+// What stands between client and server in each measured path. Every one is set up as its manual says, one worker, and
+// without anything that the others do not do as well (no checks, no logs of connections).
+
+import { writeFileSync } from 'node:fs';
+import { Fairlead } from '../../netns-lab/lib/fairlead.ts';
+import { buildNetwork, type Network, ports, serverAddress, tcpPorts, vip } from './network.ts';
+
+export const pathNames = ['kernel', 'nftables', 'haproxy', 'nginx', 'fairlead-nat', 'fairlead-full-nat'] as const;
+export type PathName = (typeof pathNames)[number];
+
+export interface Path {
+  readonly name: PathName;
+  readonly net: Network;
+  /** Where clients send to. */
+  readonly target: string;
+}
+
+const flows = 1_048_576;
+
+export async function makePath(name: PathName): Promise<Path> {
+  const net = await buildNetwork(name);
+  await setUps[name](net);
+  return { name, net, target: name === 'kernel' ? serverAddress : vip };
+}
+
+const setUps: Record<PathName, (net: Network) => Promise<void>> = {
+  kernel: async () => {},
+  nftables,
+  haproxy,
+  nginx,
+  'fairlead-nat': (net) => fairlead(net, {}),
+  // A pool, because one address has 64,512 ports towards a server: a million flows need sixteen.
+  'fairlead-full-nat': (net) => fairlead(net, { method: 'full-nat', source: '198.51.100.64-198.51.100.95' }),
+};
+
+async function ownVip({ balancer }: Network): Promise<void> {
+  await balancer.address('out', `${vip}/32`);
+}
+
+async function nftables(net: Network): Promise<void> {
+  await ownVip(net);
+  const table = `table ip bench {
+    chain prerouting {
+      type nat hook prerouting priority dstnat
+      ip daddr ${vip} dnat to ${serverAddress}
+    }
+  }`;
+  await net.balancer.run('nft -f -', { input: table });
+  await net.balancer.sysctl('net.netfilter.nf_conntrack_udp_timeout', 600);
+}
+
+async function haproxy(net: Network): Promise<void> {
+  await ownVip(net);
+  const sections = tcpPorts.map(
+    (port) => `listen on-${port}\n  bind ${vip}:${port}\n  server real ${serverAddress}:${port}`,
+  );
+  const file = net.balancer.file('haproxy.cfg');
+  const head = `global
+  maxconn 20000
+  nbthread 1
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+`;
+  writeFileSync(file, `${head}${sections.join('\n')}\n`);
+  await net.balancer.start('haproxy', `haproxy -db -f ${file}`, { ready: listens(net) });
+}
+
+async function nginx(net: Network): Promise<void> {
+  await ownVip(net);
+  const servers = tcpPorts.map((port) => `server { listen ${vip}:${port}; proxy_pass ${serverAddress}:${port}; }`);
+  const file = net.balancer.file('nginx.conf');
+  writeFileSync(
+    file,
+    `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid ${net.balancer.file('nginx.pid')};
+error_log stderr warn;
+events { worker_connections 16384; }
+stream {
+  ${servers.join('\n  ')}
+}
+`,
+  );
+  await net.balancer.start('nginx', `nginx -c ${file} -e stderr -g 'daemon off;'`, { ready: listens(net) });
+}
+
+function listens({ balancer }: Network): () => Promise<boolean> {
+  return async () => (await balancer.attempt(`ss -Hltn sport = ${ports.ping}`)).stdout !== '';
+}
+
+async function fairlead(net: Network, more: { method?: 'full-nat'; source?: string }): Promise<void> {
+  const listen = [...tcpPorts.map((port) => `${vip}:${port}/tcp`), `${vip}:${ports.flood}/udp`];
+  await new Fairlead(net.lab, net.balancer).up({
+    interfaces: { outside: 'out', inside: 'in' },
+    flows,
+    timeouts: { 'udp-one-way': '600s' },
+    services: { bench: { listen, method: 'nat', check: 'none', ...more, servers: { real: serverAddress } } },
+  });
+}

@@ -1,0 +1,46 @@
+// What the figures should be. Targets of paths are ratios within one run; those of the core are absolute, because there is
+// nothing beside it to compare with, and hold for a machine of the day.
+
+import type { Row } from './row.ts';
+
+export interface Target {
+  readonly measure: string;
+  /** How the path begins. */
+  readonly path: string;
+  readonly flows?: number;
+  readonly against?: string;
+  readonly least?: number;
+  readonly most?: number;
+}
+
+const nat = 'fairlead-nat';
+
+const targets: readonly Target[] = [
+  { measure: 'core-hit', path: 'nat/ipv4', flows: 1_000_000, most: 100 },
+  { measure: 'core-hit-batch', path: 'nat/ipv4', flows: 1_000_000, most: 60 },
+  { measure: 'core-inserts', path: '', least: 500_000 },
+  { measure: 'core-insert-p99', path: '', most: 1000 },
+  { measure: 'flow-octets', path: 'nat/ipv4', most: 64 },
+  { measure: 'packets', path: nat, flows: 1000, against: 'nftables', least: 0.8 },
+  { measure: 'packets', path: nat, flows: 1_000_000, against: 'nftables', least: 1.5 },
+  { measure: 'bulk', path: nat, against: 'kernel', least: 0.75 },
+  { measure: 'bulk', path: nat, against: 'haproxy', least: 1.4 },
+  { measure: 'connections', path: nat, against: 'kernel', least: 0.75 },
+  { measure: 'connections', path: nat, against: 'haproxy', least: 1.3 },
+  { measure: 'latency-p50', path: nat, against: 'kernel', most: 2.1 },
+  { measure: 'latency-p99', path: nat, against: 'kernel', most: 3 },
+];
+
+export function targetOf(row: Row): Target | null {
+  const fits = (target: Target) =>
+    target.measure === row.measure &&
+    row.path.startsWith(target.path) &&
+    (target.flows ?? row.flows) === row.flows &&
+    (target.against ?? null) === row.against;
+  return targets.find(fits) ?? null;
+}
+
+export function isMet({ least, most }: Target, { value, ratio }: Row): boolean {
+  const figure = ratio ?? value;
+  return figure >= (least ?? -Infinity) && figure <= (most ?? Infinity);
+}
