@@ -323,9 +323,10 @@ const dying6 = request(udp6, { ttl: 1, payload: payloadOf(300) });
 const dyingShort = request(tcp4, { ttl: 0, tags: [12] });
 const large = request(tcp4, { payload: payloadOf(1461) });
 const large6 = request(tcp6, { payload: payloadOf(1441) });
-const enter = (exchange: Exchange): NonNullable<PacketCase['before']> => {
-  return (stage) => stage.send(request(exchange));
-};
+const enter =
+  (exchange: Exchange): NonNullable<PacketCase['before']> =>
+  (stage) =>
+    stage.send(request(exchange));
 
 const errorCases: readonly PacketCase[] = [
   {

@@ -127,8 +127,10 @@ for (const engine of engines) {
         const stage = openStage(t, engine);
         stage.configure(twoServices.replaceAll('/udp', '/tcp'));
         for (const letters of flags) {
-          if (!letters.startsWith('server')) stage.send(request(tcp, { flags: letters }));
-          else stage.send(reply(tcp, { address: client, port: 40_000 }, { flags: letters.slice(7) }), { via: INSIDE });
+          const isAnswer = letters.startsWith('server ');
+          const local = { address: client, port: 40_000 };
+          if (isAnswer) stage.send(reply(tcp, local, { flags: letters.slice(7) }), { via: INSIDE });
+          else stage.send(request(tcp, { flags: letters }));
         }
         assert.equal(stage.send({ ...request(tcp), toPort: 81 }).said, 'forwarded: new-flow');
         assert.deepEqual(

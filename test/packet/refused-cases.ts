@@ -170,12 +170,12 @@ const extensions: readonly PacketCase[] = [
   },
   {
     name: 'six extension headers are the most there may be',
-    frame: request(tcp6, { extensions: Array<typeof hop>(6).fill(destination) }),
+    frame: request(tcp6, { extensions: Array.from({ length: 6 }, () => destination) }),
     said: 'forwarded: new-flow',
   },
   {
     name: 'seven extension headers are one too many',
-    frame: request(tcp6, { extensions: Array<typeof hop>(7).fill(destination) }),
+    frame: request(tcp6, { extensions: Array.from({ length: 7 }, () => destination) }),
     said: 'dropped: bad-extension',
   },
   {
