@@ -56,7 +56,7 @@ async function haproxy(net: Network): Promise<void> {
   );
   const file = net.balancer.file('haproxy.cfg');
   const head = `global
-  maxconn 20000
+  maxconn 4000
   nbthread 1
 defaults
   mode tcp
@@ -76,10 +76,9 @@ async function nginx(net: Network): Promise<void> {
     file,
     `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 worker_processes 1;
-worker_rlimit_nofile 65536;
 pid ${net.balancer.file('nginx.pid')};
 error_log stderr warn;
-events { worker_connections 16384; }
+events { worker_connections 4096; }
 stream {
   ${servers.join('\n  ')}
 }
