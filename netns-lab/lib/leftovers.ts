@@ -51,6 +51,12 @@ export async function namespacesOf(lab: string): Promise<string[]> {
   return names.filter((name) => name.startsWith(`${lab}-`));
 }
 
+/** Region files of a lab's instances, those set aside among them. */
+export function regionsOf(lab: string): string[] {
+  const [exact, more] = [`fairlead.${lab}`, new RegExp(`^fairlead\\.${lab}[.-]`)];
+  return readdirSync('/dev/shm').filter((file) => file === exact || more.test(file));
+}
+
 async function processesIn(namespaces: readonly string[]): Promise<number[]> {
   const lists = await Promise.all(namespaces.map((it) => execute(['ip', 'netns', 'pids', it], `ip netns pids ${it}`)));
   return lists.flatMap((list) => list.stdout.split('\n').filter(Boolean).map(Number));
@@ -75,9 +81,7 @@ export async function destroyLab(name: string): Promise<void> {
     everyMs: 20,
   });
   await Promise.all(namespaces.map((it) => execute(['ip', 'netns', 'delete', it], `ip netns delete ${it}`)));
-  for (const region of readdirSync('/dev/shm').filter((it) => it.startsWith(`fairlead.${name}`))) {
-    rmSync(join('/dev/shm', region), { force: true });
-  }
+  for (const region of regionsOf(name)) rmSync(join('/dev/shm', region), { force: true });
   rmSync(join(labsDirectory, name), { recursive: true, force: true });
 }
 

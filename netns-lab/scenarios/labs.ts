@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Background } from '../lib/background.ts';
 import { execute } from '../lib/command.ts';
-import { labsDirectory, listLabs, namespacesOf, sweepLabs } from '../lib/leftovers.ts';
+import { labsDirectory, listLabs, namespacesOf, regionsOf, sweepLabs } from '../lib/leftovers.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import type { Lab } from '../lib/lab.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
@@ -20,8 +20,7 @@ async function labs(...args: string[]): Promise<string> {
 }
 
 async function tracesOf(name: string): Promise<string[]> {
-  const regions = readdirSync('/dev/shm').filter((file) => file.startsWith(`fairlead.${name}`));
-  return [...(await namespacesOf(name)), ...readdirSync(labsDirectory).filter((it) => it === name), ...regions];
+  return [...(await namespacesOf(name)), ...readdirSync(labsDirectory).filter((it) => it === name), ...regionsOf(name)];
 }
 
 async function keptLab(net: Topology): Promise<void> {

@@ -1,8 +1,9 @@
 // What bad input gets: an exit code as documented, a message that names the thing, and nothing half applied.
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { type ConfigDocument, command, type ServiceDocument } from '../lib/fairlead.ts';
+import { regionsOf } from '../lib/leftovers.ts';
 import { assertServed } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { requests } from '../lib/traffic.ts';
@@ -102,7 +103,7 @@ async function foreignRegion(net: Topology): Promise<void> {
   await fairlead.up();
   await fairlead.logged(/layout/i);
   assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'a new region is in use');
-  const aside = readdirSync('/dev/shm').filter((file) => file.startsWith(`fairlead.${fairlead.name}`));
+  const aside = regionsOf(fairlead.name);
   equal(aside.length, 2, `the old region is set aside, not thrown away: ${aside.join(' ')}`);
 }
 
@@ -157,7 +158,7 @@ async function readiness(net: Topology): Promise<void> {
 /** What a daemon keeps on its host: files, and filters on its interfaces. */
 async function traces(net: Topology): Promise<string[]> {
   const { balancer, fairlead } = net;
-  const files = readdirSync('/dev/shm').filter((file) => file.startsWith(`fairlead.${fairlead.name}`));
+  const files = regionsOf(fairlead.name);
   const filters = await balancer.run(
     'for device in out in; do tc qdisc show dev $device clsact; tc filter show dev $device ingress; done',
   );
