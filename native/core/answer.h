@@ -87,11 +87,14 @@ FL_CALL int fl_answer_ndp(const struct fl_view *view, struct fl_frame *frame)
 
 	ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
 	icmp = fl_bytes(frame, look->l4, 24);
-	if (!ip || !icmp || !interface)
+	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	if (!ip || !icmp || !ether || !interface)
 		return FL_REASON_SHORT_FRAME;
 	fl_get_addr(wanted, icmp + 8, 1);
 	if (!fl_vip_find(view, wanted, 1))
 		return FL_REASON_NOT_OURS;
+	if (ether[6] & 1)
+		return FL_REASON_BAD_SOURCE;
 	length = FL_BE16(fl_get16(ip + 4)) - (look->l4 - look->l3 - FL_IPV6_HEADER);
 	if (look->ttl != 255 || icmp[1] != 0 || length < 24 || look->l4 != look->l3 + FL_IPV6_HEADER)
 		return FL_REASON_BAD_L4_HEADER;
@@ -257,7 +260,7 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 	__builtin_memcpy(ether + 6, interface->mac, 6);
 	fl_put16(icmp, fl_icmp_error_type(look, reason));
 	fl_put16(icmp + 2, 0);
-	fl_put32(icmp + 4, reason == FL_REASON_TOO_BIG ? FL_BE32(look->mtu) : 0);
+	fl_put32(icmp + 4, reason == FL_REASON_TOO_BIG ? FL_BE32(view->scratch->mtu) : 0);
 	sum = fl_sum(frame, l4, 8 + quote, FL_QUOTE_MAX + 10, &ok);
 	if (look->is_v6) {
 		sum += fl_pseudo_header(from, &look->source, FL_PROTOCOL_ICMP6, 8 + quote);

@@ -29,7 +29,7 @@ struct fl_look {
 	u8 tcp_flags;
 	u8 ttl;
 	u8 malformed; /* a reason, or 0 */
-	u8 interface; /* of a first frame: where it came in, and from whom */
+	u8 reserved;
 	u16 l3; /* offsets; 0 where there is none */
 	u16 l4;
 	u16 source_port; /* network order; 0 where there is none */
@@ -40,9 +40,9 @@ struct fl_look {
 	u32 range_first;
 	u32 range_count;
 	u32 index; /* of the flow found or entered */
-	u32 mtu; /* what a frame is too big for */
+	u32 tcp_sequence; /* in network order */
+	u32 tcp_acknowledged;
 	struct fl_home home; /* where the flow of this frame would be */
-	u8 source_mac[6];
 };
 
 struct fl_frame {

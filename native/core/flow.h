@@ -31,6 +31,8 @@
 #define FL_PORT_COUNT 64512
 #define FL_PORT_TRIES 64
 
+#define FL_FIRST_DATA 0x10000u /* what a server may send before its SYN+ACK is acknowledged (RFC 7413) */
+
 enum fl_side { FL_SIDE_CLIENT, FL_SIDE_SERVER };
 
 FL_INLINE struct fl_home fl_home_of(const u64 seed[4], u32 buckets, const struct fl_addr *client, u16 port,
@@ -338,29 +340,39 @@ FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const 
  *
  *   SYN_SENT      the client's SYN went to the server
  *   SYN_RECEIVED  the server answered SYN+ACK
- *   ESTABLISHED   the client acknowledged it (or either side sends data: a SYN+ACK lost from view must not matter)
- *   CLOSING       one side sent FIN
+ *   ESTABLISHED   the client acknowledged just that SYN+ACK. Who only pretends to be the client never saw its number, and
+ *                 so cannot make flows that nothing may evict
+ *   CLOSING       one side sent FIN, once established
  *   TIME_WAIT     both did
  *   CLOSED        RST
  */
-FL_INLINE u32 fl_tcp_next(u32 control, u8 flags, enum fl_side side)
+FL_INLINE u32 fl_tcp_next(struct fl_flow *flow, u32 control, const struct fl_look *look, enum fl_side side)
 {
 	u32 state = control & FL_STATE_MASK;
 	u32 rest = control & ~FL_STATE_MASK;
+	u8 flags = look->tcp_flags;
 
 	if (flags & FL_TCP_RST)
 		return rest | FL_STATE_CLOSED;
+	if (state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED) {
+		if (side == FL_SIDE_SERVER) {
+			if (!(flags & FL_TCP_SYN))
+				return control;
+			flow->server_sequence = look->tcp_sequence;
+			return rest | FL_STATE_SYN_RECEIVED;
+		}
+		if (state == FL_STATE_SYN_SENT || !(flags & FL_TCP_ACK) || flags & FL_TCP_SYN ||
+		    FL_BE32(look->tcp_acknowledged) - FL_BE32(flow->server_sequence) - 1 >= FL_FIRST_DATA)
+			return control;
+		state = FL_STATE_ESTABLISHED;
+	}
 	if (flags & FL_TCP_FIN) {
 		rest |= side == FL_SIDE_CLIENT ? FL_FIN_CLIENT : FL_FIN_SERVER;
 		if ((rest & (FL_FIN_CLIENT | FL_FIN_SERVER)) == (FL_FIN_CLIENT | FL_FIN_SERVER))
 			return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_TIME_WAIT);
 		return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_CLOSING);
 	}
-	if (side == FL_SIDE_SERVER && state == FL_STATE_SYN_SENT && flags & FL_TCP_SYN)
-		return rest | FL_STATE_SYN_RECEIVED;
-	if (side == FL_SIDE_CLIENT && state == FL_STATE_SYN_RECEIVED && flags & FL_TCP_ACK && !(flags & FL_TCP_SYN))
-		return rest | FL_STATE_ESTABLISHED;
-	return control;
+	return rest | state;
 }
 
 /* Notes a frame of a live flow: when, and what it does to the state. */
@@ -377,7 +389,7 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 		if (!fl_state_is_live(control))
 			return;
 		if (look->kind == FL_KIND_TCP)
-			next = fl_tcp_next(control, look->tcp_flags, side);
+			next = fl_tcp_next(flow, control, look, side);
 		else if (side == FL_SIDE_SERVER)
 			next = (control & ~FL_STATE_MASK) | FL_STATE_UDP_TWO_WAY;
 		if (FL_LIKELY(next == control))
@@ -392,6 +404,8 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 		return;
 	}
 }
+
+#define FL_UDP_SETTLED 16 /* ticks, 2 s */
 
 /* How readily a flow makes room: 0 never, higher sooner. */
 FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flow, u32 control)
@@ -409,6 +423,8 @@ FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flo
 	case FL_STATE_SYN_RECEIVED:
 	case FL_STATE_UDP_ONE_WAY:
 		return 1;
+	case FL_STATE_UDP_TWO_WAY: /* a question and its answer: as easily had as half a handshake */
+		return flow->seen - flow->created < FL_UDP_SETTLED;
 	}
 	return 0;
 }

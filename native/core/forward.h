@@ -123,7 +123,7 @@ FL_INLINE int fl_refuse(const struct fl_view *view, const struct fl_frame *frame
 }
 
 /* Can the frame go out by this interface? 0, or the reason why not. */
-FL_INLINE int fl_hinder(struct fl_frame *frame, const struct fl_interface *out)
+FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, const struct fl_interface *out)
 {
 	struct fl_look *look = frame->look;
 	u32 size = frame->len - look->l3;
@@ -150,7 +150,7 @@ FL_INLINE int fl_hinder(struct fl_frame *frame, const struct fl_interface *out)
 			return 0;
 		if (!look->is_v6 && !(fl_get16(ip + 6) & FL_BE16(0x4000)))
 			return FL_REASON_OVERSIZE;
-		look->mtu = out->mtu;
+		view->scratch->mtu = out->mtu;
 		return FL_REASON_TOO_BIG;
 	}
 	return 0;
@@ -188,7 +188,7 @@ FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, str
 	out = fl_interface_of(view, hop.octet[6]);
 	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
 		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(frame, out);
+	hindrance = fl_hinder(view, frame, out);
 	if (hindrance)
 		return hindrance;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
@@ -237,7 +237,7 @@ FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, str
 	out = fl_interface_of(view, flow->client_interface);
 	if (!out || !out->ifindex)
 		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(frame, out);
+	hindrance = fl_hinder(view, frame, out);
 	if (hindrance)
 		return hindrance;
 	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
@@ -321,9 +321,9 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	}
 	flow->server_slot = server_slot;
 	flow->server_generation = server->generation;
-	flow->client_interface = look->interface;
+	flow->client_interface = view->scratch->interface;
 	flow->worker = view->worker_index;
-	__builtin_memcpy(flow->client_mac, look->source_mac, 6);
+	__builtin_memcpy(flow->client_mac, view->scratch->source_mac, 6);
 	flow->seen = view->now;
 	flow->created = view->now;
 	flow->tag = home->tag;
@@ -345,6 +345,25 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	return 0;
 }
 
+#define FL_INTERFACES_LOOK 8
+
+/* Is it an address of the host itself? The host asks servers too (health checks): a nat flow in its name would claim the
+ * answers that are the host's. */
+FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
+{
+	u32 is_host = 0;
+
+	for (u32 i = 0; i < FL_INTERFACES_LOOK; i++) {
+		const struct fl_interface *interface = fl_interface_of(view, i);
+
+		if (!interface || i >= view->settings->interface_count)
+			break;
+		is_host |= look->is_v6 ? fl_addr_same(&interface->address6, &look->source) :
+					 interface->address4 == look->source.word[0];
+	}
+	return is_host;
+}
+
 /* The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, or why not. */
 FL_PART(fl_begin, FL_REASON_NO_SERVICE, no, more)
 {
@@ -354,6 +373,8 @@ FL_PART(fl_begin, FL_REASON_NO_SERVICE, no, more)
 	index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
 	if (index == FL_NONE || !fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index))
 		return FL_REASON_NO_SERVICE;
+	if (fl_is_host(view, look))
+		return FL_REASON_BAD_SOURCE;
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
 		return FL_REASON_NO_FLOW;
 	/* Not worth a flow. */
@@ -407,7 +428,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		u32 state = control & FL_STATE_MASK;
 
 		if (FL_LIKELY(!(look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN &&
-				(state == FL_STATE_CLOSING || state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED))))
+				(state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED))))
 			return FL_REASON_CLIENT_HIT;
 		/* The client uses its port again: a new connection, which may go elsewhere. */
 		if (fl_flow_seize(view, flow, look->index, control))
@@ -418,8 +439,8 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	if (!ether)
 		return FL_REASON_SHORT_FRAME;
-	look->interface = frame->interface;
-	__builtin_memcpy(look->source_mac, ether + 6, 6);
+	view->scratch->interface = frame->interface;
+	__builtin_memcpy(view->scratch->source_mac, ether + 6, 6);
 	return fl_begin(view, look, 0, 0);
 }
 
@@ -454,6 +475,8 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	if (!ether || !interface || fl_get32(ether) != fl_get32(interface->mac) ||
 	    fl_get16(ether + 4) != fl_get16(interface->mac + 4))
 		return FL_REASON_NOT_OURS;
+	if (ether[6] & 1) /* an ICMP error would go to a group */
+		return FL_REASON_BAD_SOURCE;
 	return FL_REASON_SERVER_HIT;
 }
 

@@ -53,6 +53,8 @@ FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 		if ((at[12] >> 4) < 5 || (u32)(at[12] >> 4) * 4 > length)
 			return FL_REASON_BAD_L4_HEADER;
 		look->tcp_flags = at[13];
+		look->tcp_sequence = fl_get32(at + 4);
+		look->tcp_acknowledged = fl_get32(at + 8);
 		look->kind = FL_KIND_TCP;
 		break;
 	case FL_PROTOCOL_UDP:

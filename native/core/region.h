@@ -287,7 +287,7 @@ struct fl_flow {
 	u8 client_mac[6]; /* whence the client's frames come: the way back */
 	u16 tag;
 	u32 created; /* tick */
-	u32 reserved;
+	u32 server_sequence; /* of its SYN+ACK, in network order: only the client has seen it */
 } __attribute__((aligned(64)));
 
 struct fl_flow6 {

@@ -36,6 +36,8 @@ export interface FrameSpec {
   readonly flags?: string;
   /** TCP options, a multiple of 4 octets. */
   readonly tcpOptions?: readonly number[];
+  /** How far beyond the other side's sequence number it acknowledges; 1, its SYN, by default. */
+  readonly acknowledges?: number;
   /** What follows the L4 header; for icmp, icmp6 and numbers: all of L4, with room for the checksum at 2. */
   readonly payload?: Uint8Array;
   /** 'partial': the pseudo-header's sum, as an offloading sender leaves it; 'none': UDP's 0. */
@@ -46,6 +48,8 @@ export interface FrameSpec {
 
 const NUMBERS = { tcp: 6, udp: 17, icmp: 1, icmp6: 58 } as const;
 const FLAGS = 'FSRPAU';
+/** Of every segment, from either side. */
+const SEQUENCE = 0x01020304;
 
 export function numberOf(protocol: Protocol): number {
   return typeof protocol === 'number' ? protocol : NUMBERS[protocol];
@@ -124,7 +128,9 @@ function buildL4(spec: FrameSpec): Uint8Array {
     const offset = ((20 + options.length) / 4) << 12;
     const flags = flagsOf(spec.flags ?? 'A');
     const ports = [spec.fromPort ?? 0, spec.toPort ?? 0];
-    const header = wordsOf([...ports, 0x0102, 0x0304, 0x0506, 0x0708, offset | flags, 0xfaf0, 0, 0]);
+    const acknowledged = (SEQUENCE + (spec.acknowledges ?? 1)) >>> 0;
+    const numbers = [SEQUENCE >>> 16, SEQUENCE & 0xffff, acknowledged >>> 16, acknowledged & 0xffff];
+    const header = wordsOf([...ports, ...numbers, offset | flags, 0xfaf0, 0, 0]);
     return withChecksum(spec, join(header, options, payload), 16);
   }
   if (spec.protocol === 'udp') {

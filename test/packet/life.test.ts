@@ -57,7 +57,7 @@ const scripts: Record<string, readonly Step[]> = {
     ['client', 'PA', 'established', 1, 0],
     ['server', 'SA', 'established', 1, 0],
   ],
-  'a connection given up before it was established': [OPEN[0]!, OPEN[1]!, ['client', 'FA', 'closing', 0, 1]],
+  'a connection given up as soon as it was established': [OPEN[0]!, OPEN[1]!, ['client', 'FA', 'closing', 0, 1]],
 };
 
 const { server: SERVER, client: CLIENT } = addressesOf(tcp);
@@ -82,7 +82,7 @@ for (const engine of engines) {
           });
         }
 
-        for (const last of ['time-wait', 'closed', 'closing'] as const) {
+        for (const last of ['time-wait', 'closed'] as const) {
           test(`a client uses its port again while the old flow is ${last}: a new flow takes its place`, (t) => {
             const stage = openStage(t, engine);
             const exchange: Exchange = { ...ends, protocol: 'tcp' };
@@ -96,6 +96,29 @@ for (const engine of engines) {
             assert.deepEqual(stage.counts(server), { active: 0, inactive: 1, total: 2 });
           });
         }
+
+        test('a SYN in a half-closed connection is the server’s to judge: the flow stays', (t) => {
+          const stage = openStage(t, engine);
+          const exchange: Exchange = { ...ends, protocol: 'tcp' };
+          stage.configure(serviceOf(exchange));
+          for (const [from, flags] of OPEN) send(stage, exchange, from, flags);
+          send(stage, exchange, 'client', 'FA');
+          assert.equal(stage.send(request(exchange)).said, 'forwarded: client-hit');
+          assert.deepEqual(states(stage), ['closing']);
+        });
+
+        test('who never saw the server’s sequence number makes no established flow', (t) => {
+          const stage = openStage(t, engine);
+          const exchange: Exchange = { ...ends, protocol: 'tcp' };
+          stage.configure(serviceOf(exchange));
+          for (const [from, flags] of OPEN.slice(0, 2)) send(stage, exchange, from, flags);
+          for (const acknowledges of [0, -1, 0x1_0001, 0x8000_0000]) {
+            stage.send(request(exchange, { flags: 'A', acknowledges }));
+            assert.deepEqual(states(stage), ['syn-received'], `acknowledges ${acknowledges}`);
+          }
+          stage.send(request(exchange, { flags: 'A', acknowledges: 0x1_0000 }));
+          assert.deepEqual(states(stage), ['established']);
+        });
 
         test('UDP is one-way until the server answers, and two-way from then on', (t) => {
           const stage = openStage(t, engine);

@@ -120,7 +120,7 @@ for (const engine of engines) {
 
     for (const [end, flags] of [
       ['closed', ['S', 'R']],
-      ['in time-wait', ['S', 'FA', 'server FA']],
+      ['in time-wait', ['S', 'server SA', 'A', 'FA', 'server FA']],
     ] as const) {
       test(`nat: a flow that is ${end} gives the server’s port free for another service`, (t) => {
         const tcp: Exchange = { ...nat, protocol: 'tcp' };

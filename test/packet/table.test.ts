@@ -24,7 +24,8 @@ type State =
   | 'time-wait'
   | 'closed'
   | 'udp-one-way'
-  | 'udp-two-way';
+  | 'udp-two-way'
+  | 'udp-settled';
 
 /** Brings the flow of a client's port into a state. */
 function bring(stage: Stage, port: number, state: State): void {
@@ -33,7 +34,11 @@ function bring(stage: Stage, port: number, state: State): void {
   const down = (flags: string): void =>
     void stage.send(reply(exchange, { address: client, port }, { flags }), { via: INSIDE });
   up('S');
-  if (state === 'udp-two-way') down('');
+  if (state === 'udp-two-way' || state === 'udp-settled') down('');
+  if (state === 'udp-settled') {
+    stage.wait(2.5);
+    up('');
+  }
   if (exchange === udp || state === 'syn-sent') return;
   down('SA');
   if (state === 'syn-received') return;
@@ -107,7 +112,7 @@ for (const engine of engines) {
       assert.deepEqual(portsOf(stage), [2, 3, 4, 5, 6, 7, 8, 9]);
     });
 
-    for (const state of ['established', 'closing', 'udp-two-way'] as const) {
+    for (const state of ['established', 'closing', 'udp-settled'] as const) {
       test(`a flow that is ${state} is never evicted: the newcomer is refused and counted`, (t) => {
         const stage = openStage(t, engine, { flows: SLOTS });
         stage.configure(both);
@@ -122,6 +127,14 @@ for (const engine of engines) {
         stage.assertCountsExact([server]);
       });
     }
+
+    test('a UDP question and its answer make room as a half-open flow does: anybody can get an answer', (t) => {
+      const stage = openStage(t, engine, { flows: SLOTS });
+      stage.configure(both);
+      bring(stage, 1, 'udp-two-way');
+      for (let port = 2; port <= SLOTS; port++) bring(stage, port, 'established');
+      assert.deepEqual(evictedBy(stage, 1), [1]);
+    });
 
     test('a flood of SYNs takes the room of SYNs, and not one established flow', (t) => {
       const stage = openStage(t, engine, { flows: 4096 });
