@@ -45,9 +45,11 @@ struct plane {
 
 static napi_value fail(napi_env env, int code, const char *message)
 {
-	const char *name = code == -EBUSY ? "EBUSY" : code == -ENOSPC ? "ENOSPC" : code == -ENOMEM ? "ENOMEM" :
-			   code == -EPERM || code == -EACCES		  ? "EPERM" :
-									    "EFAILED";
+	const char *name = code == -EBUSY		       ? "EBUSY"
+			   : code == -ENOSPC		       ? "ENOSPC"
+			   : code == -ENOMEM		       ? "ENOMEM"
+			   : code == -EPERM || code == -EACCES ? "EPERM"
+							       : "EFAILED";
 
 	napi_throw_error(env, name, message);
 	return NULL;
@@ -340,8 +342,7 @@ static void *watcher_run(void *data)
 			continue;
 		events = __atomic_exchange_n(&plane->events, 0, __ATOMIC_SEQ_CST);
 		if (events)
-			napi_call_threadsafe_function(plane->listener, (void *)(size_t)events,
-						      napi_tsfn_nonblocking);
+			napi_call_threadsafe_function(plane->listener, (void *)(size_t)events, napi_tsfn_nonblocking);
 	}
 }
 

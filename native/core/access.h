@@ -18,18 +18,18 @@ struct fl_region {
 };
 
 /* Sizes are set by the loader before load; 1 keeps the object valid by itself. */
-#define X(NAME, section, element, halves)                                                             \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
-		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
-		__uint(max_entries, 1);                                                            \
-		__type(key, u32);                                                                  \
-		__type(value, element);                                                               \
-	} fl_##section SEC(".maps");                                                               \
-	FL_INLINE element *fl_##section##_at(const struct fl_region *region, u32 index)               \
-	{                                                                                          \
-		(void)region;                                                                      \
-		return bpf_map_lookup_elem(&fl_##section, &index);                                 \
+#define X(NAME, section, element, halves)                                               \
+	struct {                                                                        \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                       \
+		__uint(map_flags, BPF_F_MMAPABLE);                                      \
+		__uint(max_entries, 1);                                                 \
+		__type(key, u32);                                                       \
+		__type(value, element);                                                 \
+	} fl_##section SEC(".maps");                                                    \
+	FL_INLINE element *fl_##section##_at(const struct fl_region *region, u32 index) \
+	{                                                                               \
+		(void)region;                                                           \
+		return bpf_map_lookup_elem(&fl_##section, &index);                      \
 	}
 FL_SECTIONS(X)
 #undef X
@@ -48,12 +48,10 @@ struct fl_region {
 	u64 count[FL_SECTION_COUNT]; /* elements, both halves together */
 };
 
-#define X(NAME, section, type, halves)                                                             \
-	FL_INLINE type *fl_##section##_at(const struct fl_region *region, u32 index)               \
-	{                                                                                          \
-		return FL_LIKELY(index < region->count[FL_SECTION_##NAME])                         \
-			       ? region->section + index                                           \
-			       : (type *)0;                                                        \
+#define X(NAME, section, type, halves)                                                                            \
+	FL_INLINE type *fl_##section##_at(const struct fl_region *region, u32 index)                              \
+	{                                                                                                         \
+		return FL_LIKELY(index < region->count[FL_SECTION_##NAME]) ? region->section + index : (type *)0; \
 	}
 FL_SECTIONS(X)
 #undef X

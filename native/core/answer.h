@@ -173,8 +173,7 @@ FL_INLINE int fl_answer_echo(const struct fl_view *view, struct fl_frame *frame)
 			return FL_REASON_SHORT_FRAME;
 		before = fl_get16(ip + 8);
 		ip[8] = 64;
-		fl_put16(ip + 10,
-			 fl_checksum_full(fl_get16(ip + 10), fl_change16(before, fl_get16(ip + 8))));
+		fl_put16(ip + 10, fl_checksum_full(fl_get16(ip + 10), fl_change16(before, fl_get16(ip + 8))));
 		fl_put_addr(ip + 12, &look->target, 0);
 		fl_put_addr(ip + 16, &look->source, 0);
 	}
@@ -201,8 +200,8 @@ FL_INLINE u16 fl_icmp_error_type(const struct fl_look *look, int reason)
 	if (reason == FL_REASON_TIME_EXCEEDED)
 		type_and_code = (look->is_v6 ? FL_ICMP6_TIME_EXCEEDED : FL_ICMP_TIME_EXCEEDED) << 8;
 	else
-		type_and_code = look->is_v6 ? FL_ICMP6_TOO_BIG << 8 :
-					      FL_ICMP_UNREACHABLE << 8 | FL_ICMP_UNREACHABLE_TOO_BIG;
+		type_and_code =
+			look->is_v6 ? FL_ICMP6_TOO_BIG << 8 : FL_ICMP_UNREACHABLE << 8 | FL_ICMP_UNREACHABLE_TOO_BIG;
 	return FL_BE16(type_and_code);
 }
 

@@ -39,7 +39,7 @@ struct fl_look {
 	u32 vip_flags; /* of the target, when it is ours; else 0 */
 	u32 range_first;
 	u32 range_count;
-	u32 index; /* of the flow found or entered */
+	u32 index;	  /* of the flow found or entered */
 	u32 tcp_sequence; /* in network order */
 	u32 tcp_acknowledged;
 	struct fl_home home; /* where the flow of this frame would be */

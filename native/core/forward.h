@@ -11,7 +11,8 @@
 #define FL_FORWARD_H
 
 #include "answer.h"
-#include "schedule.h"
+#include "begin.h"
+#include "state.h"
 
 struct fl_result {
 	u8 verdict;
@@ -42,41 +43,8 @@ FL_INLINE void fl_look(const struct fl_view *view, struct fl_frame *frame)
 	}
 	if (look->malformed || !fl_is_balanced(frame))
 		return;
-	look->home = fl_home_of(view->header->seed, view->header->buckets,
-				vip ? &look->source : &look->target,
+	look->home = fl_home_of(view->header->seed, view->header->buckets, vip ? &look->source : &look->target,
 				vip ? look->source_port : look->target_port, look->protocol, look->is_v6);
-}
-
-/* The service that listens on the frame's target, or FL_NONE: an exact port first, then the narrowest range. */
-FL_INLINE u32 fl_service_find(const struct fl_view *view, const struct fl_look *look)
-{
-	u32 hash = fl_config_hash(&look->target, look->target_port | (u32)look->protocol << 16);
-	u32 port = FL_BE16(look->target_port);
-
-	for (u32 i = 0; i < FL_PROBES; i++) {
-		const struct fl_listen *listen =
-			fl_listens_at(view->region, view->settings->first[FL_SECTION_LISTENS] +
-							    ((hash + i) & view->settings->listen_mask));
-
-		if (!listen || !(listen->flags & FL_LISTEN_USED))
-			break;
-		if (listen->port == look->target_port && listen->protocol == look->protocol &&
-		    (listen->flags & FL_LISTEN_V6 ? 1 : 0) == look->is_v6 &&
-		    fl_addr_same(&listen->addr, &look->target))
-			return listen->service;
-	}
-	for (u32 i = 0; i < FL_RANGES_PER_VIP; i++) {
-		const struct fl_range *range;
-
-		if (i >= look->range_count)
-			break;
-		range = fl_ranges_at(view->region,
-				     view->settings->first[FL_SECTION_RANGES] + look->range_first + i);
-		if (range && range->protocol == look->protocol && port >= range->first_host &&
-		    port <= range->last_host)
-			return range->service;
-	}
-	return FL_NONE;
 }
 
 /* Can this be a client's address? RFC 1122 §3.2.1.3, RFC 4291 §2.5-2.7: no unspecified, loopback, group, mapped. */
@@ -115,9 +83,9 @@ FL_INLINE int fl_refuse(const struct fl_view *view, const struct fl_frame *frame
 		return FL_REASON_BAD_SOURCE;
 	if (look->is_fragment)
 		return FL_REASON_FRAGMENT;
-	if (look->kind == FL_KIND_TCP &&
-	    (!(flags & (FL_TCP_SYN | FL_TCP_RST | FL_TCP_ACK)) ||
-	     (flags & FL_TCP_SYN && flags & (FL_TCP_FIN | FL_TCP_RST)) || (flags & FL_TCP_FIN && !(flags & FL_TCP_ACK))))
+	if (look->kind == FL_KIND_TCP && (!(flags & (FL_TCP_SYN | FL_TCP_RST | FL_TCP_ACK)) ||
+					  (flags & FL_TCP_SYN && flags & (FL_TCP_FIN | FL_TCP_RST)) ||
+					  (flags & FL_TCP_FIN && !(flags & FL_TCP_ACK))))
 		return FL_REASON_BAD_FLAGS;
 	return 0;
 }
@@ -256,140 +224,6 @@ FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, str
 	return 0;
 }
 
-/* Enters a flow for the frame. 0 and look->index, or why not. */
-FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
-{
-	const struct fl_service *service =
-		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
-	const struct fl_server *server =
-		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
-	int is_full_nat = service && service->method == FL_METHOD_FULL_NAT;
-	const struct fl_home *home = &look->home;
-	struct fl_server_state *state;
-	struct fl_tags *tags;
-	struct fl_flow *flow;
-	struct fl_addr *local = &view->scratch->one;
-	struct fl_key *key = &view->scratch->key;
-	u16 local_port;
-	u32 index;
-
-	if (!service || !server || !(server->flags & FL_SERVER_USED))
-		return FL_REASON_NO_SERVER;
-	key->client = look->source;
-	key->client_port = look->source_port;
-	key->other = server->addr;
-	key->other_port = server->port ? server->port : look->target_port;
-	key->protocol = look->protocol;
-	key->is_v6 = look->is_v6;
-	if (!is_full_nat && fl_flow_conflicts(view, home, key))
-		return FL_REASON_TUPLE_TAKEN;
-	index = fl_slot_take(view, look, 0, 0);
-	flow = fl_flows_at(view->region, index);
-	tags = fl_tags_at(view->region, index / FL_WAYS);
-	if (index == FL_NONE || !flow || !tags) {
-		view->header->pressure_tick = view->now;
-		return FL_REASON_TABLE_FULL;
-	}
-	flow->flags = (look->is_v6 ? FL_FLOW_V6 : 0) | (is_full_nat ? FL_FLOW_FULL_NAT : 0);
-	flow->protocol = look->protocol;
-	flow->client_port = look->source_port;
-	flow->vip_port = look->target_port;
-	flow->server_port = key->other_port;
-	*local = look->source;
-	local_port = look->source_port;
-	if (is_full_nat) {
-		local_port = fl_port_take(view, look, index, service_index);
-		if (!local_port) {
-			fl_flow_release(view, flow, index);
-			return FL_REASON_NO_PORT;
-		}
-	}
-	flow->local_port = local_port;
-	flow->client = look->source.word[0];
-	flow->vip = look->target.word[0];
-	flow->server = server->addr.word[0];
-	flow->local = local->word[0];
-	if (look->is_v6) {
-		struct fl_flow6 *wide = fl_flows6_at(view->region, index);
-
-		if (wide) {
-			wide->client = look->source;
-			wide->vip = look->target;
-			wide->server = server->addr;
-			wide->local = *local;
-		}
-	}
-	flow->server_slot = server_slot;
-	flow->server_generation = server->generation;
-	flow->client_interface = view->scratch->interface;
-	flow->worker = view->worker_index;
-	__builtin_memcpy(flow->client_mac, view->scratch->source_mac, 6);
-	flow->seen = view->now;
-	flow->created = view->now;
-	flow->tag = home->tag;
-#ifndef __bpf__
-	if (view->region->claims && !is_full_nat)
-		fl_store(&view->region->claims[index],
-			 fl_claim_of(view->header->seed, &look->source, look->source_port, &server->addr,
-				     key->other_port, look->protocol, look->is_v6));
-#endif
-	fl_store(&tags->tag[index % FL_WAYS], home->tag);
-	fl_store(&flow->control, (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
-					 (look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY));
-	state = fl_server_state_at(view->region, server_slot);
-	if (state) {
-		fl_add(&state->inactive, 1);
-		fl_add(&state->flows_total, 1);
-	}
-	look->index = index;
-	return 0;
-}
-
-#define FL_INTERFACES_LOOK 8
-
-/* Is it an address of the host itself? The host asks servers too (health checks): a nat flow in its name would claim the
- * answers that are the host's. */
-FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
-{
-	u32 is_host = 0;
-
-	for (u32 i = 0; i < FL_INTERFACES_LOOK; i++) {
-		const struct fl_interface *interface = fl_interface_of(view, i);
-
-		if (!interface || i >= view->settings->interface_count)
-			break;
-		is_host |= look->is_v6 ? fl_addr_same(&interface->address6, &look->source) :
-					 interface->address4 == look->source.word[0];
-	}
-	return is_host;
-}
-
-/* The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, or why not. */
-FL_PART(fl_begin, FL_REASON_NO_SERVICE, no, more)
-{
-	u32 index, server_slot, why;
-	const u64 *hop;
-
-	index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
-	if (index == FL_NONE || !fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index))
-		return FL_REASON_NO_SERVICE;
-	if (fl_is_host(view, look))
-		return FL_REASON_BAD_SOURCE;
-	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
-		return FL_REASON_NO_FLOW;
-	/* Not worth a flow. */
-	if (look->ttl <= 1)
-		return FL_REASON_TIME_EXCEEDED;
-	server_slot = fl_schedule(view, look, index, 0);
-	if (server_slot == FL_NONE)
-		return FL_REASON_NO_SERVER;
-	hop = fl_hops_at(view->region, server_slot);
-	if (!hop || !fl_hop_is_known(fl_load(hop)))
-		return FL_REASON_NO_NEIGHBOUR;
-	why = fl_flow_enter(view, look, index, server_slot);
-	return why ? why : FL_REASON_NEW_FLOW;
-}
-
 /* A frame to one of our addresses. */
 FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 {
@@ -427,7 +261,8 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		u32 control = fl_load(&flow->control);
 		u32 state = control & FL_STATE_MASK;
 
-		if (FL_LIKELY(!(look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN &&
+		if (FL_LIKELY(!(look->kind == FL_KIND_TCP &&
+				(look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN &&
 				(state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED))))
 			return FL_REASON_CLIENT_HIT;
 		/* The client uses its port again: a new connection, which may go elsewhere. */
@@ -576,8 +411,8 @@ FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame,
 #define FL_BATCH 32
 
 /* Up to FL_BATCH frames of one worker: the lines of all their flows are fetched while the first is decided. */
-static inline void fl_forward_batch(const struct fl_region *region, struct fl_frame *frames,
-				    struct fl_result *results, u32 count, u64 now)
+static inline void fl_forward_batch(const struct fl_region *region, struct fl_frame *frames, struct fl_result *results,
+				    u32 count, u64 now)
 {
 	struct fl_look looks[FL_BATCH];
 	struct fl_scratch scratch;

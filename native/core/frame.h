@@ -103,8 +103,8 @@ FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 		return FL_REASON_BAD_IP_HEADER;
 	look->l4 = l3 + header;
 	if (header == 20) {
-		u64 sum = (u64)fl_get32(ip) + fl_get32(ip + 4) + fl_get32(ip + 8) + fl_get32(ip + 12) +
-			  fl_get32(ip + 16);
+		u64 sum =
+			(u64)fl_get32(ip) + fl_get32(ip + 4) + fl_get32(ip + 8) + fl_get32(ip + 12) + fl_get32(ip + 16);
 
 		if (fl_fold(sum) != 0xffff)
 			return FL_REASON_BAD_IP_CHECKSUM;

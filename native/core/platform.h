@@ -33,16 +33,15 @@ FL_INLINE u32 fl_lowest_bit(u32 bits)
 
 #else
 
-#define fl_popcount16(bits) ((u32)__builtin_popcount((bits) & 0xffff))
+#define fl_popcount16(bits) ((u32)__builtin_popcount((bits)&0xffff))
 #define fl_lowest_bit(bits) ((u32)__builtin_ctz((bits) | 0x10000))
 
 #define fl_load(pointer) __atomic_load_n(pointer, __ATOMIC_ACQUIRE)
 #define fl_store(pointer, value) __atomic_store_n(pointer, value, __ATOMIC_RELEASE)
-#define fl_swap_if(pointer, old, new)                                                              \
-	__extension__({                                                                            \
-		typeof(*(pointer)) fl_expected = (old);                                            \
-		__atomic_compare_exchange_n(pointer, &fl_expected, new, 0, __ATOMIC_SEQ_CST,       \
-					    __ATOMIC_SEQ_CST);                                     \
+#define fl_swap_if(pointer, old, new)                                                                           \
+	__extension__({                                                                                         \
+		typeof(*(pointer)) fl_expected = (old);                                                         \
+		__atomic_compare_exchange_n(pointer, &fl_expected, new, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
 	})
 #define fl_add(pointer, value) __atomic_fetch_add(pointer, value, __ATOMIC_RELAXED)
 #define fl_prefetch(pointer) __builtin_prefetch(pointer)

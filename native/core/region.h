@@ -22,30 +22,30 @@
 #define FL_TICK_SHIFT 27
 #define FL_NONE 0xffffffffu
 
-#define FL_WAYS 8	    /* slots of a bucket: one cache line of 64-bit words, 16 bytes of tags */
-#define FL_PROBES 8	    /* how far a configuration hash may look; the packer grows the table until this holds */
+#define FL_WAYS 8	     /* slots of a bucket: one cache line of 64-bit words, 16 bytes of tags */
+#define FL_PROBES 8	     /* how far a configuration hash may look; the packer grows the table until this holds */
 #define FL_RANGES_PER_VIP 16 /* port ranges that one VIP may carry per lookup */
 
 /* X(NAME, name, element type, halves) in the order of the file */
-#define FL_SECTIONS(X)                                                \
-	X(HEADER, header, struct fl_header, 1)                        \
-	X(SETTINGS, settings, struct fl_settings, 2)                  \
-	X(INTERFACES, interfaces, struct fl_interface, 2)             \
-	X(VIPS, vips, struct fl_vip, 2)                               \
-	X(LISTENS, listens, struct fl_listen, 2)                      \
-	X(RANGES, ranges, struct fl_range, 2)                         \
-	X(SERVICES, services, struct fl_service, 2)                   \
-	X(SOURCES, sources, struct fl_addr, 2)                        \
-	X(SERVERS, servers, struct fl_server, 2)                      \
-	X(TABLES, tables, u32, 1)                                     \
-	X(HOPS, hops, u64, 1)                                         \
-	X(SERVICE_STATE, service_state, struct fl_service_state, 1)   \
-	X(SERVER_STATE, server_state, struct fl_server_state, 1)      \
-	X(WORKERS, workers, struct fl_worker, 1)                      \
-	X(TRAFFIC, traffic, struct fl_traffic, 1)                     \
-	X(TAGS, tags, struct fl_tags, 1)                              \
-	X(FLOWS, flows, struct fl_flow, 1)                            \
-	X(FLOWS6, flows6, struct fl_flow6, 1)                         \
+#define FL_SECTIONS(X)                                              \
+	X(HEADER, header, struct fl_header, 1)                      \
+	X(SETTINGS, settings, struct fl_settings, 2)                \
+	X(INTERFACES, interfaces, struct fl_interface, 2)           \
+	X(VIPS, vips, struct fl_vip, 2)                             \
+	X(LISTENS, listens, struct fl_listen, 2)                    \
+	X(RANGES, ranges, struct fl_range, 2)                       \
+	X(SERVICES, services, struct fl_service, 2)                 \
+	X(SOURCES, sources, struct fl_addr, 2)                      \
+	X(SERVERS, servers, struct fl_server, 2)                    \
+	X(TABLES, tables, u32, 1)                                   \
+	X(HOPS, hops, u64, 1)                                       \
+	X(SERVICE_STATE, service_state, struct fl_service_state, 1) \
+	X(SERVER_STATE, server_state, struct fl_server_state, 1)    \
+	X(WORKERS, workers, struct fl_worker, 1)                    \
+	X(TRAFFIC, traffic, struct fl_traffic, 1)                   \
+	X(TAGS, tags, struct fl_tags, 1)                            \
+	X(FLOWS, flows, struct fl_flow, 1)                          \
+	X(FLOWS6, flows6, struct fl_flow6, 1)                       \
 	X(RETURNS, returns, struct fl_returns, 1)
 
 enum fl_section {
@@ -66,16 +66,16 @@ enum fl_scheduler {
 };
 
 /* X(NAME, "name"): TCP states are driven by both directions; the order is the order of eviction interest. */
-#define FL_STATES(X)                   \
-	X(FREE, "free")                \
-	X(CLAIMED, "claimed")          \
-	X(SYN_SENT, "syn-sent")        \
+#define FL_STATES(X)                    \
+	X(FREE, "free")                 \
+	X(CLAIMED, "claimed")           \
+	X(SYN_SENT, "syn-sent")         \
 	X(SYN_RECEIVED, "syn-received") \
-	X(ESTABLISHED, "established")  \
-	X(CLOSING, "closing")          \
-	X(TIME_WAIT, "time-wait")      \
-	X(CLOSED, "closed")            \
-	X(UDP_ONE_WAY, "udp-one-way")  \
+	X(ESTABLISHED, "established")   \
+	X(CLOSING, "closing")           \
+	X(TIME_WAIT, "time-wait")       \
+	X(CLOSED, "closed")             \
+	X(UDP_ONE_WAY, "udp-one-way")   \
 	X(UDP_TWO_WAY, "udp-two-way")
 
 enum fl_state {
@@ -286,7 +286,7 @@ struct fl_flow {
 	u8 worker;
 	u8 client_mac[6]; /* whence the client's frames come: the way back */
 	u16 tag;
-	u32 created; /* tick */
+	u32 created;	     /* tick */
 	u32 server_sequence; /* of its SYN+ACK, in network order: only the client has seen it */
 } __attribute__((aligned(64)));
 
@@ -312,6 +312,6 @@ _Static_assert(sizeof(struct fl_listen) == 32, "");
 
 /* Slots for a number of flows: 11/8, at which two choices of 8-way buckets leave about two in a million without a
  * slot (simulated: 1.25 leaves 200, 1.5 none; one choice would still leave 8,840 at 2.0). */
-#define FL_SLOTS_FOR(flows) ((((u64)(flows) * 11 / 8) + FL_WAYS - 1) / FL_WAYS * FL_WAYS)
+#define FL_SLOTS_FOR(flows) ((((u64)(flows)*11 / 8) + FL_WAYS - 1) / FL_WAYS * FL_WAYS)
 
 #endif

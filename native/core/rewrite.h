@@ -26,8 +26,8 @@ FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
 	struct fl_look *look = frame->look;
 	u64 addresses = fl_change_addr(&look->source, &ends->source, look->is_v6) +
 			fl_change_addr(&look->target, &ends->target, look->is_v6);
-	u64 ports = fl_change16(look->source_port, ends->source_port) +
-		    fl_change16(look->target_port, ends->target_port);
+	u64 ports =
+		fl_change16(look->source_port, ends->source_port) + fl_change16(look->target_port, ends->target_port);
 	u32 at = look->kind == FL_KIND_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM;
 	u8 *ip, *l4;
 
@@ -46,8 +46,8 @@ FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
 			return 0;
 		before = fl_get16(ip + 8);
 		ip[8]--;
-		fl_put16(ip + 10, fl_checksum_full(fl_get16(ip + 10),
-						   addresses + fl_change16(before, fl_get16(ip + 8))));
+		fl_put16(ip + 10,
+			 fl_checksum_full(fl_get16(ip + 10), addresses + fl_change16(before, fl_get16(ip + 8))));
 		fl_put_addr(ip + 12, &ends->source, 0);
 		fl_put_addr(ip + 16, &ends->target, 0);
 	}

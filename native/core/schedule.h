@@ -15,8 +15,7 @@ FL_INLINE int fl_hop_is_known(u64 hop)
 	return (hop >> 56) == FL_HOP_KNOWN;
 }
 
-FL_INLINE u64 fl_client_hash(const struct fl_view *view, const struct fl_service *service,
-			     const struct fl_look *look)
+FL_INLINE u64 fl_client_hash(const struct fl_view *view, const struct fl_service *service, const struct fl_look *look)
 {
 	u64 seed = view->header->schedule_seed;
 	u64 *keys = view->scratch->schedule_keys;

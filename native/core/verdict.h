@@ -13,40 +13,39 @@
 	X(DROP, "dropped")
 
 /* X(NAME, "name", VERDICT, "what an operator should read") */
-#define FL_REASONS(X)                                                                              \
-	X(NONE, "none", PASS, "no decision yet")                                                   \
-	X(CLIENT_HIT, "client-hit", FORWARD, "a client's frame of a tracked flow")                 \
-	X(SERVER_HIT, "server-hit", FORWARD, "a server's frame of a tracked flow")                 \
-	X(NEW_FLOW, "new-flow", FORWARD, "the first frame of a flow")                              \
-	X(ARP_REPLY, "arp-reply", ANSWER, "an ARP request for a VIP")                              \
-	X(NDP_REPLY, "ndp-reply", ANSWER, "a neighbour solicitation for a VIP")                    \
-	X(ECHO_REPLY, "echo-reply", ANSWER, "an ICMP echo request to a VIP")                       \
-	X(TIME_EXCEEDED, "time-exceeded", ANSWER, "TTL or hop limit ran out here")                 \
-	X(TOO_BIG, "too-big", ANSWER, "larger than the next link's MTU and not to be fragmented")  \
-	X(NOT_OURS, "not-ours", PASS, "neither for a VIP nor of a tracked flow")                   \
-	X(STANDBY, "standby", PASS, "this node is not active")                                     \
-	X(SHORT_FRAME, "short-frame", DROP, "the frame ends inside a header")                      \
-	X(BAD_IP_HEADER, "bad-ip-header", DROP, "IP version, header length or total length lies")  \
-	X(BAD_IP_CHECKSUM, "bad-ip-checksum", DROP, "the IPv4 header checksum is wrong")           \
-	X(BAD_EXTENSION, "bad-extension", DROP,                                                    \
-	  "an IPv6 extension header chain too long, broken or forbidden (RH0)")                    \
-	X(BAD_L4_HEADER, "bad-l4-header", DROP, "TCP data offset or UDP length lies")              \
-	X(BAD_SOURCE, "bad-source", DROP, "a source address that cannot be a client's")            \
-	X(BAD_DESTINATION, "bad-destination", DROP, "unicast IP inside a group MAC frame")         \
-	X(LAND, "land", DROP, "source and destination are the same")                               \
-	X(FRAGMENT, "fragment", DROP, "a fragment of a datagram to a VIP or of a flow")            \
-	X(BAD_FLAGS, "bad-flags", DROP, "a TCP flag combination that no sender makes")             \
-	X(UNSUPPORTED, "unsupported", DROP, "a protocol to a VIP that fairlead does not balance")  \
-	X(NO_SERVICE, "no-service", DROP, "a VIP, but no service on this port")                    \
-	X(NO_SERVER, "no-server", DROP, "the service has no server with weight above zero")        \
-	X(NO_FLOW, "no-flow", DROP, "not a first frame, and no flow is known for it")              \
-	X(NO_PORT, "no-port", DROP, "full-nat has no free source port towards the server")         \
-	X(TUPLE_TAKEN, "tuple-taken", DROP,                                                        \
-	  "another service already carries this client's port to the same server port")            \
-	X(TABLE_FULL, "table-full", DROP, "the flow table had no slot and the method needs one")   \
-	X(NO_NEIGHBOUR, "no-neighbour", DROP, "the server's next hop has no known MAC address")    \
-	X(ICMP_LIMITED, "icmp-limited", DROP, "an ICMP error was due but over its rate limit")     \
-	X(OVERSIZE, "oversize", DROP, "too large to go out or to answer")                          \
+#define FL_REASONS(X)                                                                                                 \
+	X(NONE, "none", PASS, "no decision yet")                                                                      \
+	X(CLIENT_HIT, "client-hit", FORWARD, "a client's frame of a tracked flow")                                    \
+	X(SERVER_HIT, "server-hit", FORWARD, "a server's frame of a tracked flow")                                    \
+	X(NEW_FLOW, "new-flow", FORWARD, "the first frame of a flow")                                                 \
+	X(ARP_REPLY, "arp-reply", ANSWER, "an ARP request for a VIP")                                                 \
+	X(NDP_REPLY, "ndp-reply", ANSWER, "a neighbour solicitation for a VIP")                                       \
+	X(ECHO_REPLY, "echo-reply", ANSWER, "an ICMP echo request to a VIP")                                          \
+	X(TIME_EXCEEDED, "time-exceeded", ANSWER, "TTL or hop limit ran out here")                                    \
+	X(TOO_BIG, "too-big", ANSWER, "larger than the next link's MTU and not to be fragmented")                     \
+	X(NOT_OURS, "not-ours", PASS, "neither for a VIP nor of a tracked flow")                                      \
+	X(STANDBY, "standby", PASS, "this node is not active")                                                        \
+	X(SHORT_FRAME, "short-frame", DROP, "the frame ends inside a header")                                         \
+	X(BAD_IP_HEADER, "bad-ip-header", DROP, "IP version, header length or total length lies")                     \
+	X(BAD_IP_CHECKSUM, "bad-ip-checksum", DROP, "the IPv4 header checksum is wrong")                              \
+	X(BAD_EXTENSION, "bad-extension", DROP, "an IPv6 extension header chain too long, broken or forbidden (RH0)") \
+	X(BAD_L4_HEADER, "bad-l4-header", DROP, "TCP data offset or UDP length lies")                                 \
+	X(BAD_SOURCE, "bad-source", DROP, "a source address that cannot be a client's")                               \
+	X(BAD_DESTINATION, "bad-destination", DROP, "unicast IP inside a group MAC frame")                            \
+	X(LAND, "land", DROP, "source and destination are the same")                                                  \
+	X(FRAGMENT, "fragment", DROP, "a fragment of a datagram to a VIP or of a flow")                               \
+	X(BAD_FLAGS, "bad-flags", DROP, "a TCP flag combination that no sender makes")                                \
+	X(UNSUPPORTED, "unsupported", DROP, "a protocol to a VIP that fairlead does not balance")                     \
+	X(NO_SERVICE, "no-service", DROP, "a VIP, but no service on this port")                                       \
+	X(NO_SERVER, "no-server", DROP, "the service has no server with weight above zero")                           \
+	X(NO_FLOW, "no-flow", DROP, "not a first frame, and no flow is known for it")                                 \
+	X(NO_PORT, "no-port", DROP, "full-nat has no free source port towards the server")                            \
+	X(TUPLE_TAKEN, "tuple-taken", DROP,                                                                           \
+	  "another service already carries this client's port to the same server port")                               \
+	X(TABLE_FULL, "table-full", DROP, "the flow table had no slot and the method needs one")                      \
+	X(NO_NEIGHBOUR, "no-neighbour", DROP, "the server's next hop has no known MAC address")                       \
+	X(ICMP_LIMITED, "icmp-limited", DROP, "an ICMP error was due but over its rate limit")                        \
+	X(OVERSIZE, "oversize", DROP, "too large to go out or to answer")                                             \
 	X(EGRESS_FULL, "egress-full", DROP, "the out interface took no more frames")
 
 enum fl_verdict {

@@ -41,7 +41,7 @@ struct fl_scratch {
 	struct fl_addr one;
 	struct fl_addr two;
 	u64 schedule_keys[4];
-	u32 mtu; /* what the frame is too big for */
+	u32 mtu;      /* what the frame is too big for */
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
 	struct fl_look look;

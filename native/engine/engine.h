@@ -30,9 +30,9 @@ enum fl_open_outcome {
 };
 
 /* Events a control plane may want to know of, coalesced. */
-#define FL_EVENT_NEIGHBOUR 1	/* a server's next hop became known, changed or got lost */
-#define FL_EVENT_LINK 2		/* an interface of ours came, went, or changed address, MAC or MTU */
-#define FL_EVENT_TABLE_FULL 4	/* a flow was refused a slot */
+#define FL_EVENT_NEIGHBOUR 1  /* a server's next hop became known, changed or got lost */
+#define FL_EVENT_LINK 2	      /* an interface of ours came, went, or changed address, MAC or MTU */
+#define FL_EVENT_TABLE_FULL 4 /* a flow was refused a slot */
 #define FL_EVENT_WORKER_DIED 8
 
 struct fl_engine;
@@ -42,8 +42,8 @@ const char *fl_error(void);
 int fl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* region.c */
-int fl_region_open(struct fl_region *region, const char *path, enum fl_open_mode mode,
-		   const struct fl_sizes *sizes, u32 workers, enum fl_open_outcome *outcome);
+int fl_region_open(struct fl_region *region, const char *path, enum fl_open_mode mode, const struct fl_sizes *sizes,
+		   u32 workers, enum fl_open_outcome *outcome);
 void fl_region_close(struct fl_region *region);
 /*
  * An image is a list of blocks { u32 section, u32 first, u32 count, u32 zero } each followed by count elements padded

@@ -2,74 +2,183 @@
 #ifndef FL_LAYOUT_FIELDS_H
 #define FL_LAYOUT_FIELDS_H
 
-#define FIELDS_HEADER(F)                                                                           \
-	F(fl_header, magic) F(fl_header, layout_hash) F(fl_header, size) F(fl_header, seed)        \
-	F(fl_header, schedule_seed) F(fl_header, generation) F(fl_header, active_half)             \
-	F(fl_header, worker_count) F(fl_header, buckets) F(fl_header, pressure_tick)               \
-	F(fl_header, created_ns) F(fl_header, place)
-#define FIELDS_PLACE(F)                                                                            \
-	F(fl_place, offset) F(fl_place, count) F(fl_place, element) F(fl_place, halves)
-#define FIELDS_SETTINGS(F)                                                                         \
-	F(fl_settings, timeout) F(fl_settings, is_active) F(fl_settings, interface_count)          \
-	F(fl_settings, vip_mask) F(fl_settings, listen_mask) \
-	F(fl_settings, icmp_per_tick) F(fl_settings, first)
-#define FIELDS_INTERFACE(F)                                                                        \
-	F(fl_interface, ifindex) F(fl_interface, mtu) F(fl_interface, mac) F(fl_interface, is_inside) \
-	F(fl_interface, address4) F(fl_interface, address6)
-#define FIELDS_VIP(F)                                                                              \
-	F(fl_vip, addr) F(fl_vip, flags) F(fl_vip, range_first) F(fl_vip, range_count)
-#define FIELDS_LISTEN(F)                                                                           \
-	F(fl_listen, addr) F(fl_listen, port) F(fl_listen, protocol) F(fl_listen, flags)           \
-	F(fl_listen, service)
-#define FIELDS_RANGE(F)                                                                            \
-	F(fl_range, first_host) F(fl_range, last_host) F(fl_range, protocol) F(fl_range, service)
-#define FIELDS_SERVICE(F)                                                                          \
-	F(fl_service, id) F(fl_service, method) F(fl_service, scheduler) F(fl_service, hash_by)    \
-	F(fl_service, is_v6) F(fl_service, table_first) F(fl_service, table_count)                 \
-	F(fl_service, member_first) F(fl_service, member_count) F(fl_service, source_first)        \
-	F(fl_service, source_count)
-#define FIELDS_SERVER(F)                                                                           \
-	F(fl_server, id) F(fl_server, addr) F(fl_server, port) F(fl_server, flags)                 \
-	F(fl_server, generation) F(fl_server, service) F(fl_server, weight)
-#define FIELDS_SERVER_STATE(F)                                                                     \
-	F(fl_server_state, active) F(fl_server_state, inactive) F(fl_server_state, flows_total)
-#define FIELDS_WORKER(F)                                                                           \
-	F(fl_worker, reasons) F(fl_worker, thread_id) F(fl_worker, alive_ns) F(fl_worker, ring_drops) \
-	F(fl_worker, send_errors) F(fl_worker, wakeups)
-#define FIELDS_TRAFFIC(F)                                                                          \
-	F(fl_traffic, in_frames) F(fl_traffic, in_octets) F(fl_traffic, out_frames)                \
-	F(fl_traffic, out_octets)
-#define FIELDS_FLOW(F)                                                                             \
-	F(fl_flow, control) F(fl_flow, seen) F(fl_flow, client) F(fl_flow, vip) F(fl_flow, server) \
-	F(fl_flow, local) F(fl_flow, client_port) F(fl_flow, vip_port) F(fl_flow, server_port)     \
-	F(fl_flow, local_port) F(fl_flow, server_slot) F(fl_flow, server_generation)               \
-	F(fl_flow, protocol) F(fl_flow, flags) F(fl_flow, client_interface) F(fl_flow, client_mac) \
-	F(fl_flow, tag) F(fl_flow, created)
-#define FIELDS_FLOW6(F)                                                                            \
-	F(fl_flow6, client) F(fl_flow6, vip) F(fl_flow6, server) F(fl_flow6, local)
+/* Lists, one entry a line. */
+/* clang-format off */
 
-#define FL_LAYOUT(S)                                                                               \
-	S(fl_header, FIELDS_HEADER) S(fl_place, FIELDS_PLACE) S(fl_settings, FIELDS_SETTINGS)      \
-	S(fl_interface, FIELDS_INTERFACE) S(fl_vip, FIELDS_VIP) S(fl_listen, FIELDS_LISTEN)        \
-	S(fl_range, FIELDS_RANGE) S(fl_service, FIELDS_SERVICE) S(fl_server, FIELDS_SERVER)        \
-	S(fl_server_state, FIELDS_SERVER_STATE)                    \
-	S(fl_worker, FIELDS_WORKER) S(fl_traffic, FIELDS_TRAFFIC) S(fl_flow, FIELDS_FLOW)          \
+#define FIELDS_HEADER(F) \
+	F(fl_header, magic) \
+	F(fl_header, layout_hash) \
+	F(fl_header, size) \
+	F(fl_header, seed) \
+	F(fl_header, schedule_seed) \
+	F(fl_header, generation) \
+	F(fl_header, active_half) \
+	F(fl_header, worker_count) \
+	F(fl_header, buckets) \
+	F(fl_header, pressure_tick) \
+	F(fl_header, created_ns) \
+	F(fl_header, place)
+
+#define FIELDS_PLACE(F) \
+	F(fl_place, offset) \
+	F(fl_place, count) \
+	F(fl_place, element) \
+	F(fl_place, halves)
+
+#define FIELDS_SETTINGS(F) \
+	F(fl_settings, timeout) \
+	F(fl_settings, is_active) \
+	F(fl_settings, interface_count) \
+	F(fl_settings, vip_mask) \
+	F(fl_settings, listen_mask) \
+	F(fl_settings, icmp_per_tick) \
+	F(fl_settings, first)
+
+#define FIELDS_INTERFACE(F) \
+	F(fl_interface, ifindex) \
+	F(fl_interface, mtu) \
+	F(fl_interface, mac) \
+	F(fl_interface, is_inside) \
+	F(fl_interface, address4) \
+	F(fl_interface, address6)
+
+#define FIELDS_VIP(F) \
+	F(fl_vip, addr) \
+	F(fl_vip, flags) \
+	F(fl_vip, range_first) \
+	F(fl_vip, range_count)
+
+#define FIELDS_LISTEN(F) \
+	F(fl_listen, addr) \
+	F(fl_listen, port) \
+	F(fl_listen, protocol) \
+	F(fl_listen, flags) \
+	F(fl_listen, service)
+
+#define FIELDS_RANGE(F) \
+	F(fl_range, first_host) \
+	F(fl_range, last_host) \
+	F(fl_range, protocol) \
+	F(fl_range, service)
+
+#define FIELDS_SERVICE(F) \
+	F(fl_service, id) \
+	F(fl_service, method) \
+	F(fl_service, scheduler) \
+	F(fl_service, hash_by) \
+	F(fl_service, is_v6) \
+	F(fl_service, table_first) \
+	F(fl_service, table_count) \
+	F(fl_service, member_first) \
+	F(fl_service, member_count) \
+	F(fl_service, source_first) \
+	F(fl_service, source_count)
+
+#define FIELDS_SERVER(F) \
+	F(fl_server, id) \
+	F(fl_server, addr) \
+	F(fl_server, port) \
+	F(fl_server, flags) \
+	F(fl_server, generation) \
+	F(fl_server, service) \
+	F(fl_server, weight)
+
+#define FIELDS_SERVER_STATE(F) \
+	F(fl_server_state, active) \
+	F(fl_server_state, inactive) \
+	F(fl_server_state, flows_total)
+
+#define FIELDS_WORKER(F) \
+	F(fl_worker, reasons) \
+	F(fl_worker, thread_id) \
+	F(fl_worker, alive_ns) \
+	F(fl_worker, ring_drops) \
+	F(fl_worker, send_errors) \
+	F(fl_worker, wakeups)
+
+#define FIELDS_TRAFFIC(F) \
+	F(fl_traffic, in_frames) \
+	F(fl_traffic, in_octets) \
+	F(fl_traffic, out_frames) \
+	F(fl_traffic, out_octets)
+
+#define FIELDS_FLOW(F) \
+	F(fl_flow, control) \
+	F(fl_flow, seen) \
+	F(fl_flow, client) \
+	F(fl_flow, vip) \
+	F(fl_flow, server) \
+	F(fl_flow, local) \
+	F(fl_flow, client_port) \
+	F(fl_flow, vip_port) \
+	F(fl_flow, server_port) \
+	F(fl_flow, local_port) \
+	F(fl_flow, server_slot) \
+	F(fl_flow, server_generation) \
+	F(fl_flow, protocol) \
+	F(fl_flow, flags) \
+	F(fl_flow, client_interface) \
+	F(fl_flow, client_mac) \
+	F(fl_flow, tag) \
+	F(fl_flow, created)
+
+#define FIELDS_FLOW6(F) \
+	F(fl_flow6, client) \
+	F(fl_flow6, vip) \
+	F(fl_flow6, server) \
+	F(fl_flow6, local)
+
+#define FL_LAYOUT(S) \
+	S(fl_header, FIELDS_HEADER) \
+	S(fl_place, FIELDS_PLACE) \
+	S(fl_settings, FIELDS_SETTINGS) \
+	S(fl_interface, FIELDS_INTERFACE) \
+	S(fl_vip, FIELDS_VIP) \
+	S(fl_listen, FIELDS_LISTEN) \
+	S(fl_range, FIELDS_RANGE) \
+	S(fl_service, FIELDS_SERVICE) \
+	S(fl_server, FIELDS_SERVER) \
+	S(fl_server_state, FIELDS_SERVER_STATE) \
+	S(fl_worker, FIELDS_WORKER) \
+	S(fl_traffic, FIELDS_TRAFFIC) \
+	S(fl_flow, FIELDS_FLOW) \
 	S(fl_flow6, FIELDS_FLOW6)
 
-#define FL_LAYOUT_CONSTANTS(C)                                                                     \
-	C(tickShift, FL_TICK_SHIFT) C(none, FL_NONE) C(ways, FL_WAYS) C(probes, FL_PROBES)         \
-	C(rangesPerVip, FL_RANGES_PER_VIP) C(methodNat, FL_METHOD_NAT)                             \
-	C(methodFullNat, FL_METHOD_FULL_NAT) C(schedulerSequence, FL_SCHEDULER_SEQUENCE)           \
-	C(schedulerHash, FL_SCHEDULER_HASH) C(schedulerLeast, FL_SCHEDULER_LEAST)                  \
-	C(hashClient, FL_HASH_CLIENT) C(hashClientPort, FL_HASH_CLIENT_PORT)                       \
-	C(vipUsed, FL_VIP_USED) C(vipV6, FL_VIP_V6) C(vipListens, FL_VIP_LISTENS)                  \
-	C(vipSource, FL_VIP_SOURCE) C(listenUsed, FL_LISTEN_USED) C(listenV6, FL_LISTEN_V6)        \
-	C(serverUsed, FL_SERVER_USED) C(serverV6, FL_SERVER_V6) C(flowV6, FL_FLOW_V6)              \
-	C(flowFullNat, FL_FLOW_FULL_NAT) C(hopKnown, FL_HOP_KNOWN)                                 \
-	C(openMemory, FL_OPEN_MEMORY) C(openFile, FL_OPEN_FILE) C(openRead, FL_OPEN_READ)          \
-	C(openCreated, FL_OPEN_CREATED) C(openAdopted, FL_OPEN_ADOPTED)                            \
-	C(openSetAside, FL_OPEN_SET_ASIDE) C(eventNeighbour, FL_EVENT_NEIGHBOUR)                   \
-	C(eventLink, FL_EVENT_LINK) C(eventTableFull, FL_EVENT_TABLE_FULL)                         \
+#define FL_LAYOUT_CONSTANTS(C) \
+	C(tickShift, FL_TICK_SHIFT) \
+	C(none, FL_NONE) \
+	C(ways, FL_WAYS) \
+	C(probes, FL_PROBES) \
+	C(rangesPerVip, FL_RANGES_PER_VIP) \
+	C(methodNat, FL_METHOD_NAT) \
+	C(methodFullNat, FL_METHOD_FULL_NAT) \
+	C(schedulerSequence, FL_SCHEDULER_SEQUENCE) \
+	C(schedulerHash, FL_SCHEDULER_HASH) \
+	C(schedulerLeast, FL_SCHEDULER_LEAST) \
+	C(hashClient, FL_HASH_CLIENT) \
+	C(hashClientPort, FL_HASH_CLIENT_PORT) \
+	C(vipUsed, FL_VIP_USED) \
+	C(vipV6, FL_VIP_V6) \
+	C(vipListens, FL_VIP_LISTENS) \
+	C(vipSource, FL_VIP_SOURCE) \
+	C(listenUsed, FL_LISTEN_USED) \
+	C(listenV6, FL_LISTEN_V6) \
+	C(serverUsed, FL_SERVER_USED) \
+	C(serverV6, FL_SERVER_V6) \
+	C(flowV6, FL_FLOW_V6) \
+	C(flowFullNat, FL_FLOW_FULL_NAT) \
+	C(hopKnown, FL_HOP_KNOWN) \
+	C(openMemory, FL_OPEN_MEMORY) \
+	C(openFile, FL_OPEN_FILE) \
+	C(openRead, FL_OPEN_READ) \
+	C(openCreated, FL_OPEN_CREATED) \
+	C(openAdopted, FL_OPEN_ADOPTED) \
+	C(openSetAside, FL_OPEN_SET_ASIDE) \
+	C(eventNeighbour, FL_EVENT_NEIGHBOUR) \
+	C(eventLink, FL_EVENT_LINK) \
+	C(eventTableFull, FL_EVENT_TABLE_FULL) \
 	C(eventWorkerDied, FL_EVENT_WORKER_DIED)
+
+/* clang-format on */
 
 #endif

@@ -34,8 +34,8 @@ static u64 hash_of(const char *string)
 }
 
 #define FIELD(type, name) emit("    %s: %zu,\n", #name, offsetof(struct type, name));
-#define STRUCT(type, fields)                                                            \
-	emit("  %s: {\n    octets: %zu,\n", #type, sizeof(struct type));                  \
+#define STRUCT(type, fields)                                             \
+	emit("  %s: {\n    octets: %zu,\n", #type, sizeof(struct type)); \
 	fields(FIELD) emit("  },\n");
 
 static void structs(void)
@@ -48,7 +48,8 @@ static void structs(void)
 
 static void names(void)
 {
-	emit("/** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. */\n");
+	emit("/** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. "
+	     "*/\n");
 	emit("export const sections = {\n");
 #define X(NAME, name, type, halves) \
 	emit("  %s: { index: %d, element: %zu, halves: %d },\n", #name, FL_SECTION_##NAME, sizeof(type), halves);
@@ -65,10 +66,13 @@ static void names(void)
 #undef X
 	emit("] as const;\n\n/** Why a frame got its verdict; the position is the counter's. */\n");
 	emit("export const reasons = [\n");
-#define X(NAME, name, verdict, meaning) \
+#define X(NAME, name, verdict, meaning)                                   \
 	emit("  { name: '%s', verdict: '%s', meaning: \"%s\" },\n", name, \
-	     FL_##verdict == FL_PASS ? "passed" : FL_##verdict == FL_FORWARD ? "forwarded" : \
-	     FL_##verdict == FL_ANSWER ? "answered" : "dropped", meaning);
+	     FL_##verdict == FL_PASS	  ? "passed"                      \
+	     : FL_##verdict == FL_FORWARD ? "forwarded"                   \
+	     : FL_##verdict == FL_ANSWER  ? "answered"                    \
+					  : "dropped",                     \
+	     meaning);
 	FL_REASONS(X)
 #undef X
 	emit("] as const;\n\n");

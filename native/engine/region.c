@@ -95,8 +95,8 @@ static void point_at(struct fl_region *region, const struct fl_place *place)
 {
 	u8 *base = region->base;
 
-#define X(NAME, name, type, halves)                                            \
-	region->name = (type *)(base + place[FL_SECTION_##NAME].offset);       \
+#define X(NAME, name, type, halves)                                      \
+	region->name = (type *)(base + place[FL_SECTION_##NAME].offset); \
 	region->count[FL_SECTION_##NAME] = place[FL_SECTION_##NAME].count;
 	FL_SECTIONS(X)
 #undef X
@@ -144,9 +144,10 @@ static int reserve(int fd, const char *path, u64 offset, u64 size)
 	if (fd < 0 || !size || !fallocate(fd, 0, offset, size))
 		return 0;
 	if (errno == ENOSPC)
-		return fl_fail(-ENOSPC, "%s needs %llu MiB more than the file system has: free some, make it larger "
-					"(mount -o remount,size=... /dev/shm) or lower flows", path,
-			       (unsigned long long)(size >> 20) + 1);
+		return fl_fail(-ENOSPC,
+			       "%s needs %llu MiB more than the file system has: free some, make it larger "
+			       "(mount -o remount,size=... /dev/shm) or lower flows",
+			       path, (unsigned long long)(size >> 20) + 1);
 	return fl_fail(-errno, "%s: cannot take %llu MiB: %s", path, (unsigned long long)(size >> 20) + 1,
 		       strerror(errno));
 }
@@ -158,8 +159,8 @@ static int map(struct fl_region *region, const char *path, int protection)
 	region->base = mmap(NULL, region->size, protection, flags, region->fd, 0);
 	if (region->base == MAP_FAILED) {
 		region->base = NULL;
-		return fl_fail(-errno, "cannot map %llu MiB of %s: %s", (unsigned long long)(region->size >> 20),
-			       path, strerror(errno));
+		return fl_fail(-errno, "cannot map %llu MiB of %s: %s", (unsigned long long)(region->size >> 20), path,
+			       strerror(errno));
 	}
 	/* A random flow costs a TLB miss on small pages; the kernel may refuse, then it does. */
 	madvise(region->base, region->size, MADV_HUGEPAGE);
@@ -207,8 +208,7 @@ static int is_alike(int fd, const struct fl_sizes *sizes, u32 workers, struct fl
 
 	if (pread(fd, header, sizeof(*header), 0) != sizeof(*header) || fstat(fd, &status))
 		return 0;
-	if (header->magic != FL_MAGIC || header->layout_hash != fl_layout_hash() ||
-	    header->size != (u64)status.st_size)
+	if (header->magic != FL_MAGIC || header->layout_hash != fl_layout_hash() || header->size != (u64)status.st_size)
 		return 0;
 	if (!sizes)
 		return 1;
@@ -229,9 +229,11 @@ static int open_locked(const char *path)
 			int code = errno == EWOULDBLOCK ? -EBUSY : -errno;
 
 			close(fd);
-			return code == -EBUSY ? fl_fail(code, "another fairlead works on the region %s: end it, or give "
-							      "this one another name", path) :
-						fl_fail(code, "cannot lock %s: %s", path, strerror(-code));
+			return code == -EBUSY ? fl_fail(code,
+							"another fairlead works on the region %s: end it, or give "
+							"this one another name",
+							path)
+					      : fl_fail(code, "cannot lock %s: %s", path, strerror(-code));
 		}
 		if (!fstat(fd, &opened) && !stat(path, &named) && opened.st_ino == named.st_ino &&
 		    opened.st_dev == named.st_dev)
@@ -335,8 +337,8 @@ struct block {
 };
 
 /* The block at an offset, checked; its length in *length. */
-static int read_block(const struct fl_region *region, const u8 *image, size_t size, size_t at,
-		      struct block *block, size_t *length)
+static int read_block(const struct fl_region *region, const u8 *image, size_t size, size_t at, struct block *block,
+		      size_t *length)
 {
 	u64 capacity, octets;
 
@@ -374,8 +376,8 @@ static int check_image(struct fl_region *region, const u8 *image, size_t size)
 		if (code)
 			return code;
 		if (block.section == FL_SECTION_TABLES)
-			code = reserve(region->fd, "the region", region->header->place[FL_SECTION_TABLES].offset +
-									(u64)block.first * sizeof(u32),
+			code = reserve(region->fd, "the region",
+				       region->header->place[FL_SECTION_TABLES].offset + (u64)block.first * sizeof(u32),
 				       (u64)block.count * sizeof(u32));
 		for (u32 i = 0; !code && block.section == FL_SECTION_SERVICES && i < block.count; i++) {
 			struct fl_service service;
@@ -401,7 +403,8 @@ static int wait_for_half(const struct fl_region *region, u32 half)
 	for (u32 worker = 0; worker < region->header->worker_count; worker++)
 		while (__atomic_load_n(&region->workers[worker].half_in_use, __ATOMIC_SEQ_CST) == 1 + half) {
 			if (fl_now() > deadline)
-				return fl_fail(-ETIMEDOUT, "worker %u has not left the old configuration for 2 s", worker);
+				return fl_fail(-ETIMEDOUT, "worker %u has not left the old configuration for 2 s",
+					       worker);
 			nanosleep(&pause, NULL);
 		}
 	return 0;

@@ -1,0 +1,351 @@
+/*
+ * How a flow begins: the service that a first frame is for, a server for it, a slot in the table, and with full-nat a
+ * port to leave by.
+ *
+ * Eviction, when both buckets are full: expired or invalid, closed, time-wait, half-open, each the longest unseen
+ * first; a UDP question that was answered just now counts as half-open. Established, closing and settled UDP flows are
+ * never evicted: the newcomer is refused.
+ */
+#ifndef FL_BEGIN_H
+#define FL_BEGIN_H
+
+#include "schedule.h"
+
+#define FL_PORT_FIRST 1024 /* full-nat's source ports */
+#define FL_PORT_COUNT 64512
+#define FL_PORT_TRIES 64
+
+#define FL_UDP_SETTLED 16 /* ticks, 2 s */
+
+/* How readily a flow makes room: 0 never, higher sooner. */
+FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flow, u32 control)
+{
+	if (!fl_state_is_live(control))
+		return 0;
+	if (fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow))
+		return 4;
+	switch (control & FL_STATE_MASK) {
+	case FL_STATE_CLOSED:
+		return 3;
+	case FL_STATE_TIME_WAIT:
+		return 2;
+	case FL_STATE_SYN_SENT:
+	case FL_STATE_SYN_RECEIVED:
+	case FL_STATE_UDP_ONE_WAY:
+		return 1;
+	case FL_STATE_UDP_TWO_WAY: /* a question and its answer: as easily had as half a handshake */
+		return flow->seen - flow->created < FL_UDP_SETTLED;
+	}
+	return 0;
+}
+
+/* The slot whose flow makes room most readily, seized; or FL_NONE. */
+FL_INLINE u32 fl_slot_evict(const struct fl_view *view, const struct fl_home *home)
+{
+	u32 best = FL_NONE, best_rank = 0, best_control = 0, best_age = 0;
+	struct fl_flow *flow;
+
+	for (u32 way = 0; way < 2 * FL_WAYS; way++) {
+		u32 index = fl_home_slot(home, way);
+		u32 control, rank, age;
+
+		flow = fl_flows_at(view->region, index);
+		if (!flow)
+			break;
+		control = fl_load(&flow->control);
+		rank = fl_flow_rank(view, flow, control);
+		age = view->now - flow->seen;
+		if (rank > best_rank || (rank && rank == best_rank && age > best_age)) {
+			best = index;
+			best_rank = rank;
+			best_control = control;
+			best_age = age;
+		}
+	}
+	flow = fl_flows_at(view->region, best);
+	if (best == FL_NONE || !flow)
+		return FL_NONE;
+	return fl_flow_seize(view, flow, best, best_control) ? best : FL_NONE;
+}
+
+/* Takes a slot for a new flow, in the emptier bucket: the index of a CLAIMED slot, or FL_NONE. */
+FL_PART(fl_slot_take, FL_NONE, no, more)
+{
+	const struct fl_home *home = &look->home;
+	u32 ways = fl_home_match(view, home, 0);
+	u32 first = ways & 0xff, second = ways >> FL_WAYS;
+	int is_second_emptier = fl_popcount16(second) > fl_popcount16(first);
+
+	for (int candidate = 0; candidate < FL_CANDIDATES; candidate++) {
+		u32 preferred = is_second_emptier ? ways & 0xff00 : ways & 0xff;
+		u32 way, index, control;
+		struct fl_flow *flow;
+
+		if (!ways)
+			break;
+		way = fl_lowest_bit(preferred ? preferred : ways);
+		ways &= ~(1u << way);
+		index = fl_home_slot(home, way);
+		flow = fl_flows_at(view->region, index);
+		if (!flow)
+			return FL_NONE;
+		control = fl_load(&flow->control);
+		if ((control & FL_STATE_MASK) == FL_STATE_FREE &&
+		    fl_swap_if(&flow->control, control, (control + FL_INCARNATION) | FL_STATE_CLAIMED))
+			return index;
+	}
+	return fl_slot_evict(view, home);
+}
+
+/* nat: does another live flow of this client's port already use this server port? (a reply could not tell them) */
+FL_INLINE int fl_flow_conflicts(const struct fl_view *view, const struct fl_home *home, const struct fl_key *reply)
+{
+	u32 index;
+	struct fl_flow *flow = fl_flow_find(view, home, reply, FL_SIDE_SERVER, &index);
+	u32 control;
+
+	if (!flow)
+		return 0;
+	control = fl_load(&flow->control);
+	if ((control & FL_STATE_MASK) == FL_STATE_CLOSED || (control & FL_STATE_MASK) == FL_STATE_TIME_WAIT) {
+		if (fl_flow_seize(view, flow, index, control))
+			fl_flow_release(view, flow, index);
+		return 0;
+	}
+	return 1;
+}
+
+/*
+ * full-nat: finds a source port (and of a pool, an address) that no flow uses towards the scratch's key.other, and
+ * enters the way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever
+ * sees the other's withdraws, so two flows never share one. Ports are congruent to the worker's number, so that the
+ * fan-out can bring replies to the worker that has the flow in its cache. The port in network order, with the address
+ * in the scratch's `one`; or 0.
+ */
+FL_PART(fl_port_take, 0, index, service_index)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	const struct fl_key *key = &view->scratch->key;
+	struct fl_addr *local = &view->scratch->one;
+	u32 workers = view->header->worker_count ? view->header->worker_count : 1;
+	u64 random = fl_hash_round(
+		fl_keyed_hash(view->header->seed, &look->source, look->source_port, look->protocol, look->is_v6) +
+			view->now,
+		view->header->seed[1]);
+	u32 start = (u32)random % FL_PORT_COUNT;
+	u32 stride = ((u32)(random >> 32) % (FL_PORT_COUNT / 2)) * 2 + 1;
+	u64 base;
+
+	if (!service)
+		return 0;
+	*local = look->target;
+	if (service->source_count) {
+		const struct fl_addr *source =
+			fl_sources_at(view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
+							    start % service->source_count);
+
+		if (!source)
+			return 0;
+		*local = *source;
+	}
+	base = fl_return_base(view, &key->other, key->other_port, local, key->protocol, key->is_v6);
+	for (u32 attempt = 0; attempt < FL_PORT_TRIES; attempt++) {
+		u32 port = FL_PORT_FIRST + (start + attempt * stride) % FL_PORT_COUNT;
+		u32 free_ways = 0, taken = 0, place;
+		struct fl_returns *bucket;
+		u64 hash;
+		u16 local_port;
+
+		port = port - port % workers + view->worker_index % workers;
+		if (port < FL_PORT_FIRST || port > 0xffff)
+			continue;
+		local_port = FL_BE16(port);
+		hash = fl_return_hash(view, base, local_port);
+		bucket = fl_return_bucket(view, hash);
+		if (!bucket)
+			return 0;
+		for (int way = 0; way < FL_WAYS; way++) {
+			u64 word = fl_load(&bucket->slot[way]);
+
+			free_ways |= fl_is_zero(word) << way;
+			taken += fl_is_zero(word >> 32 ^ (hash & 0xffffffffu));
+		}
+		if (taken || !free_ways)
+			continue;
+		place = fl_lowest_bit(free_ways) & (FL_WAYS - 1);
+		if (!fl_swap_if(&bucket->slot[place], (u64)0, fl_return_word(hash, index)))
+			continue;
+		for (int way = 0; way < FL_WAYS; way++)
+			taken += fl_is_zero(fl_load(&bucket->slot[way]) >> 32 ^ (hash & 0xffffffffu));
+		if (taken == 1) /* mine alone */
+			return local_port;
+		fl_store(&bucket->slot[place], (u64)0);
+	}
+	return 0;
+}
+
+/* The service that listens on the frame's target, or FL_NONE: an exact port first, then the narrowest range. */
+FL_INLINE u32 fl_service_find(const struct fl_view *view, const struct fl_look *look)
+{
+	u32 hash = fl_config_hash(&look->target, look->target_port | (u32)look->protocol << 16);
+	u32 port = FL_BE16(look->target_port);
+
+	for (u32 i = 0; i < FL_PROBES; i++) {
+		const struct fl_listen *listen =
+			fl_listens_at(view->region, view->settings->first[FL_SECTION_LISTENS] +
+							    ((hash + i) & view->settings->listen_mask));
+
+		if (!listen || !(listen->flags & FL_LISTEN_USED))
+			break;
+		if (listen->port == look->target_port && listen->protocol == look->protocol &&
+		    (listen->flags & FL_LISTEN_V6 ? 1 : 0) == look->is_v6 && fl_addr_same(&listen->addr, &look->target))
+			return listen->service;
+	}
+	for (u32 i = 0; i < FL_RANGES_PER_VIP; i++) {
+		const struct fl_range *range;
+
+		if (i >= look->range_count)
+			break;
+		range = fl_ranges_at(view->region, view->settings->first[FL_SECTION_RANGES] + look->range_first + i);
+		if (range && range->protocol == look->protocol && port >= range->first_host && port <= range->last_host)
+			return range->service;
+	}
+	return FL_NONE;
+}
+
+/* Enters a flow for the frame. 0 and look->index, or why not. */
+FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	const struct fl_server *server =
+		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
+	int is_full_nat = service && service->method == FL_METHOD_FULL_NAT;
+	const struct fl_home *home = &look->home;
+	struct fl_server_state *state;
+	struct fl_tags *tags;
+	struct fl_flow *flow;
+	struct fl_addr *local = &view->scratch->one;
+	struct fl_key *key = &view->scratch->key;
+	u16 local_port;
+	u32 index;
+
+	if (!service || !server || !(server->flags & FL_SERVER_USED))
+		return FL_REASON_NO_SERVER;
+	key->client = look->source;
+	key->client_port = look->source_port;
+	key->other = server->addr;
+	key->other_port = server->port ? server->port : look->target_port;
+	key->protocol = look->protocol;
+	key->is_v6 = look->is_v6;
+	if (!is_full_nat && fl_flow_conflicts(view, home, key))
+		return FL_REASON_TUPLE_TAKEN;
+	index = fl_slot_take(view, look, 0, 0);
+	flow = fl_flows_at(view->region, index);
+	tags = fl_tags_at(view->region, index / FL_WAYS);
+	if (index == FL_NONE || !flow || !tags) {
+		view->header->pressure_tick = view->now;
+		return FL_REASON_TABLE_FULL;
+	}
+	flow->flags = (look->is_v6 ? FL_FLOW_V6 : 0) | (is_full_nat ? FL_FLOW_FULL_NAT : 0);
+	flow->protocol = look->protocol;
+	flow->client_port = look->source_port;
+	flow->vip_port = look->target_port;
+	flow->server_port = key->other_port;
+	*local = look->source;
+	local_port = look->source_port;
+	if (is_full_nat) {
+		local_port = fl_port_take(view, look, index, service_index);
+		if (!local_port) {
+			fl_flow_release(view, flow, index);
+			return FL_REASON_NO_PORT;
+		}
+	}
+	flow->local_port = local_port;
+	flow->client = look->source.word[0];
+	flow->vip = look->target.word[0];
+	flow->server = server->addr.word[0];
+	flow->local = local->word[0];
+	if (look->is_v6) {
+		struct fl_flow6 *wide = fl_flows6_at(view->region, index);
+
+		if (wide) {
+			wide->client = look->source;
+			wide->vip = look->target;
+			wide->server = server->addr;
+			wide->local = *local;
+		}
+	}
+	flow->server_slot = server_slot;
+	flow->server_generation = server->generation;
+	flow->client_interface = view->scratch->interface;
+	flow->worker = view->worker_index;
+	__builtin_memcpy(flow->client_mac, view->scratch->source_mac, 6);
+	flow->seen = view->now;
+	flow->created = view->now;
+	flow->tag = home->tag;
+#ifndef __bpf__
+	if (view->region->claims && !is_full_nat)
+		fl_store(&view->region->claims[index],
+			 fl_claim_of(view->header->seed, &look->source, look->source_port, &server->addr,
+				     key->other_port, look->protocol, look->is_v6));
+#endif
+	fl_store(&tags->tag[index % FL_WAYS], home->tag);
+	fl_store(&flow->control, (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
+					 (look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY));
+	state = fl_server_state_at(view->region, server_slot);
+	if (state) {
+		fl_add(&state->inactive, 1);
+		fl_add(&state->flows_total, 1);
+	}
+	look->index = index;
+	return 0;
+}
+
+#define FL_INTERFACES_LOOK 8
+
+/* Is it an address of the host itself? The host asks servers too (health checks): a nat flow in its name would claim the
+ * answers that are the host's. */
+FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
+{
+	u32 is_host = 0;
+
+	for (u32 i = 0; i < FL_INTERFACES_LOOK; i++) {
+		const struct fl_interface *interface = fl_interface_of(view, i);
+
+		if (!interface || i >= view->settings->interface_count)
+			break;
+		is_host |= look->is_v6 ? fl_addr_same(&interface->address6, &look->source)
+				       : interface->address4 == look->source.word[0];
+	}
+	return is_host;
+}
+
+/* The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, or why not. */
+FL_PART(fl_begin, FL_REASON_NO_SERVICE, no, more)
+{
+	u32 index, server_slot, why;
+	const u64 *hop;
+
+	index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
+	if (index == FL_NONE || !fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index))
+		return FL_REASON_NO_SERVICE;
+	if (fl_is_host(view, look))
+		return FL_REASON_BAD_SOURCE;
+	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
+		return FL_REASON_NO_FLOW;
+	/* Not worth a flow. */
+	if (look->ttl <= 1)
+		return FL_REASON_TIME_EXCEEDED;
+	server_slot = fl_schedule(view, look, index, 0);
+	if (server_slot == FL_NONE)
+		return FL_REASON_NO_SERVER;
+	hop = fl_hops_at(view->region, server_slot);
+	if (!hop || !fl_hop_is_known(fl_load(hop)))
+		return FL_REASON_NO_NEIGHBOUR;
+	why = fl_flow_enter(view, look, index, server_slot);
+	return why ? why : FL_REASON_NEW_FLOW;
+}
+
+#endif

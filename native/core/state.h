@@ -1,0 +1,81 @@
+/*
+ * How a flow lives: its TCP or UDP state, driven by the frames of both sides, and when it was last seen.
+ */
+#ifndef FL_STATE_H
+#define FL_STATE_H
+
+#include "flow.h"
+
+#define FL_FIRST_DATA 0x10000u /* what a server may send before its SYN+ACK is acknowledged (RFC 7413) */
+
+/*
+ * TCP states from both directions, as netfilter's and IPVS's NAT tables see them:
+ *
+ *   SYN_SENT      the client's SYN went to the server
+ *   SYN_RECEIVED  the server answered SYN+ACK
+ *   ESTABLISHED   the client acknowledged just that SYN+ACK. Who only pretends to be the client never saw its number, and
+ *                 so cannot make flows that nothing may evict
+ *   CLOSING       one side sent FIN, once established
+ *   TIME_WAIT     both did
+ *   CLOSED        RST
+ */
+FL_INLINE u32 fl_tcp_next(struct fl_flow *flow, u32 control, const struct fl_look *look, enum fl_side side)
+{
+	u32 state = control & FL_STATE_MASK;
+	u32 rest = control & ~FL_STATE_MASK;
+	u8 flags = look->tcp_flags;
+
+	if (flags & FL_TCP_RST)
+		return rest | FL_STATE_CLOSED;
+	if (state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED) {
+		if (side == FL_SIDE_SERVER) {
+			if (!(flags & FL_TCP_SYN))
+				return control;
+			flow->server_sequence = look->tcp_sequence;
+			return rest | FL_STATE_SYN_RECEIVED;
+		}
+		if (state == FL_STATE_SYN_SENT || !(flags & FL_TCP_ACK) || flags & FL_TCP_SYN ||
+		    FL_BE32(look->tcp_acknowledged) - FL_BE32(flow->server_sequence) - 1 >= FL_FIRST_DATA)
+			return control;
+		state = FL_STATE_ESTABLISHED;
+	}
+	if (flags & FL_TCP_FIN) {
+		rest |= side == FL_SIDE_CLIENT ? FL_FIN_CLIENT : FL_FIN_SERVER;
+		if ((rest & (FL_FIN_CLIENT | FL_FIN_SERVER)) == (FL_FIN_CLIENT | FL_FIN_SERVER))
+			return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_TIME_WAIT);
+		return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_CLOSING);
+	}
+	return rest | state;
+}
+
+/* Notes a frame of a live flow: when, and what it does to the state. */
+FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, const struct fl_frame *frame,
+			     enum fl_side side)
+{
+	struct fl_look *look = frame->look;
+	if (flow->seen != view->now)
+		flow->seen = view->now;
+	for (int attempt = 0; attempt < 4; attempt++) {
+		u32 control = fl_load(&flow->control);
+		u32 next = control;
+
+		if (!fl_state_is_live(control))
+			return;
+		if (look->kind == FL_KIND_TCP)
+			next = fl_tcp_next(flow, control, look, side);
+		else if (side == FL_SIDE_SERVER)
+			next = (control & ~FL_STATE_MASK) | FL_STATE_UDP_TWO_WAY;
+		if (FL_LIKELY(next == control))
+			return;
+		if (!fl_swap_if(&flow->control, control, next))
+			continue;
+		if (fl_state_is_active(control & FL_STATE_MASK) != fl_state_is_active(next & FL_STATE_MASK)) {
+			u32 change = fl_state_is_active(next & FL_STATE_MASK) ? 1 : (u32)-1;
+
+			fl_server_count(view, flow, change, -change);
+		}
+		return;
+	}
+}
+
+#endif
