@@ -95,7 +95,7 @@ static int start_threads(struct fl_packet *packet)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (u32 w = 0; !error && w < packet->worker_count; w++) {
 		struct fl_packet_worker *worker = &packet->worker[w];
-		char name[16];
+		char name[24];
 
 		snprintf(name, sizeof(name), "fl-worker-%u", w);
 		worker->packet = packet;
