@@ -255,11 +255,14 @@ FL_INLINE u32 fl_home_slot(const struct fl_home *home, u32 way)
 	return home->bucket[way / FL_WAYS & 1] * FL_WAYS + way % FL_WAYS;
 }
 
-/* An expired or invalid flow is freed when it is found, and is no flow. */
-FL_CALL struct fl_flow *fl_flow_if_alive(const struct fl_view *view, struct fl_flow *flow, u32 index)
+/* An expired or invalid flow is freed when it is found, and is no flow. `before` is its control from before it was
+ * confirmed: a slot that was taken anew in between holds another flow than the one that was. */
+FL_CALL struct fl_flow *fl_flow_if_alive(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 before)
 {
 	u32 control = fl_load(&flow->control);
 
+	if (FL_UNLIKELY((control ^ before) & ~(FL_STATE_MASK | FL_FIN_MASK)))
+		return NULL;
 	if (FL_LIKELY(fl_state_is_live(control) && !fl_flow_is_expired(view, flow, control) &&
 		      fl_flow_is_valid(view, flow)))
 		return flow;
@@ -279,16 +282,19 @@ FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct 
 
 	for (int candidate = 0; candidate < FL_CANDIDATES; candidate++) {
 		struct fl_flow *flow;
-		u32 index;
+		u32 index, control;
 
 		if (!ways)
 			break;
 		index = fl_home_slot(home, fl_lowest_bit(ways));
 		ways &= ways - 1;
 		flow = fl_flows_at(view->region, index);
-		if (flow && fl_flow_confirms(view, flow, index, key, side)) {
+		if (!flow)
+			break;
+		control = fl_load(&flow->control);
+		if (fl_flow_confirms(view, flow, index, key, side)) {
 			*at = index;
-			return fl_flow_if_alive(view, flow, index);
+			return fl_flow_if_alive(view, flow, index, control);
 		}
 	}
 	return NULL;
@@ -307,13 +313,16 @@ FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const 
 	for (int way = 0; way < FL_WAYS; way++) {
 		u64 word = fl_load(&bucket->slot[way]);
 		struct fl_flow *flow;
-		u32 index;
+		u32 index, control;
 
 		if (!word || word >> 32 != (hash & 0xffffffffu))
 			continue;
 		index = (u32)word - 1;
 		flow = fl_flows_at(view->region, index);
-		if (!flow || !(flow->flags & FL_FLOW_FULL_NAT) || (flow->flags & FL_FLOW_V6 ? 1 : 0) != look->is_v6 ||
+		if (!flow)
+			continue;
+		control = fl_load(&flow->control);
+		if (!(flow->flags & FL_FLOW_FULL_NAT) || (flow->flags & FL_FLOW_V6 ? 1 : 0) != look->is_v6 ||
 		    flow->protocol != look->protocol || flow->server_port != look->source_port ||
 		    flow->local_port != look->target_port)
 			continue;
@@ -323,7 +332,7 @@ FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const 
 		    !fl_addr_same(&view->scratch->two, &look->target))
 			continue;
 		*at = index;
-		return fl_flow_if_alive(view, flow, index);
+		return fl_flow_if_alive(view, flow, index, control);
 	}
 	return NULL;
 }

@@ -26,6 +26,15 @@ FL_INLINE int fl_is_balanced(const struct fl_frame *frame)
 	return (look->kind == FL_KIND_TCP || look->kind == FL_KIND_UDP) && !look->is_fragment;
 }
 
+/* The first fragment of a nat server's answer: the guard keeps it from the host, so it is ours to drop by name. */
+FL_INLINE int fl_is_first_fragment(const struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+
+	return look->is_fragment == FL_FIRST_FRAGMENT &&
+	       (look->protocol == FL_PROTOCOL_TCP || look->protocol == FL_PROTOCOL_UDP);
+}
+
 FL_INLINE void fl_look(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
@@ -41,7 +50,7 @@ FL_INLINE void fl_look(const struct fl_view *view, struct fl_frame *frame)
 		look->range_first = vip->range_first;
 		look->range_count = vip->range_count;
 	}
-	if (look->malformed || !fl_is_balanced(frame))
+	if (look->malformed || (!fl_is_balanced(frame) && !fl_is_first_fragment(frame)))
 		return;
 	look->home = fl_home_of(view->header->seed, view->header->buckets, vip ? &look->source : &look->target,
 				vip ? look->source_port : look->target_port, look->protocol, look->is_v6);
@@ -295,7 +304,7 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 		if (icmp && icmp[0] == FL_ICMP6_SOLICITATION)
 			return FL_REASON_NDP_REPLY;
 	}
-	if (!fl_is_balanced(frame))
+	if (!fl_is_balanced(frame) && !fl_is_first_fragment(frame))
 		return FL_REASON_NOT_OURS;
 	key->client = look->target;
 	key->client_port = look->target_port;
@@ -312,7 +321,7 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 		return FL_REASON_NOT_OURS;
 	if (ether[6] & 1) /* an ICMP error would go to a group */
 		return FL_REASON_BAD_SOURCE;
-	return FL_REASON_SERVER_HIT;
+	return look->is_fragment ? FL_REASON_FRAGMENT : FL_REASON_SERVER_HIT;
 }
 
 /* What the frame is. A reason whose verdict is to forward or to answer still has to be carried out. */

@@ -26,6 +26,9 @@
 #define FL_PROTOCOL_ICMP6 58
 #define FL_PROTOCOL_DSTOPTS 60
 
+#define FL_FIRST_FRAGMENT 1
+#define FL_LATER_FRAGMENT 2
+
 #define FL_TCP_FIN 0x01
 #define FL_TCP_SYN 0x02
 #define FL_TCP_RST 0x04
@@ -43,8 +46,15 @@ FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 	struct fl_look *look = frame->look;
 	const u8 *at;
 
-	if (look->is_fragment)
+	if (look->is_fragment) {
+		/* Only the first one names ports, and then only to say whose it was. */
+		at = fl_bytes(frame, look->l4, 4);
+		if (look->is_fragment == FL_FIRST_FRAGMENT && at && length >= 8) {
+			look->source_port = fl_get16(at);
+			look->target_port = fl_get16(at + 2);
+		}
 		return FL_REASON_NONE;
+	}
 	switch (look->protocol) {
 	case FL_PROTOCOL_TCP:
 		at = fl_bytes(frame, look->l4, 20);
@@ -98,7 +108,8 @@ FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 	look->protocol = ip[9];
 	header = (ip[0] & 15) * 4;
 	total = FL_BE16(fl_get16(ip + 2));
-	look->is_fragment = (fl_get16(ip + 6) & FL_BE16(0x3fff)) != 0;
+	if (fl_get16(ip + 6) & FL_BE16(0x3fff))
+		look->is_fragment = fl_get16(ip + 6) & FL_BE16(0x1fff) ? FL_LATER_FRAGMENT : FL_FIRST_FRAGMENT;
 	if (ip[0] >> 4 != 4 || header < 20 || total < header || l3 + total > frame->len)
 		return FL_REASON_BAD_IP_HEADER;
 	look->l4 = l3 + header;
@@ -149,7 +160,8 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 			at += 8;
 			/* RFC 6946: offset 0 and nothing to follow is a whole packet. */
 			if (fl_get16(extension + 2) & FL_BE16(0xfff9)) {
-				look->is_fragment = 1;
+				look->is_fragment = fl_get16(extension + 2) & FL_BE16(0xfff8) ? FL_LATER_FRAGMENT
+											      : FL_FIRST_FRAGMENT;
 				next = extension[0];
 				break;
 			}

@@ -5,8 +5,30 @@
 #include "../core/forward.h"
 #include "engine.h"
 
+/* Which configuration is in force. */
+static u64 stamp_of(const struct fl_region *region)
+{
+	return fl_load(&region->header->generation) << 1 | (fl_load(&region->header->active_half) & 1);
+}
+
+/* The view is of the configuration in force, also when a commit comes in the middle of the sweep: what the former one
+ * says of a slot is wrong for flows that were made since. True when it was of the former one. */
+static int view_renew(struct fl_view *view, struct fl_region *region, u64 *stamp, u64 now)
+{
+	u64 current;
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE); /* the flow was read before */
+	current = stamp_of(region);
+	if (current == *stamp)
+		return 0;
+	*stamp = current;
+	fl_view_open(view, region, 0, now);
+	return 1;
+}
+
 u64 fl_age_sweep(struct fl_region *region, u64 now)
 {
+	u64 stamp = stamp_of(region);
 	struct fl_scratch scratch;
 	struct fl_view view = { .scratch = &scratch };
 	u64 freed = 0;
@@ -28,6 +50,10 @@ u64 fl_age_sweep(struct fl_region *region, u64 now)
 			if (!fl_state_is_live(control) ||
 			    (!fl_flow_is_expired(&view, flow, control) && fl_flow_is_valid(&view, flow)))
 				continue;
+			if (view_renew(&view, region, &stamp, now)) {
+				way--; /* once more, by what holds now */
+				continue;
+			}
 			if (fl_flow_seize(&view, flow, index, control)) {
 				fl_flow_release(&view, flow, index);
 				freed++;

@@ -216,15 +216,33 @@ static int is_alike(int fd, const struct fl_sizes *sizes, u32 workers, struct fl
 	       header->worker_count == workers;
 }
 
+/* Who can write a region decides where frames go and what this process reads: nobody but ourselves may. */
+static int check_owner(int fd, const char *path)
+{
+	struct stat status;
+
+	if (fstat(fd, &status))
+		return fl_fail(-errno, "%s: %s", path, strerror(errno));
+	if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_nlink > 1 || status.st_mode & 022)
+		return fl_fail(-EPERM, "the region %s is not a file of this user alone (owner %u, mode %o): remove it",
+			       path, status.st_uid, status.st_mode & 07777);
+	return 0;
+}
+
 /* Opens the file and takes its lock; the file that the path names then is the one that is locked. */
 static int open_locked(const char *path)
 {
 	for (int attempt = 0; attempt < 10; attempt++) {
 		struct stat opened, named;
-		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640), refused;
 
 		if (fd < 0)
 			return fl_fail(-errno, "cannot open the region %s: %s", path, strerror(errno));
+		refused = check_owner(fd, path);
+		if (refused) {
+			close(fd);
+			return refused;
+		}
 		if (flock(fd, LOCK_EX | LOCK_NB)) {
 			int code = errno == EWOULDBLOCK ? -EBUSY : -errno;
 
@@ -246,7 +264,7 @@ static int open_locked(const char *path)
 static int open_file(struct fl_region *region, const char *path, const struct fl_sizes *sizes, u32 workers,
 		     enum fl_open_outcome *outcome)
 {
-	struct fl_header header;
+	struct fl_header header = { 0 }; /* a short file has none */
 	struct stat status;
 	int code;
 
@@ -410,13 +428,23 @@ static int wait_for_half(const struct fl_region *region, u32 half)
 	return 0;
 }
 
-/* A slot given to another server starts without the former one's counts and next hop. */
+/*
+ * A slot given to another server starts without the former one's next hop and counts. The counts go when the slot is
+ * taken, not when it is given up: until the next commit has waited for them, workers in the half that still has the
+ * former server go on counting its flows.
+ */
 static void forget_former_servers(struct fl_region *region, u32 old_first, u32 new_first, u32 capacity)
 {
 	for (u32 slot = 0; slot < capacity; slot++) {
-		if (region->servers[old_first + slot].generation == region->servers[new_first + slot].generation)
+		const struct fl_server *old = &region->servers[old_first + slot],
+				       *new = &region->servers[new_first + slot];
+		bool is_other = old->generation != new->generation;
+		bool is_taken = new->flags &FL_SERVER_USED && (is_other || !(old->flags & FL_SERVER_USED));
+
+		if (is_other || is_taken)
+			fl_store(&region->hops[slot], (u64)0);
+		if (!is_taken)
 			continue;
-		fl_store(&region->hops[slot], (u64)0);
 		region->server_state[slot] = (struct fl_server_state){ 0 };
 		for (u32 worker = 0; worker < region->header->worker_count; worker++)
 			region->traffic[(u64)worker * capacity + slot] = (struct fl_traffic){ 0 };
@@ -452,7 +480,7 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 		settings->first[section] = halves_of[section] == 2 ? half * (region->count[section] / 2) : 0;
 	settings->server_capacity = capacity;
 	forget_former_servers(region, (1 - half) * capacity, half * capacity, capacity);
-	header->generation++;
+	fl_store(&header->generation, header->generation + 1);
 	fl_store(&header->active_half, half);
 	return 0;
 }

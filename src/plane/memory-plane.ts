@@ -115,16 +115,20 @@ function fillFirsts(plane: Plane, half: number): void {
 
 /** A slot given to another server starts without the former one's counts and next hop. */
 function forgetFormerServers(plane: Plane, before: number, after: number): void {
-  const { octets, generation } = layout.fl_server;
+  const { octets, generation, flags } = layout.fl_server;
   const servers = new DataView(plane.section('servers'));
   const forget = (name: SectionName, index: number): void => {
     const { element } = sections[name];
     new Uint8Array(plane.section(name), index * element, element).fill(0);
   };
   for (let slot = 0; slot < plane.counts.servers; slot++) {
-    const at = (half: number): number => (half * plane.counts.servers + slot) * octets + generation;
-    if (servers.getUint32(at(before), true) === servers.getUint32(at(after), true)) continue;
-    forget('hops', slot);
+    const at = (half: number): number => (half * plane.counts.servers + slot) * octets;
+    const isUsed = (half: number): boolean => (servers.getUint16(at(half) + flags, true) & constants.serverUsed) !== 0;
+    const isOther =
+      servers.getUint32(at(before) + generation, true) !== servers.getUint32(at(after) + generation, true);
+    const isTaken = isUsed(after) && (isOther || !isUsed(before));
+    if (isOther || isTaken) forget('hops', slot);
+    if (!isTaken) continue;
     forget('server_state', slot);
     for (let worker = 0; worker < plane.workers; worker++) forget('traffic', worker * plane.counts.servers + slot);
   }

@@ -36,16 +36,26 @@ export function assignSlots(before: SlotTable, wanted: readonly bigint[], option
     slotOf.set(slot.id, index);
     return slot;
   });
-  let free = 0;
+  const places = freePlaces(before, table, options.capacity);
   for (const id of wanted) {
     if (slotOf.has(id)) continue;
-    while (free < table.length && table[free]?.id !== 0n) free++;
-    const index = free;
-    if (index >= options.capacity) throw tooMany(options.what, isWanted.size, options.capacity);
+    const { value: index } = places.next();
+    if (index === undefined) throw tooMany(options.what, isWanted.size, options.capacity);
     table[index] = { id, generation: table[index]?.generation ?? 1 };
     slotOf.set(id, index);
   }
   return { table, slotOf };
+}
+
+/**
+ * Slots given up by this very change come last: workers may still count for the former holder until the next commit has
+ * waited for them.
+ */
+function* freePlaces(before: SlotTable, after: readonly Slot[], capacity: number): Generator<number, undefined> {
+  const free = [...after.keys()].filter((index) => after[index]?.id === 0n);
+  yield* free.filter((index) => before[index]?.id === 0n);
+  for (let index = before.length; index < capacity; index++) yield index;
+  yield* free.filter((index) => before[index]?.id !== 0n);
 }
 
 function nextGeneration(generation: number): number {

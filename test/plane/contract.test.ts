@@ -109,6 +109,8 @@ for (const maker of planeMakers) {
         new Uint8Array(plane.section('traffic')).fill(1);
         new Uint8Array(plane.section('hops')).fill(1);
       };
+      commitServices(plane, WEB.replace(/^.*10\.0\.1\.12.*\n/m, ''));
+      // What a worker that is still in the former half counts for the former server.
       count();
       commitServices(plane, other);
       assert.equal(readFlowCounts(plane, 0).active, 0x01010101);
