@@ -267,7 +267,7 @@ u32 fl_port_drops(const struct fl_port *port)
 
 bool fl_port_is_orphan(const struct fl_port *port)
 {
-	struct sockaddr_ll address;
+	struct sockaddr_ll address = { 0 };
 	socklen_t size = sizeof(address);
 
 	/* Unregistering an interface sets its sockets' index to -1. */
