@@ -1,0 +1,386 @@
+/*
+ * A small world for tests of the core: a region in memory with one service for each method, protocol and family, two
+ * servers each, committed through a real image; frames built with every checksum; and what must hold of any region at
+ * rest. Two interfaces: 0 outside with MTU 1500, 1 inside with MTU 1400.
+ */
+#ifndef FL_CORE_WORLD_H
+#define FL_CORE_WORLD_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/forward.h"
+#include "../engine/engine.h"
+
+#define WORLD_SERVICES 8
+#define WORLD_SERVERS 16 /* two of each service: service * 2, service * 2 + 1 */
+#define WORLD_VIPS 16
+#define WORLD_LISTENS 64
+#define WORLD_TICK (1ull << FL_TICK_SHIFT)
+#define WORLD_VIP_PORT 80
+#define WORLD_SERVER_PORT 8080
+
+/* Bits of a service's number. */
+#define WORLD_FULL_NAT 1
+#define WORLD_UDP 2
+#define WORLD_V6 4
+
+static inline struct fl_addr world_addr(u32 first, u32 last, int is_v6)
+{
+	struct fl_addr addr = { { FL_BE32(first) } };
+
+	if (is_v6)
+		addr.word[3] = FL_BE32(last);
+	else
+		addr.word[0] = FL_BE32(first + last);
+	return addr;
+}
+
+/* 198.51.100.n, 2001:db8::n */
+static inline struct fl_addr world_client(u32 number, int is_v6)
+{
+	return is_v6 ? world_addr(0x20010db8, 0x100 + number, 1) : world_addr(0xc6336400, number & 0xff, 0);
+}
+
+/* One VIP of each method and family: 203.0.113.10, .11. */
+static inline struct fl_addr world_vip(u32 service)
+{
+	u32 last = 10 + (service & WORLD_FULL_NAT);
+
+	return service & WORLD_V6 ? world_addr(0x20010db8, last, 1) : world_addr(0xcb007100, last, 0);
+}
+
+static inline struct fl_addr world_server(u32 slot)
+{
+	return slot / 2 & WORLD_V6 ? world_addr(0xfd000000, 100 + slot, 1) : world_addr(0x0a000100, 100 + slot, 0);
+}
+
+static inline u8 world_protocol(u32 service)
+{
+	return service & WORLD_UDP ? FL_PROTOCOL_UDP : FL_PROTOCOL_TCP;
+}
+
+struct world_image {
+	u8 data[32768];
+	size_t size;
+};
+
+static inline void *world_block(struct world_image *image, u32 section, u32 count, size_t element)
+{
+	u32 head[4] = { section, 0, count, 0 };
+	u8 *content = image->data + image->size + sizeof(head);
+
+	if (image->size + sizeof(head) + count * element + 8 > sizeof(image->data))
+		abort();
+	memcpy(image->data + image->size, head, sizeof(head));
+	memset(content, 0, count * element + 7);
+	image->size += sizeof(head) + ((count * element + 7) & ~7ull);
+	return content;
+}
+
+static inline u32 world_place(const struct fl_addr *addr, u32 port_and_protocol, const u8 *used, u32 mask)
+{
+	u32 at = fl_config_hash(addr, port_and_protocol);
+
+	while (used[at & mask])
+		at++;
+	return at & mask;
+}
+
+static inline void world_write_front(struct world_image *image)
+{
+	struct fl_vip *vips = world_block(image, FL_SECTION_VIPS, WORLD_VIPS, sizeof(*vips));
+	struct fl_listen *listens = world_block(image, FL_SECTION_LISTENS, WORLD_LISTENS, sizeof(*listens));
+	u8 vip_used[WORLD_VIPS] = { 0 }, listen_used[WORLD_LISTENS] = { 0 };
+
+	for (u32 service = 0; service < WORLD_SERVICES; service++) {
+		struct fl_addr vip = world_vip(service);
+		u16 port = FL_BE16(WORLD_VIP_PORT);
+		u32 at;
+
+		at = world_place(&vip, port | (u32)world_protocol(service) << 16, listen_used, WORLD_LISTENS - 1);
+		listen_used[at] = 1;
+		listens[at] = (struct fl_listen){
+			.addr = vip,
+			.port = port,
+			.protocol = world_protocol(service),
+			.flags = FL_LISTEN_USED | (service & WORLD_V6 ? FL_LISTEN_V6 : 0),
+			.service = service,
+		};
+		if (service & WORLD_UDP)
+			continue;
+		at = world_place(&vip, 0, vip_used, WORLD_VIPS - 1);
+		vip_used[at] = 1;
+		vips[at] = (struct fl_vip){
+			.addr = vip,
+			.flags = FL_VIP_USED | FL_VIP_LISTENS | (service & WORLD_V6 ? FL_VIP_V6 : 0) |
+				 (service & WORLD_FULL_NAT ? FL_VIP_SOURCE : 0),
+		};
+	}
+}
+
+/* generations[slot] 0: the server is gone. Schedulers go round by service. */
+static inline void world_write_services(struct world_image *image, const u32 *generations)
+{
+	struct fl_service *services = world_block(image, FL_SECTION_SERVICES, WORLD_SERVICES, sizeof(*services));
+	struct fl_server *servers = world_block(image, FL_SECTION_SERVERS, WORLD_SERVERS, sizeof(*servers));
+	u32 *tables = world_block(image, FL_SECTION_TABLES, WORLD_SERVERS, sizeof(*tables));
+
+	for (u32 service = 0; service < WORLD_SERVICES; service++) {
+		u32 count = 0;
+
+		for (u32 slot = service * 2; slot < service * 2 + 2; slot++) {
+			servers[slot] = (struct fl_server){
+				.id = slot + 1,
+				.addr = world_server(slot),
+				.port = FL_BE16(WORLD_SERVER_PORT),
+				.flags = generations[slot] ? FL_SERVER_USED | (service & WORLD_V6 ? FL_SERVER_V6 : 0)
+							   : 0,
+				.generation = generations[slot],
+				.service = service,
+				.weight = 1 + (slot & 1),
+			};
+			if (generations[slot])
+				tables[service * 2 + count++] = slot;
+		}
+		services[service] = (struct fl_service){
+			.id = service + 1,
+			.method = service & WORLD_FULL_NAT ? FL_METHOD_FULL_NAT : FL_METHOD_NAT,
+			.scheduler = FL_SCHEDULER_SEQUENCE + service % 3,
+			.is_v6 = service & WORLD_V6 ? 1 : 0,
+			.table_first = service * 2,
+			.table_count = count,
+			.member_first = service * 2,
+			.member_count = count,
+		};
+	}
+}
+
+static inline void world_write_settings(struct world_image *image)
+{
+	static const u32 seconds[FL_STATE_COUNT] = { 0, 0, 60, 60, 900, 120, 120, 10, 300, 300 };
+	struct fl_settings *settings = world_block(image, FL_SECTION_SETTINGS, 1, sizeof(*settings));
+	struct fl_interface *interfaces = world_block(image, FL_SECTION_INTERFACES, 2, sizeof(*interfaces));
+
+	settings->is_active = 1;
+	settings->interface_count = 2;
+	settings->vip_mask = WORLD_VIPS - 1;
+	settings->listen_mask = WORLD_LISTENS - 1;
+	settings->icmp_per_tick = 4;
+	for (int state = 0; state < FL_STATE_COUNT; state++)
+		settings->timeout[state] = seconds[state] * 1000000000ull / WORLD_TICK + 1;
+	for (u32 i = 0; i < 2; i++)
+		interfaces[i] = (struct fl_interface){
+			.ifindex = 2 + i,
+			.mtu = 1500 - 100 * i,
+			.mac = { 2, 0, 0, 0, 0, 1 + i },
+			.is_inside = i,
+			.address4 = world_addr(i ? 0x0a000100 : 0xcb007100, 1, 0).word[0],
+			.address6 = world_addr(i ? 0xfd000000 : 0x20010db8, 1, 1),
+		};
+}
+
+/* Commits these servers; each one's next hop is then known, behind the inside interface. */
+static inline int world_commit(struct fl_region *region, const u32 *generations)
+{
+	static _Thread_local struct world_image image;
+	int code;
+
+	image.size = 0;
+	world_write_settings(&image);
+	world_write_front(&image);
+	world_write_services(&image, generations);
+	code = fl_region_commit(region, image.data, image.size);
+	for (u32 slot = 0; !code && slot < WORLD_SERVERS; slot++) {
+		u8 hop[8] = { 2, 0, 0, 0, 1, slot, 1, FL_HOP_KNOWN };
+		u64 word;
+
+		memcpy(&word, hop, 8);
+		fl_store(&region->hops[slot], word);
+	}
+	return code;
+}
+
+static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
+{
+	return (struct fl_sizes){
+		.count = {
+			[FL_SECTION_HEADER] = 1,
+			[FL_SECTION_SETTINGS] = 1,
+			[FL_SECTION_INTERFACES] = 2,
+			[FL_SECTION_VIPS] = WORLD_VIPS,
+			[FL_SECTION_LISTENS] = WORLD_LISTENS,
+			[FL_SECTION_RANGES] = 1,
+			[FL_SECTION_SERVICES] = WORLD_SERVICES,
+			[FL_SECTION_SOURCES] = 1,
+			[FL_SECTION_SERVERS] = WORLD_SERVERS,
+			[FL_SECTION_TABLES] = WORLD_SERVERS,
+			[FL_SECTION_HOPS] = WORLD_SERVERS,
+			[FL_SECTION_SERVICE_STATE] = WORLD_SERVICES,
+			[FL_SECTION_SERVER_STATE] = WORLD_SERVERS,
+			[FL_SECTION_WORKERS] = workers,
+			[FL_SECTION_TRAFFIC] = (u64)workers * WORLD_SERVERS,
+			[FL_SECTION_TAGS] = slots / FL_WAYS,
+			[FL_SECTION_FLOWS] = slots,
+			[FL_SECTION_FLOWS6] = slots,
+			[FL_SECTION_RETURNS] = slots / FL_WAYS,
+		},
+	};
+}
+
+static inline void world_generations(u32 *generations)
+{
+	for (u32 slot = 0; slot < WORLD_SERVERS; slot++)
+		generations[slot] = 1;
+}
+
+static inline void world_open(struct fl_region *region, u64 slots, u32 workers)
+{
+	struct fl_sizes sizes = world_sizes(slots, workers);
+	enum fl_open_outcome outcome;
+	u32 generations[WORLD_SERVERS];
+
+	world_generations(generations);
+	if (fl_region_open(region, "", FL_OPEN_MEMORY, &sizes, workers, &outcome) ||
+	    world_commit(region, generations)) {
+		fprintf(stderr, "no world: %s\n", fl_error());
+		abort();
+	}
+}
+
+/* Sums, octet by octet. */
+static inline u32 world_sum(const u8 *at, u32 size, u32 sum)
+{
+	for (u32 i = 0; i < size; i++)
+		sum += i & 1 ? at[i] : (u32)at[i] << 8;
+	while (sum > 0xffff)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+struct world_ends {
+	struct fl_addr from, to;
+	u16 from_port, to_port; /* host order */
+	u8 protocol, flags, is_v6, ttl;
+	u32 payload;
+	u8 interface;
+};
+
+/* Of the address octets and L4 of an IP packet without extension headers. */
+static inline u32 world_l4_sum(const u8 *ip, u32 l4_size, int is_v6, u8 protocol)
+{
+	const u8 *addresses = ip + (is_v6 ? 8 : 12);
+	u32 head = is_v6 ? 40 : (ip[0] & 15) * 4u;
+
+	return world_sum(ip + head, l4_size, world_sum(addresses, is_v6 ? 32 : 8, protocol + l4_size));
+}
+
+/* Writes the frame, returns its length. The target MAC is fairlead's on the interface. */
+static inline u32 world_frame(u8 *data, const struct world_ends *ends)
+{
+	u32 l4_size = (ends->protocol == FL_PROTOCOL_TCP ? 20 : 8) + ends->payload;
+	u32 head = ends->is_v6 ? 40 : 20;
+	const u8 macs[12] = { 2, 0, 0, 0, 0, 1 + ends->interface, 2, 0, 0, 0, 9, 9 };
+	u8 *ip = data + 14, *l4 = ip + head;
+	u32 at = ends->protocol == FL_PROTOCOL_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM;
+	u16 sum;
+
+	memset(data, 0, 14 + head + l4_size);
+	memcpy(data, macs, 12);
+	fl_put16(data + 12, ends->is_v6 ? FL_BE16(0x86dd) : FL_BE16(0x0800));
+	if (ends->is_v6) {
+		ip[0] = 0x60;
+		fl_put16(ip + 4, FL_BE16(l4_size));
+		ip[6] = ends->protocol;
+		ip[7] = ends->ttl;
+		memcpy(ip + 8, &ends->from, 16);
+		memcpy(ip + 24, &ends->to, 16);
+	} else {
+		ip[0] = 0x45;
+		fl_put16(ip + 2, FL_BE16(20 + l4_size));
+		ip[6] = 0x40;
+		ip[8] = ends->ttl;
+		ip[9] = ends->protocol;
+		memcpy(ip + 12, &ends->from, 4);
+		memcpy(ip + 16, &ends->to, 4);
+		fl_put16(ip + 10, FL_BE16(~world_sum(ip, 20, 0)));
+	}
+	fl_put16(l4, FL_BE16(ends->from_port));
+	fl_put16(l4 + 2, FL_BE16(ends->to_port));
+	if (ends->protocol == FL_PROTOCOL_TCP) {
+		l4[12] = 0x50;
+		l4[13] = ends->flags;
+	} else {
+		fl_put16(l4 + 4, FL_BE16(l4_size));
+	}
+	for (u32 i = 0; i < ends->payload; i++)
+		l4[l4_size - ends->payload + i] = i * 7 + 1;
+	sum = ~world_l4_sum(ip, l4_size, ends->is_v6, ends->protocol);
+	if (!sum && ends->protocol == FL_PROTOCOL_UDP)
+		sum = 0xffff;
+	fl_put16(l4 + at, FL_BE16(sum));
+	return 14 + head + l4_size;
+}
+
+/*
+ * What must hold of a region at rest; the first thing that does not, in words, or NULL: every live flow has its tag, in
+ * a bucket of its own, and a full-nat one exactly one way back, to it; nothing else has a tag or a way back; counts of
+ * each server are what the table holds.
+ */
+static inline const char *world_fault(const struct fl_region *region)
+{
+	const struct fl_settings *settings = &region->settings[region->header->active_half];
+	const struct fl_server *servers = region->servers + settings->first[FL_SECTION_SERVERS];
+	u64 live_full_nat = 0, returns = 0;
+	u32 active[WORLD_SERVERS] = { 0 }, inactive[WORLD_SERVERS] = { 0 };
+
+	for (u64 index = 0; index < region->count[FL_SECTION_FLOWS]; index++) {
+		const struct fl_flow *flow = &region->flows[index];
+		u32 state = flow->control & FL_STATE_MASK;
+		u16 tag = region->tags[index / FL_WAYS].tag[index % FL_WAYS];
+
+		if (state == FL_STATE_CLAIMED)
+			return "a slot is claimed by nobody";
+		if (state == FL_STATE_FREE && tag)
+			return "a free slot has a tag";
+		if (state == FL_STATE_FREE)
+			continue;
+		if (state >= FL_STATE_COUNT)
+			return "a flow has a state that is none";
+		if (!tag || tag != flow->tag)
+			return "a flow has not its tag";
+		live_full_nat += (flow->flags & FL_FLOW_FULL_NAT) != 0;
+		if (flow->server_slot >= WORLD_SERVERS)
+			return "a flow's server is beyond the section";
+		if (!(servers[flow->server_slot].flags & FL_SERVER_USED) ||
+		    servers[flow->server_slot].generation != flow->server_generation)
+			continue;
+		if (fl_state_is_active(state))
+			active[flow->server_slot]++;
+		else
+			inactive[flow->server_slot]++;
+	}
+	for (u64 bucket = 0; bucket < region->count[FL_SECTION_RETURNS]; bucket++)
+		for (int way = 0; way < FL_WAYS; way++) {
+			u64 word = region->returns[bucket].slot[way];
+			const struct fl_flow *flow = &region->flows[(u32)word - 1];
+
+			if (!word)
+				continue;
+			if ((u32)word - 1 >= region->count[FL_SECTION_FLOWS])
+				return "a way back leads beyond the table";
+			if (!fl_state_is_live(flow->control) || !(flow->flags & FL_FLOW_FULL_NAT))
+				return "a way back leads to no full-nat flow";
+			returns++;
+		}
+	if (returns != live_full_nat)
+		return "full-nat flows and ways back are not equally many";
+	for (u32 slot = 0; slot < WORLD_SERVERS; slot++)
+		if (servers[slot].flags & FL_SERVER_USED && (active[slot] != region->server_state[slot].active ||
+							     inactive[slot] != region->server_state[slot].inactive))
+			return "a server's counts are not what the table holds";
+	return NULL;
+}
+
+#endif
