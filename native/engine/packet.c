@@ -160,7 +160,8 @@ int fl_packet_start(struct fl_packet **packet, struct fl_region *region, const c
 	}
 	error = start(made);
 	if (error) {
-		fl_packet_stop(made, false);
+		/* A region that was in use has clients, and the guard a predecessor left on the links: it stays. */
+		fl_packet_stop(made, region->header->generation > 0);
 		return error;
 	}
 	*packet = made;
