@@ -34,11 +34,12 @@ struct fl_look {
 	u16 l4;
 	u16 source_port; /* network order; 0 where there is none */
 	u16 target_port;
-	struct fl_addr source;
-	struct fl_addr target;
 	u32 vip_flags; /* of the target, when it is ours; else 0 */
 	u32 range_first;
 	u32 range_count;
+	/* fl_look() zeroes what is above; what follows is set before it is read. Zeroing all takes gcc a `rep stos`, 9 ns. */
+	struct fl_addr source;
+	struct fl_addr target;
 	u32 index;	  /* of the flow found or entered */
 	u32 tcp_sequence; /* in network order */
 	u32 tcp_acknowledged;

@@ -40,7 +40,7 @@ FL_INLINE void fl_look(const struct fl_view *view, struct fl_frame *frame)
 	struct fl_look *look = frame->look;
 	const struct fl_vip *vip;
 
-	*look = (struct fl_look){ 0 };
+	__builtin_memset(look, 0, __builtin_offsetof(struct fl_look, source));
 	look->malformed = fl_parse(frame);
 	if (!look->l3 || look->kind == FL_KIND_ARP)
 		return;
