@@ -111,16 +111,27 @@ static struct plane *read_plane(napi_env env, napi_value value)
 	return NULL;
 }
 
-static void stop_watcher(struct plane *plane)
+/* Before Node takes the listener down itself at its end, after which it is no more to be touched. */
+static void end_watcher(void *data)
 {
+	struct plane *plane = data;
 	u64 one = 1;
 
 	if (!plane->has_watcher)
 		return;
 	if (write(plane->stop, &one, sizeof(one)) == sizeof(one))
 		pthread_join(plane->watcher, NULL);
+	if (read(plane->stop, &one, sizeof(one)) < 0) /* or the next watcher would end at once */
+		one = 0;
 	plane->has_watcher = 0;
 	napi_release_threadsafe_function(plane->listener, napi_tsfn_abort);
+}
+
+static void stop_watcher(napi_env env, struct plane *plane)
+{
+	if (plane->has_watcher)
+		napi_remove_env_cleanup_hook(env, end_watcher, plane);
+	end_watcher(plane);
 }
 
 static void close_plane(napi_env env, struct plane *plane)
@@ -131,7 +142,7 @@ static void close_plane(napi_env env, struct plane *plane)
 	if (plane->packet)
 		fl_packet_stop(plane->packet, true);
 	plane->packet = NULL;
-	stop_watcher(plane);
+	stop_watcher(env, plane);
 	for (int section = 0; section < FL_SECTION_COUNT; section++) {
 		napi_value buffer;
 
@@ -296,6 +307,8 @@ static napi_value addon_start(napi_env env, napi_callback_info info)
 			return NULL;
 		pointers[i] = names[i];
 	}
+	if (!plane->region.is_writable)
+		return fail(env, -EROFS, "this region was opened for reading");
 	if (plane->packet)
 		return fail(env, -EBUSY, "the engine runs already");
 	code = fl_packet_start(&plane->packet, &plane->region, pointers, count, workers, &plane->events, plane->wake);
@@ -366,7 +379,7 @@ static napi_value addon_watch(napi_env env, napi_callback_info info)
 
 	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])))
 		return NULL;
-	stop_watcher(plane);
+	stop_watcher(env, plane);
 	napi_create_string_utf8(env, "fairlead events", NAPI_AUTO_LENGTH, &name);
 	if (napi_create_threadsafe_function(env, arguments[1], NULL, name, 0, 1, NULL, NULL, NULL, call_listener,
 					    &plane->listener) != napi_ok) {
@@ -380,6 +393,7 @@ static napi_value addon_watch(napi_env env, napi_callback_info info)
 	}
 	pthread_setname_np(plane->watcher, "fl-watch");
 	plane->has_watcher = 1;
+	napi_add_env_cleanup_hook(env, end_watcher, plane);
 	return NULL;
 }
 
@@ -409,6 +423,8 @@ static napi_value addon_replay(napi_env env, napi_callback_info info)
 	    !read_u32(env, arguments[2], &interface) || !read_u32(env, arguments[3], &csum_start) ||
 	    !read_u32(env, arguments[4], &gso_size) || !read_time(env, arguments[5], &now))
 		return NULL;
+	if (!plane->region.is_writable)
+		return fail(env, -EROFS, "this region was opened for reading");
 	if (napi_get_typedarray_info(env, arguments[1], &type, &length, &octets, NULL, NULL) != napi_ok ||
 	    type != napi_uint8_array || length > sizeof(room)) {
 		napi_throw_type_error(env, NULL, "a frame of at most 70000 octets is wanted here, as a Uint8Array");
@@ -444,6 +460,8 @@ static napi_value addon_age(napi_env env, napi_callback_info info)
 	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])) ||
 	    !read_time(env, arguments[1], &now))
 		return NULL;
+	if (!plane->region.is_writable)
+		return fail(env, -EROFS, "this region was opened for reading");
 	napi_create_double(env, (double)fl_age_sweep(&plane->region, now), &freed);
 	return freed;
 }
