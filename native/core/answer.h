@@ -213,7 +213,7 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 {
 	struct fl_look *look = frame->look;
 	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
-	u32 head = (look->is_v6 ? FL_IPV6_HEADER : 20) + 8;
+	u32 head = 20 + 8 + look->is_v6 * (FL_IPV6_HEADER - 20);
 	u32 quote = frame->len - look->l3;
 	struct fl_addr *from = &view->scratch->one;
 	u8 *ether, *ip, *icmp;
@@ -227,6 +227,9 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 		return FL_REASON_ICMP_LIMITED;
 	if (quote > FL_QUOTE_MAX)
 		quote = FL_QUOTE_MAX;
+	/* The verifier forgets what it knew of a number in memory, and so follows the loops once, not for each case. */
+	fl_store(&view->scratch->quote, quote);
+	quote = fl_load(&view->scratch->quote);
 	total = look->l3 + head + quote;
 	if (total > frame->len && fl_resize(frame, total) < 0)
 		return FL_REASON_OVERSIZE;
