@@ -7,11 +7,15 @@ import { isMet, type Target, targetOf } from './targets.ts';
 /** Three digits that matter, in thousands or millions where a figure is large. */
 export function formatFigure(value: number, unit: string): string {
   const [scaled, prefix] = value >= 1e6 ? [value / 1e6, ' M'] : value >= 1e4 ? [value / 1e3, ' k'] : [value, ' '];
-  return `${scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)}${prefix}${unit}`;
+  return `${scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)}${prefix}${unit === '1/s' ? '/s' : unit}`;
 }
 
 function formatFlows(flows: number): string {
-  return flows >= 1e6 ? `${flows / 1e6} M` : flows >= 1000 ? `${Math.round(flows / 1000)} k` : String(flows);
+  return flows >= 1e6
+    ? `${flows / 1e6} M`
+    : flows >= 1000
+      ? `${Math.round(flows / (flows % 1024 === 0 ? 1024 : 1000))} k`
+      : String(flows);
 }
 
 function formatTarget({ least, most }: Target): string {
