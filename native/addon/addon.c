@@ -282,12 +282,12 @@ static napi_value addon_commit(napi_env env, napi_callback_info info)
 	return generation;
 }
 
-/* start(handle, interfaces: string[], workers) */
+/* start(handle, interfaces: string[], workers) -> a warning, or "" */
 static napi_value addon_start(napi_env env, napi_callback_info info)
 {
 	char names[INTERFACES_MAX][NAME_MAX_OCTETS];
 	const char *pointers[INTERFACES_MAX];
-	napi_value arguments[3];
+	napi_value arguments[3], warning;
 	struct plane *plane;
 	u32 count, workers;
 	int code;
@@ -312,11 +312,12 @@ static napi_value addon_start(napi_env env, napi_callback_info info)
 	if (plane->packet)
 		return fail(env, -EBUSY, "the engine runs already");
 	code = fl_packet_start(&plane->packet, &plane->region, pointers, count, workers, &plane->events, plane->wake);
-	if (code) {
+	if (code < 0) {
 		plane->packet = NULL;
 		return fail(env, code, fl_error());
 	}
-	return NULL;
+	return napi_create_string_utf8(env, code ? fl_error() : "", NAPI_AUTO_LENGTH, &warning) == napi_ok ? warning
+													   : NULL;
 }
 
 /* stop(handle, keepGuard) */

@@ -64,7 +64,7 @@ void fl_region_mend(struct fl_region *region);
 u64 fl_age_sweep(struct fl_region *region, u64 now);
 
 /* packet.c: workers over AF_PACKET rings; also starts ageing and neighbours. `wake` is written (eventfd) after
- * events were or-ed into *events. */
+ * events were or-ed into *events. 1: forwards, but fl_error() has a warning for the operator. */
 struct fl_packet;
 int fl_packet_start(struct fl_packet **packet, struct fl_region *region, const char *const *interfaces,
 		    u32 interface_count, u32 workers, u32 *events, int wake);

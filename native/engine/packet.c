@@ -167,7 +167,7 @@ int fl_packet_start(struct fl_packet **packet, struct fl_region *region, const c
 	*packet = made;
 	return made->slots == SLOTS
 		       ? 0
-		       : fl_fail(0, "memory is short: rings of %u slots instead of %u; bursts may be dropped",
+		       : fl_fail(1, "memory is short: rings of %u slots instead of %u; bursts may be dropped",
 				 made->slots, SLOTS);
 }
 

@@ -67,7 +67,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     undo.push(() => plane.close());
     sayRegion(log, plane, config, regionFile);
 
-    plane.start(interfaceNames(config));
+    const warning = plane.start(interfaceNames(config));
+    if (warning !== '') log.warn(warning);
     // An adopted region's clients were cut off a moment ago already; the guard stays for whoever tries next.
     undo.push(() => plane.stop(plane.outcome === 'adopted'));
     const controller = makeController({ plane, config, clock, probe, log, inspect: () => platform.inspect() });

@@ -53,7 +53,7 @@ export function watchEngine({ plane, controller, clock, log }: EngineWatchOption
     const { flows } = controller.state().config;
     log.warn(
       { flows },
-      `the flow table is full: new flows go untracked or are refused; raise "flows" above ${flows} and restart, or shorten "timeouts"`,
+      `the flow table is full: new flows are refused; raise "flows" above ${flows} and restart, or shorten "timeouts"`,
     );
   };
 
@@ -61,7 +61,8 @@ export function watchEngine({ plane, controller, clock, log }: EngineWatchOption
     restart = null;
     try {
       plane.stop(true);
-      plane.start(interfaceNames(controller.state().config));
+      const warning = plane.start(interfaceNames(controller.state().config));
+      if (warning !== '') log.warn(warning);
       log.info('the engine forwards again; no flow was lost');
     } catch (error) {
       log.error({ err: error }, `the engine does not start, will try again: ${(error as Error).message}`);

@@ -13,7 +13,8 @@ export interface Addon {
   /** The whole section; detached by close(). */
   memory(handle: unknown, section: number): ArrayBuffer;
   commit(handle: unknown, image: ArrayBuffer): number;
-  start(handle: unknown, interfaces: string[], workers: number): void;
+  /** A warning for the operator, or an empty string. */
+  start(handle: unknown, interfaces: string[], workers: number): string;
   stop(handle: unknown, keepGuard: boolean): void;
   watch(handle: unknown, listener: (events: number) => void): void;
   replay(

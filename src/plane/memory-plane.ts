@@ -28,7 +28,7 @@ export function makeMemoryPlane(counts: SectionCounts, workers: number, left?: M
     workers,
     section,
     commit: (image) => applyImage(plane, image),
-    start: () => {},
+    start: () => '',
     stop: () => {},
     watch: (run) => {
       listener = run;

@@ -30,8 +30,11 @@ export interface Plane {
   section(name: SectionName): ArrayBuffer;
   /** Swaps an image in, whole, and returns the new generation. Throws in words, and then nothing has changed. */
   commit(image: ArrayBuffer): number;
-  /** Starts forwarding on these interfaces; the position of a name is the interface's id. Throws in words. */
-  start(interfaces: readonly string[]): void;
+  /**
+   * Starts forwarding on these interfaces; the position of a name is the interface's id. Returns a warning for the
+   * operator, or an empty string; throws in words.
+   */
+  start(interfaces: readonly string[]): string;
   /** Ends forwarding. With `keepGuard` the host goes on ignoring the VIPs' frames, for a successor. */
   stop(keepGuard: boolean): void;
   /** One listener; events of the same kind are coalesced. */

@@ -51,6 +51,7 @@ export function makeFakePlatform(): FakePlatform {
         start: (names) => {
           if (platform.startFails !== null) throw platform.startFails;
           platform.calls.push(`start ${names.join(' ')}`);
+          return '';
         },
         commit: (image) => {
           const generation = plane.commit(image);
