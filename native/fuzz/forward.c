@@ -289,6 +289,7 @@ static void run_built(struct script *script)
 		.is_v6 = service & WORLD_V6 ? 1 : 0,
 		.ttl = dress & 16 ? 1 : 64,
 		.payload = payload * 6u,
+		.acknowledged = dress & 128 ? place : 1,
 		.interface = dress & 1,
 	};
 

@@ -1,0 +1,267 @@
+/*
+ * The flow table against a model, which is an array with one place for each client and service: random frames from both
+ * sides, a clock moved by hand, sweeps, and servers that go and come. What is said of every frame, every flow's state
+ * and every count must be the model's.
+ */
+#include "check.h"
+#include "core-world.h"
+
+#define SLOTS 4096 /* far more than the model's flows: here nothing is evicted */
+#define CLIENTS 48
+#define STEPS 60000
+
+static struct fl_region region;
+static u32 generations[WORLD_SERVERS];
+static u64 now = 1000 * WORLD_TICK;
+static u64 random_state = 1;
+
+static struct model {
+	u32 state; /* 0: no flow */
+	u32 seen;
+	u32 slot, generation;
+	int client_fin, server_fin;
+	struct fl_addr local;
+	u16 local_port;
+} models[WORLD_SERVICES][CLIENTS];
+
+static u32 some(u32 bound)
+{
+	random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+	return (u32)(random_state >> 33) % bound;
+}
+
+static u32 tick(void)
+{
+	return (u32)(now >> FL_TICK_SHIFT);
+}
+
+static int is_alive(const struct model *model)
+{
+	const struct fl_settings *settings = &region.settings[region.header->active_half];
+
+	return model->state && generations[model->slot] == model->generation &&
+	       tick() - model->seen <= settings->timeout[model->state];
+}
+
+static u32 send_frame(struct world_ends *ends)
+{
+	u8 data[256];
+	struct fl_frame frame = {
+		.data = data, .len = world_frame(data, ends), .room = sizeof(data), .interface = ends->interface
+	};
+	struct fl_result result = { 0 };
+
+	fl_forward(&region, &frame, now, &result);
+	return result.reason;
+}
+
+static u32 find_flow(u32 service, u32 client)
+{
+	struct fl_addr addr = world_client(client, service & WORLD_V6 ? 1 : 0);
+
+	for (u32 index = 0; index < SLOTS; index++) {
+		const struct fl_flow *flow = &region.flows[index];
+
+		if (!fl_state_is_live(flow->control) || flow->server_slot / 2 != service ||
+		    flow->client_port != FL_BE16(1000 + client))
+			continue;
+		if (service & WORLD_V6 ? fl_addr_same(&region.flows6[index].client, &addr)
+				       : flow->client == addr.word[0])
+			return index;
+	}
+	return FL_NONE;
+}
+
+static int begin_flow(struct model *model, u32 service, u32 client)
+{
+	u32 index = find_flow(service, client);
+	const struct fl_flow *flow = &region.flows[index == FL_NONE ? 0 : index];
+
+	if (index == FL_NONE)
+		return 0;
+	*model = (struct model){
+		.state = service & WORLD_UDP ? FL_STATE_UDP_ONE_WAY : FL_STATE_SYN_SENT,
+		.seen = tick(),
+		.slot = flow->server_slot,
+		.generation = flow->server_generation,
+		.local_port = FL_BE16(flow->local_port),
+	};
+	if (service & WORLD_V6)
+		model->local = region.flows6[index].local;
+	else
+		model->local.word[0] = flow->local;
+	return 1;
+}
+
+/* `is_right`: acknowledges what the server sent. */
+static void move(struct model *model, u32 service, int is_server, u8 flags, int is_right)
+{
+	int is_half_open = model->state == FL_STATE_SYN_SENT || model->state == FL_STATE_SYN_RECEIVED;
+
+	model->seen = tick();
+	if (service & WORLD_UDP) {
+		if (is_server)
+			model->state = FL_STATE_UDP_TWO_WAY;
+		return;
+	}
+	if (flags & FL_TCP_RST) {
+		model->state = FL_STATE_CLOSED;
+		return;
+	}
+	if (is_half_open && is_server && flags & FL_TCP_SYN)
+		model->state = FL_STATE_SYN_RECEIVED;
+	if (is_half_open && (is_server || model->state != FL_STATE_SYN_RECEIVED || !(flags & FL_TCP_ACK) || !is_right))
+		return;
+	if (is_half_open)
+		model->state = FL_STATE_ESTABLISHED;
+	if (!(flags & FL_TCP_FIN))
+		return;
+	*(is_server ? &model->server_fin : &model->client_fin) = 1;
+	if (model->state != FL_STATE_CLOSED)
+		model->state = model->server_fin && model->client_fin ? FL_STATE_TIME_WAIT : FL_STATE_CLOSING;
+}
+
+static int client_step(u32 service, u32 client, u8 flags)
+{
+	struct model *model = &models[service][client];
+	int is_v6 = service & WORLD_V6 ? 1 : 0, is_new, is_right = some(4) != 0;
+	struct world_ends ends = {
+		.from = world_client(client, is_v6),
+		.to = world_vip(service),
+		.from_port = 1000 + client,
+		.to_port = WORLD_VIP_PORT,
+		.protocol = world_protocol(service),
+		.flags = flags,
+		.is_v6 = is_v6,
+		.ttl = 64,
+		.acknowledged = is_right ? 1 : 0x20000,
+	};
+	u32 reason = send_frame(&ends);
+	int has_server = generations[service * 2] || generations[service * 2 + 1];
+
+	is_new = !is_alive(model) || (!(service & WORLD_UDP) && flags == FL_TCP_SYN &&
+				      model->state >= FL_STATE_CLOSING && model->state <= FL_STATE_CLOSED);
+	if (!is_new) {
+		move(model, service, 0, flags, is_right);
+		return reason == FL_REASON_CLIENT_HIT;
+	}
+	model->state = 0;
+	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN)
+		return reason == FL_REASON_NO_FLOW;
+	if (!has_server)
+		return reason == FL_REASON_NO_SERVER;
+	return reason == FL_REASON_NEW_FLOW && begin_flow(model, service, client);
+}
+
+static int server_step(u32 service, u32 client, u8 flags)
+{
+	struct model *model = &models[service][client];
+	struct world_ends ends = {
+		.from = world_server(model->slot),
+		.to = model->local,
+		.from_port = WORLD_SERVER_PORT,
+		.to_port = model->local_port,
+		.protocol = world_protocol(service),
+		.flags = flags,
+		.is_v6 = service & WORLD_V6 ? 1 : 0,
+		.ttl = 64,
+		.interface = 1,
+	};
+
+	if (!is_alive(model))
+		return 1;
+	move(model, service, 1, flags, 1);
+	return send_frame(&ends) == FL_REASON_SERVER_HIT;
+}
+
+/* A server goes, comes back as another, or is given another's place at once. */
+static int change_servers(void)
+{
+	static u32 last_generation = 1;
+	u32 slot = some(WORLD_SERVERS);
+
+	generations[slot] = some(3) ? ++last_generation : 0;
+	return !world_commit(&region, generations);
+}
+
+static int is_as_modelled(void)
+{
+	u32 active[WORLD_SERVERS] = { 0 }, inactive[WORLD_SERVERS] = { 0 };
+
+	for (u32 service = 0; service < WORLD_SERVICES; service++)
+		for (u32 client = 0; client < CLIENTS; client++) {
+			const struct model *model = &models[service][client];
+			u32 index = find_flow(service, client);
+
+			if (!is_alive(model) && index != FL_NONE)
+				return 0;
+			if (!is_alive(model))
+				continue;
+			if (index == FL_NONE || (region.flows[index].control & FL_STATE_MASK) != model->state ||
+			    region.flows[index].seen != model->seen || region.flows[index].server_slot != model->slot)
+				return 0;
+			if (model->state == FL_STATE_ESTABLISHED || model->state == FL_STATE_UDP_TWO_WAY)
+				active[model->slot]++;
+			else
+				inactive[model->slot]++;
+		}
+	for (u32 slot = 0; slot < WORLD_SERVERS; slot++)
+		if (generations[slot] && (region.server_state[slot].active != active[slot] ||
+					  region.server_state[slot].inactive != inactive[slot]))
+			return 0;
+	return 1;
+}
+
+static void run(u64 seed)
+{
+	static const u8 client_flags[] = { FL_TCP_SYN, FL_TCP_SYN, FL_TCP_ACK, FL_TCP_ACK, FL_TCP_FIN | FL_TCP_ACK,
+					   FL_TCP_RST };
+	static const u8 server_flags[] = { FL_TCP_SYN | FL_TCP_ACK, FL_TCP_SYN | FL_TCP_ACK, FL_TCP_ACK,
+					   FL_TCP_FIN | FL_TCP_ACK, FL_TCP_RST };
+	const char *fault = NULL;
+	int is_right = 1, is_modelled = 1;
+	u32 step;
+
+	random_state = seed;
+	for (step = 0; step < STEPS && is_right && is_modelled && !fault; step++) {
+		u32 service = some(WORLD_SERVICES), client = some(CLIENTS), kind = some(100);
+
+		if (kind < 50)
+			is_right = client_step(service, client, client_flags[some(6)]);
+		else if (kind < 92)
+			is_right = server_step(service, client, server_flags[some(5)]);
+		else if (kind < 98)
+			now += some(kind == 97 ? 3000 : 60) * WORLD_TICK;
+		else if (step % 7 == 0)
+			is_right = change_servers();
+		if (step % 500 == 499) {
+			fl_age_sweep(&region, now);
+			is_modelled = is_as_modelled();
+			fault = world_fault(&region);
+		}
+	}
+	CHECK(is_right);
+	CHECK(is_modelled);
+	CHECK(!fault);
+	if (!is_right || !is_modelled || fault)
+		printf("  seed %llu, step %u: %s\n", (unsigned long long)seed, step, fault ? fault : "not as modelled");
+}
+
+int main(void)
+{
+	CASE("what is said of every frame, every flow and every count are as a plain model has them");
+	world_generations(generations);
+	world_open(&region, SLOTS, 1);
+	for (u64 seed = 1; seed <= 3; seed++)
+		run(seed);
+
+	CASE("when all time-outs have passed, one sweep leaves nothing behind");
+	fl_age_sweep(&region, now + 100000 * WORLD_TICK);
+	CHECK(!world_fault(&region));
+	for (u32 slot = 0; slot < WORLD_SERVERS; slot++)
+		CHECK(!generations[slot] || (!region.server_state[slot].active && !region.server_state[slot].inactive));
+	for (u32 bucket = 0; bucket < SLOTS / FL_WAYS; bucket++)
+		CHECK(!region.tags[bucket].word[0] && !region.tags[bucket].word[1]);
+	fl_region_close(&region);
+	return check_end();
+}
