@@ -17,7 +17,14 @@ test('a slot that is given to another server gets another generation', () => {
   const first = assignSlots([], [10n], options);
   const second = assignSlots(first.table, [20n], options);
   const third = assignSlots(second.table, [20n, 30n], options);
-  assert.deepEqual(second.table, [{ id: 0n, generation: 2 }, { id: 20n, generation: 1 }], 'not by the same change');
+  assert.deepEqual(
+    second.table,
+    [
+      { id: 0n, generation: 2 },
+      { id: 20n, generation: 1 },
+    ],
+    'not by the same change',
+  );
   assert.equal(third.slotOf.get(30n), first.slotOf.get(10n));
   assert.deepEqual(third.table[0], { id: 30n, generation: 2 });
 });
