@@ -66,9 +66,9 @@ struct world_image {
 	size_t size;
 };
 
-static inline void *world_block(struct world_image *image, u32 section, u32 count, size_t element)
+static inline void *world_block_at(struct world_image *image, u32 section, u32 first, u32 count, size_t element)
 {
-	u32 head[4] = { section, 0, count, 0 };
+	u32 head[4] = { section, first, count, 0 };
 	u8 *content = image->data + image->size + sizeof(head);
 
 	if (image->size + sizeof(head) + count * element + 8 > sizeof(image->data))
@@ -77,6 +77,11 @@ static inline void *world_block(struct world_image *image, u32 section, u32 coun
 	memset(content, 0, count * element + 7);
 	image->size += sizeof(head) + ((count * element + 7) & ~7ull);
 	return content;
+}
+
+static inline void *world_block(struct world_image *image, u32 section, u32 count, size_t element)
+{
+	return world_block_at(image, section, 0, count, element);
 }
 
 static inline u32 world_place(const struct fl_addr *addr, u32 port_and_protocol, const u8 *used, u32 mask)
@@ -120,12 +125,21 @@ static inline void world_write_front(struct world_image *image)
 	}
 }
 
-/* generations[slot] 0: the server is gone. Schedulers go round by service. */
-static inline void world_write_services(struct world_image *image, const u32 *generations)
+/* Generations with this bit are of slots that are given up. */
+#define WORLD_GONE 0x80000000u
+
+static inline int world_is_used(u32 generation)
+{
+	return generation && !(generation & WORLD_GONE);
+}
+
+/* A server is gone when its generation is 0 or says so; `taking` are those that the tables name, bit by bit. Schedulers
+ * go round by service. Tables lie in one of two extents, as one that is in use must not be written. */
+static inline void world_write_services(struct world_image *image, const u32 *generations, u32 taking, u32 extent)
 {
 	struct fl_service *services = world_block(image, FL_SECTION_SERVICES, WORLD_SERVICES, sizeof(*services));
 	struct fl_server *servers = world_block(image, FL_SECTION_SERVERS, WORLD_SERVERS, sizeof(*servers));
-	u32 *tables = world_block(image, FL_SECTION_TABLES, WORLD_SERVERS, sizeof(*tables));
+	u32 *tables = world_block_at(image, FL_SECTION_TABLES, extent * WORLD_SERVERS, WORLD_SERVERS, sizeof(*tables));
 
 	for (u32 service = 0; service < WORLD_SERVICES; service++) {
 		u32 count = 0;
@@ -135,13 +149,14 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 				.id = slot + 1,
 				.addr = world_server(slot),
 				.port = FL_BE16(WORLD_SERVER_PORT),
-				.flags = generations[slot] ? FL_SERVER_USED | (service & WORLD_V6 ? FL_SERVER_V6 : 0)
-							   : 0,
-				.generation = generations[slot],
+				.flags = world_is_used(generations[slot])
+						 ? FL_SERVER_USED | (service & WORLD_V6 ? FL_SERVER_V6 : 0)
+						 : 0,
+				.generation = generations[slot] & ~WORLD_GONE,
 				.service = service,
 				.weight = 1 + (slot & 1),
 			};
-			if (generations[slot])
+			if (world_is_used(generations[slot]) && taking >> slot & 1)
 				tables[service * 2 + count++] = slot;
 		}
 		services[service] = (struct fl_service){
@@ -149,9 +164,9 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			.method = service & WORLD_FULL_NAT ? FL_METHOD_FULL_NAT : FL_METHOD_NAT,
 			.scheduler = FL_SCHEDULER_SEQUENCE + service % 3,
 			.is_v6 = service & WORLD_V6 ? 1 : 0,
-			.table_first = service * 2,
+			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
-			.member_first = service * 2,
+			.member_first = extent * WORLD_SERVERS + service * 2,
 			.member_count = count,
 		};
 	}
@@ -181,8 +196,7 @@ static inline void world_write_settings(struct world_image *image)
 		};
 }
 
-/* Commits these servers; each one's next hop is then known, behind the inside interface. */
-static inline int world_commit(struct fl_region *region, const u32 *generations)
+static inline int world_commit_taking(struct fl_region *region, const u32 *generations, u32 taking)
 {
 	static _Thread_local struct world_image image;
 	int code;
@@ -190,7 +204,7 @@ static inline int world_commit(struct fl_region *region, const u32 *generations)
 	image.size = 0;
 	world_write_settings(&image);
 	world_write_front(&image);
-	world_write_services(&image, generations);
+	world_write_services(&image, generations, taking, region->header->generation & 1);
 	code = fl_region_commit(region, image.data, image.size);
 	for (u32 slot = 0; !code && slot < WORLD_SERVERS; slot++) {
 		u8 hop[8] = { 2, 0, 0, 0, 1, slot, 1, FL_HOP_KNOWN };
@@ -200,6 +214,12 @@ static inline int world_commit(struct fl_region *region, const u32 *generations)
 		fl_store(&region->hops[slot], word);
 	}
 	return code;
+}
+
+/* Commits these servers; each one's next hop is then known, behind the inside interface. */
+static inline int world_commit(struct fl_region *region, const u32 *generations)
+{
+	return world_commit_taking(region, generations, ~0u);
 }
 
 static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
@@ -215,7 +235,7 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 			[FL_SECTION_SERVICES] = WORLD_SERVICES,
 			[FL_SECTION_SOURCES] = 1,
 			[FL_SECTION_SERVERS] = WORLD_SERVERS,
-			[FL_SECTION_TABLES] = WORLD_SERVERS,
+			[FL_SECTION_TABLES] = 2 * WORLD_SERVERS,
 			[FL_SECTION_HOPS] = WORLD_SERVERS,
 			[FL_SECTION_SERVICE_STATE] = WORLD_SERVICES,
 			[FL_SECTION_SERVER_STATE] = WORLD_SERVERS,
