@@ -34,9 +34,11 @@ async function equalPorts(net: Topology): Promise<void> {
     }
     notEqual(tallies[0]?.seenAs[0], tallies[1]?.seenAs[0], 'two flows have two source ports');
 
-    const web = await Promise.all([one, two].map((client) => requests(client, vip, 1, 80, '--local-port 5001')));
+    // A port of its own for each family: curl's IPv6 socket cannot take one that an IPv4 connection has just left.
+    const port = 5000 + family;
+    const web = await Promise.all([one, two].map((client) => requests(client, vip, 1, 80, `--local-port ${port}`)));
     for (const tally of web) {
-      assertShares(tally, { 'web-1': 1 }, `IPv${family} request from port 5001`);
+      assertShares(tally, { 'web-1': 1 }, `IPv${family} request from port ${port}`);
     }
     notEqual(web[0]?.seenAs[0], web[1]?.seenAs[0], 'two connections have two source ports');
   }
