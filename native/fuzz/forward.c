@@ -66,29 +66,37 @@ static void begin(void)
 	now = 1000 * WORLD_TICK;
 }
 
-/* Where L4 is in a frame without extension headers and fragments that carries whole TCP or UDP; 0: it is not such. */
+/* Where the IP header is, whole but for options and extensions; 0: nowhere. */
+static u32 l3_of(const u8 *data, u32 len)
+{
+	u32 l3 = 14;
+
+	for (int i = 0; len >= l3; i++, l3 += 4) {
+		u16 type = fl_get16(data + l3 - 2);
+
+		if (type == FL_BE16(0x0800))
+			return len >= l3 + 20 && data[l3] >> 4 == 4 && (data[l3] & 15) >= 5 ? l3 : 0;
+		if (type == FL_BE16(0x86dd))
+			return len >= l3 + 40 && data[l3] >> 4 == 6 ? l3 : 0;
+		if (i == 2 || (type != FL_BE16(0x8100) && type != FL_BE16(0x88a8)))
+			return 0;
+	}
+	return 0;
+}
+
+/* Where L4 is in a frame without extension headers; 0: its octets are not all there. */
 static u32 plain_l4(const u8 *data, u32 len, u32 *l3, u32 *l4_size)
 {
-	const u8 *ip;
 	u32 head;
-	u16 type;
 
-	*l3 = 14;
-	if (len < 54)
+	*l3 = l3_of(data, len);
+	*l4_size = 0;
+	if (!*l3)
 		return 0;
-	type = fl_get16(data + 12);
-	for (int i = 0; i < 2 && (type == FL_BE16(0x8100) || type == FL_BE16(0x88a8)) && len >= *l3 + 44; i++) {
-		type = fl_get16(data + *l3 + 2);
-		*l3 += 4;
-	}
-	ip = data + *l3;
-	head = type == FL_BE16(0x86dd) ? 40 : (ip[0] & 15) * 4u;
-	*l4_size = FL_BE16(fl_get16(ip + (type == FL_BE16(0x86dd) ? 4 : 2)));
-	if (type == FL_BE16(0x0800))
+	head = data[*l3] >> 4 == 6 ? 40 : (data[*l3] & 15) * 4u;
+	*l4_size = FL_BE16(fl_get16(data + *l3 + (data[*l3] >> 4 == 6 ? 4 : 2)));
+	if (data[*l3] >> 4 == 4)
 		*l4_size -= *l4_size < head ? *l4_size : head;
-	if (ip[0] >> 4 != (type == FL_BE16(0x0800) ? 4 : 6) || (type != FL_BE16(0x0800) && type != FL_BE16(0x86dd)) ||
-	    head < 20)
-		return 0;
 	return *l3 + head + *l4_size <= len && *l4_size >= 8 ? *l3 + head : 0;
 }
 
@@ -133,10 +141,11 @@ static int is_partial_right(const u8 *data, u32 len)
 
 static int is_ipv4_right(const u8 *data, u32 len)
 {
-	u32 l3, size;
+	u32 l3 = l3_of(data, len);
 
-	plain_l4(data, len, &l3, &size);
-	return len < l3 + 20 || data[l3] >> 4 != 4 || world_sum(data + l3, (data[l3] & 15) * 4u, 0) == 0xffff;
+	if (!l3 || data[l3] >> 4 != 4 || l3 + (data[l3] & 15) * 4u > len)
+		return 1;
+	return world_sum(data + l3, (data[l3] & 15) * 4u, 0) == 0xffff;
 }
 
 static u64 frames_counted(void)
@@ -226,12 +235,9 @@ static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
 
 static void mend_ipv4(u8 *data, u32 len)
 {
-	u32 l3, size;
+	u32 l3 = l3_of(data, len);
 
-	if (len < 54)
-		return;
-	plain_l4(data, len, &l3, &size);
-	if (data[l3] >> 4 != 4 || (data[l3] & 15) < 5 || l3 + (data[l3] & 15) * 4u > len)
+	if (!l3 || data[l3] >> 4 != 4 || l3 + (data[l3] & 15) * 4u > len)
 		return;
 	fl_put16(data + l3 + 10, 0);
 	fl_put16(data + l3 + 10, FL_BE16(~world_sum(data + l3, (data[l3] & 15) * 4u, 0)));
@@ -315,7 +321,7 @@ static void run_built(struct script *script)
 		len = place % (len + 1);
 	if (dress & 8)
 		mend_ipv4(octets, len);
-	run(octets, len, dress, dress & 2 && len >= 54 ? plain_l4(octets, len, &l3, &size) : 0);
+	run(octets, len, dress, dress & 2 ? plain_l4(octets, len, &l3, &size) : 0);
 }
 
 static void run_event(struct script *script)
