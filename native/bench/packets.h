@@ -73,6 +73,8 @@ static inline void packet_template(u8 *frame, const struct packet_kind *kind)
 		frame[l4 + 12] = 5 << 4;
 		frame[l4 + 13] = kind->tcp_flags;
 		frame[l4 + 14] = 0x20; /* window */
+		/* Either side's sequence numbers begin at 0, and the other's SYN is what is acknowledged. */
+		frame[l4 + 11] = kind->tcp_flags & 0x10 ? 1 : 0;
 	} else {
 		memcpy(frame + l4 + 4, &size_be, 2);
 	}

@@ -45,7 +45,7 @@ async function run(options: Options): Promise<number> {
   const withCore = 'core'.includes(options.only) || options.only.startsWith('core');
   if (wanted.length === 0 && !withCore) {
     console.error(
-      `no measure is called ${options.only}; there are core and ${measures.map((it) => it.name).join(', ')}`,
+      `no measure is called ${options.only}; there are core and ${[...new Set(measures.map((it) => it.name))].join(', ')}`,
     );
     return 2;
   }
