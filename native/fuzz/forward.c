@@ -195,13 +195,15 @@ static void check_result(const struct fl_frame *before, const struct fl_frame *a
 		MUST(is_l4_right(after->data, after->len), "wrong checksum of an answer, reason %u", result->reason);
 }
 
-/* The frame lies in a buffer of exactly the room that an engine would give it. */
+/* The frame lies in a buffer of exactly its room: as much as an engine gives it, or (dress 128) nothing beyond it, where
+ * ASan then sees a read past the end. */
 static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
 {
+	u32 room = dress & 128 ? len : len + 128;
 	struct fl_frame frame = {
-		.data = malloc(len + 128),
+		.data = malloc(room ? room : 1),
 		.len = len,
-		.room = len + 128,
+		.room = room,
 		.interface = dress & 1,
 		.csum_start = csum_start,
 		.gso_size = dress & 4 ? 500 : 0,
@@ -243,7 +245,7 @@ static void mend_ipv4(u8 *data, u32 len)
 	fl_put16(data + l3 + 10, FL_BE16(~world_sum(data + l3, (data[l3] & 15) * 4u, 0)));
 }
 
-/* Dress: 1 inside, 2 partial checksum, 4 super-frame, 8 IPv4 checksum mended, 16 hop limit 1. */
+/* Dress: 1 inside, 2 partial checksum, 4 super-frame, 8 IPv4 checksum mended, 16 hop limit 1, 128 no room. */
 static void run_raw(struct script *script)
 {
 	u8 dress = take(script);
