@@ -419,12 +419,52 @@ FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame,
 
 #define FL_BATCH 32
 
+/* What a frame's flow will be read from: its tags, and for a full-nat reply also its place among the returns. */
+FL_INLINE u64 fl_fetch_home(const struct fl_view *view, const struct fl_look *look)
+{
+	u64 hash;
+
+	fl_prefetch(fl_tags_at(view->region, look->home.bucket[0]));
+	fl_prefetch(fl_tags_at(view->region, look->home.bucket[1]));
+	if (!(look->vip_flags & FL_VIP_SOURCE))
+		return 0;
+	hash = fl_return_hash(
+		view,
+		fl_return_base(view, &look->source, look->source_port, &look->target, look->protocol, look->is_v6),
+		look->target_port);
+	fl_prefetch(fl_return_bucket(view, hash));
+	return hash;
+}
+
+FL_INLINE void fl_fetch_flow(const struct fl_view *view, const struct fl_look *look, u32 index)
+{
+	fl_prefetch(fl_flows_at(view->region, index));
+	if (look->is_v6)
+		fl_prefetch(fl_flows6_at(view->region, index));
+}
+
+FL_INLINE void fl_fetch_flows(const struct fl_view *view, const struct fl_look *look, u64 return_hash)
+{
+	u32 ways = fl_home_match(view, &look->home, look->home.tag);
+	const struct fl_returns *bucket;
+
+	for (; ways; ways &= ways - 1)
+		fl_fetch_flow(view, look, fl_home_slot(&look->home, fl_lowest_bit(ways)));
+	if (!(look->vip_flags & FL_VIP_SOURCE))
+		return;
+	bucket = fl_return_bucket(view, return_hash);
+	for (int way = 0; bucket && way < FL_WAYS; way++)
+		if (bucket->slot[way] && bucket->slot[way] >> 32 == (return_hash & 0xffffffffu))
+			fl_fetch_flow(view, look, (u32)bucket->slot[way] - 1);
+}
+
 /* Up to FL_BATCH frames of one worker: the lines of all their flows are fetched while the first is decided. */
 static inline void fl_forward_batch(const struct fl_region *region, struct fl_frame *frames, struct fl_result *results,
 				    u32 count, u64 now)
 {
 	struct fl_look looks[FL_BATCH];
 	struct fl_scratch scratch;
+	u64 return_hash[FL_BATCH];
 	struct fl_view view = { .scratch = &scratch };
 
 	if (!count || !fl_view_open(&view, region, frames[0].worker, now))
@@ -432,23 +472,12 @@ static inline void fl_forward_batch(const struct fl_region *region, struct fl_fr
 	for (u32 i = 0; i < count; i++) {
 		frames[i].look = &looks[i];
 		fl_look(&view, &frames[i]);
-		if (!fl_is_balanced(&frames[i]) || looks[i].malformed)
-			continue;
-		fl_prefetch(fl_tags_at(region, looks[i].home.bucket[0]));
-		fl_prefetch(fl_tags_at(region, looks[i].home.bucket[1]));
+		if (fl_is_balanced(&frames[i]) && !looks[i].malformed)
+			return_hash[i] = fl_fetch_home(&view, &looks[i]);
 	}
-	for (u32 i = 0; i < count; i++) {
-		if (!fl_is_balanced(&frames[i]) || looks[i].malformed)
-			continue;
-		for (int choice = 0; choice < 2; choice++) {
-			u32 bucket = looks[i].home.bucket[choice];
-			const struct fl_tags *tags = fl_tags_at(region, bucket);
-
-			for (int way = 0; tags && way < FL_WAYS; way++)
-				if (tags->tag[way] == looks[i].home.tag)
-					fl_prefetch(fl_flows_at(region, bucket * FL_WAYS + way));
-		}
-	}
+	for (u32 i = 0; i < count; i++)
+		if (fl_is_balanced(&frames[i]) && !looks[i].malformed)
+			fl_fetch_flows(&view, &looks[i], return_hash[i]);
 	for (u32 i = 0; i < count; i++)
 		fl_conclude(&view, &frames[i], &results[i]);
 }
