@@ -96,18 +96,18 @@ FL_PART(fl_slot_take, FL_NONE, no, more)
 }
 
 /* nat: does another live flow of this client's port already use this server port? (a reply could not tell them) */
-FL_INLINE int fl_flow_conflicts(const struct fl_view *view, const struct fl_home *home, const struct fl_key *reply)
+FL_INLINE int fl_flow_conflicts(const struct fl_view *view, struct fl_look *look, const struct fl_home *home,
+				const struct fl_key *reply)
 {
-	u32 index;
-	struct fl_flow *flow = fl_flow_find(view, home, reply, FL_SIDE_SERVER, &index);
+	struct fl_flow *flow = fl_flow_find(view, home, reply, FL_SIDE_SERVER, look);
 	u32 control;
 
 	if (!flow)
 		return 0;
 	control = fl_load(&flow->control);
 	if ((control & FL_STATE_MASK) == FL_STATE_CLOSED || (control & FL_STATE_MASK) == FL_STATE_TIME_WAIT) {
-		if (fl_flow_seize(view, flow, index, control))
-			fl_flow_release(view, flow, index);
+		if (fl_flow_seize(view, flow, look->index, control))
+			fl_flow_release(view, flow, look->index);
 		return 0;
 	}
 	return 1;
@@ -237,7 +237,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	key->other_port = server->port ? server->port : look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	if (!is_full_nat && fl_flow_conflicts(view, home, key))
+	if (!is_full_nat && fl_flow_conflicts(view, look, home, key))
 		return FL_REASON_TUPLE_TAKEN;
 	index = fl_slot_take(view, look, 0, 0);
 	flow = fl_flows_at(view->region, index);
@@ -290,8 +290,9 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 				     key->other_port, look->protocol, look->is_v6));
 #endif
 	fl_store(&tags->tag[index % FL_WAYS], home->tag);
-	fl_store(&flow->control, (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
-					 (look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY));
+	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
+			(look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY);
+	fl_store(&flow->control, look->control);
 	state = fl_server_state_at(view->region, server_slot);
 	if (state) {
 		fl_add(&state->inactive, 1);

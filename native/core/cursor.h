@@ -41,6 +41,7 @@ struct fl_look {
 	struct fl_addr source;
 	struct fl_addr target;
 	u32 index;	  /* of the flow found or entered */
+	u32 control;	  /* and its control word then */
 	u32 tcp_sequence; /* in network order */
 	u32 tcp_acknowledged;
 	struct fl_home home; /* where the flow of this frame would be */

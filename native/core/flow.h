@@ -271,12 +271,23 @@ FL_CALL struct fl_flow *fl_flow_if_alive(const struct fl_view *view, struct fl_f
 	return NULL;
 }
 
+/* What was read from a flow holds only if the slot has not changed hands since the flow was found: with a full table and
+ * several workers it may have, in the middle of a frame. */
+FL_INLINE int fl_flow_is_same(const struct fl_flow *flow, const struct fl_look *look)
+{
+	u32 control;
+
+	fl_reads_before();
+	control = fl_load(&flow->control);
+	return fl_state_is_live(control) && !((control ^ look->control) & ~(FL_STATE_MASK | FL_FIN_MASK));
+}
+
 /* Of 16 slots, seldom more than one carries the tag; that five do is a matter of 1 in 10^16. */
 #define FL_CANDIDATES 4
 
-/* Finds the key's live flow; its index goes to *at. */
+/* Finds the key's live flow; look->index and look->control say where and as what. */
 FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct fl_home *home, const struct fl_key *key,
-				       enum fl_side side, u32 *at)
+				       enum fl_side side, struct fl_look *look)
 {
 	u32 ways = fl_home_match(view, home, home->tag);
 
@@ -293,7 +304,8 @@ FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct 
 			break;
 		control = fl_load(&flow->control);
 		if (fl_flow_confirms(view, flow, index, key, side)) {
-			*at = index;
+			look->index = index;
+			look->control = control;
 			return fl_flow_if_alive(view, flow, index, control);
 		}
 	}
@@ -301,7 +313,7 @@ FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct 
 }
 
 /* Finds the full-nat flow of a reply: server -> local. */
-FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const struct fl_frame *frame, u32 *at)
+FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
 	u64 base = fl_return_base(view, &look->source, look->source_port, &look->target, look->protocol, look->is_v6);
@@ -331,7 +343,8 @@ FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const 
 		if (!fl_addr_same(&view->scratch->one, &look->source) ||
 		    !fl_addr_same(&view->scratch->two, &look->target))
 			continue;
-		*at = index;
+		look->index = index;
+		look->control = control;
 		return fl_flow_if_alive(view, flow, index, control);
 	}
 	return NULL;

@@ -171,14 +171,6 @@ FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, str
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	if (!ether)
 		return FL_REASON_SHORT_FRAME;
-	/* The way back follows the client's router. */
-	if (FL_UNLIKELY(fl_get32(ether + 6) != fl_get32(flow->client_mac) ||
-			fl_get16(ether + 10) != fl_get16(flow->client_mac + 4) ||
-			flow->client_interface != frame->interface)) {
-		__builtin_memcpy(flow->client_mac, ether + 6, 6);
-		flow->client_interface = frame->interface;
-	}
-	fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
 	fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &ends->target);
 	ends->target_port = flow->server_port;
 	ends->source = look->source;
@@ -187,6 +179,16 @@ FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, str
 		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &ends->source);
 		ends->source_port = flow->local_port;
 	}
+	if (FL_UNLIKELY(!fl_flow_is_same(flow, look)))
+		return FL_REASON_NO_FLOW;
+	/* The way back follows the client's router. */
+	if (FL_UNLIKELY(fl_get32(ether + 6) != fl_get32(flow->client_mac) ||
+			fl_get16(ether + 10) != fl_get16(flow->client_mac + 4) ||
+			flow->client_interface != frame->interface)) {
+		__builtin_memcpy(flow->client_mac, ether + 6, 6);
+		flow->client_interface = frame->interface;
+	}
+	fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
 	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, hop.octet, out->mac))
 		return FL_REASON_SHORT_FRAME;
 	traffic = fl_traffic_of(view, flow->server_slot);
@@ -207,29 +209,34 @@ FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, str
 	struct fl_traffic *traffic;
 	u32 len = frame->len;
 	struct fl_ends *ends = &view->scratch->ends;
+	u8 client_interface, mac[6];
 	int hindrance;
 
 	if (!flow)
 		return FL_REASON_NO_FLOW;
-	out = fl_interface_of(view, flow->client_interface);
+	client_interface = flow->client_interface;
+	out = fl_interface_of(view, client_interface);
 	if (!out || !out->ifindex)
 		return FL_REASON_NO_NEIGHBOUR;
 	hindrance = fl_hinder(view, frame, out);
 	if (hindrance)
 		return hindrance;
-	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
 	fl_flow_addr(view, flow, index, FL_WHICH_VIP, &ends->source);
 	fl_flow_addr(view, flow, index, FL_WHICH_CLIENT, &ends->target);
 	ends->source_port = flow->vip_port;
 	ends->target_port = flow->client_port;
-	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, flow->client_mac, out->mac))
+	__builtin_memcpy(mac, flow->client_mac, 6);
+	if (FL_UNLIKELY(!fl_flow_is_same(flow, frame->look)))
+		return FL_REASON_NO_FLOW;
+	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
+	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, mac, out->mac))
 		return FL_REASON_SHORT_FRAME;
 	traffic = fl_traffic_of(view, flow->server_slot);
 	if (traffic) {
 		traffic->out_frames++;
 		traffic->out_octets += len;
 	}
-	result->out_interface = flow->client_interface;
+	result->out_interface = client_interface;
 	return 0;
 }
 
@@ -265,7 +272,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	key->other_port = look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	flow = fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, &look->index);
+	flow = fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, look);
 	if (flow) {
 		u32 control = fl_load(&flow->control);
 		u32 state = control & FL_STATE_MASK;
@@ -278,7 +285,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		if (fl_flow_seize(view, flow, look->index, control))
 			fl_flow_release(view, flow, look->index);
 	}
-	if (look->vip_flags & FL_VIP_SOURCE && fl_flow_find_return(view, frame, &look->index))
+	if (look->vip_flags & FL_VIP_SOURCE && fl_flow_find_return(view, frame))
 		return FL_REASON_SERVER_HIT;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	if (!ether)
@@ -312,7 +319,7 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	key->other_port = look->source_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, &look->index))
+	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, look))
 		return FL_REASON_NOT_OURS;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	interface = fl_interface_of(view, frame->interface);

@@ -15,6 +15,7 @@
 #define fl_swap_if(pointer, old, new) (__sync_val_compare_and_swap(pointer, old, new) == (old))
 #define fl_add(pointer, value) __sync_fetch_and_add(pointer, value)
 #define fl_prefetch(pointer) ((void)(pointer))
+#define fl_reads_before() asm volatile("" ::: "memory")
 
 /* Bits set in the low 16. clang 14 has neither popcount nor ctz for BPF. */
 FL_INLINE u32 fl_popcount16(u32 bits)
@@ -45,6 +46,7 @@ FL_INLINE u32 fl_lowest_bit(u32 bits)
 	})
 #define fl_add(pointer, value) __atomic_fetch_add(pointer, value, __ATOMIC_RELAXED)
 #define fl_prefetch(pointer) __builtin_prefetch(pointer)
+#define fl_reads_before() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 
 #endif
 

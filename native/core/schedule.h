@@ -60,7 +60,7 @@ FL_INLINE u32 fl_schedule_by_hash(const struct fl_view *view, const struct fl_se
 	return fl_schedule_from(view, service, (u32)(((hash >> 32) * service->table_count) >> 32));
 }
 
-/* Least (256 * (active + 1) + inactive) / weight: the overhead that IPVS uses, and the new flow counted in. */
+/* Least (256 * active + inactive + 1) / weight: the overhead that IPVS uses, and the new flow counted in. */
 FL_INLINE u32 fl_schedule_least(const struct fl_view *view, const struct fl_service *service, u32 cursor)
 {
 	u32 best = FL_NONE, best_weight = 1;
@@ -85,7 +85,7 @@ FL_INLINE u32 fl_schedule_least(const struct fl_view *view, const struct fl_serv
 		hop = fl_hops_at(view->region, *slot);
 		if (!server || !state || !hop || !fl_hop_is_known(fl_load(hop)))
 			continue;
-		load = ((u64)state->active + 1) * 256 + state->inactive;
+		load = (u64)state->active * 256 + state->inactive + 1;
 		if (best == FL_NONE || load * best_weight < best_load * server->weight) {
 			best = *slot;
 			best_load = load;
