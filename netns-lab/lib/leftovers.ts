@@ -85,11 +85,19 @@ export async function destroyLab(name: string): Promise<void> {
   rmSync(join(labsDirectory, name), { recursive: true, force: true });
 }
 
-/** Removes the labs whose owner is dead and that nobody asked to keep; gives their names. */
-export async function sweepLabs(): Promise<string[]> {
-  const dead = listLabs().filter((lab) => !lab.isKept && !isOwned(lab));
-  for (const lab of dead) {
-    await destroyLab(lab.name);
+/**
+ * Removes the labs whose owner is dead and that nobody asked to keep; gives their names. What cannot be removed (left by
+ * a run with other rights, say) is named by `warn` and keeps nobody from working: names are never used twice.
+ */
+export async function sweepLabs(warn: (text: string) => void = console.warn): Promise<string[]> {
+  const swept: string[] = [];
+  for (const { name } of listLabs().filter((lab) => !lab.isKept && !isOwned(lab))) {
+    try {
+      await destroyLab(name);
+      swept.push(name);
+    } catch (error) {
+      warn(`the dead lab ${name} cannot be swept whole: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
-  return dead.map((lab) => lab.name);
+  return swept;
 }
