@@ -18,10 +18,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <bpf/libbpf.h>
 #include <node_api.h>
 
-#include "../core/forward.h"
-#include "../engine/engine.h"
+#include "../core/record.h"
+#include "../engine/replay.h"
+#include "../engine/slow.h"
 
 #define INTERFACES_MAX 8
 #define NAME_MAX_OCTETS 64
@@ -32,8 +34,10 @@ static const napi_type_tag plane_tag = { 0x6661697266c6c61eull, 0x64a1d0c3b5f29e
 
 struct plane {
 	struct fl_region region;
-	struct fl_packet *packet;
+	struct fl_runner *runner;
+	struct fl_replayer *replayer; /* frames are replayed by the kernel's programs */
 	int is_open;
+	int is_bpf; /* the runner is programs in the kernel */
 	u32 events; /* or-ed by engine threads, taken whole by the watcher */
 	int wake;
 	int stop;
@@ -139,9 +143,12 @@ static void close_plane(napi_env env, struct plane *plane)
 	if (!plane->is_open)
 		return;
 	plane->is_open = 0;
-	if (plane->packet)
-		fl_packet_stop(plane->packet, true);
-	plane->packet = NULL;
+	if (plane->runner)
+		fl_runner_stop(plane->runner, true);
+	plane->runner = NULL;
+	if (plane->replayer)
+		fl_replayer_close(plane->replayer);
+	plane->replayer = NULL;
 	stop_watcher(env, plane);
 	for (int section = 0; section < FL_SECTION_COUNT; section++) {
 		napi_value buffer;
@@ -193,7 +200,7 @@ static napi_value addon_open(napi_env env, napi_callback_info info)
 	    !read_text(env, arguments[1], path, sizeof(path)) || !read_u32(env, arguments[3], &workers))
 		return NULL;
 	if (napi_get_typedarray_info(env, arguments[2], &type, &length, (void **)&counts, NULL, NULL) != napi_ok ||
-	    type != napi_float64_array || length != FL_SECTION_COUNT || mode > FL_OPEN_READ) {
+	    type != napi_float64_array || length != FL_SECTION_COUNT || mode > FL_OPEN_MAPS) {
 		napi_throw_type_error(env, NULL, "one count for each section is wanted here");
 		return NULL;
 	}
@@ -249,8 +256,7 @@ static napi_value addon_memory(napi_env env, napi_callback_info info)
 		napi_delete_reference(env, plane->buffers[section]);
 	plane->buffers[section] = NULL;
 	if (napi_create_external_arraybuffer(
-		    env, (u8 *)plane->region.base + plane->region.header->place[section].offset,
-		    plane->region.header->place[section].count * plane->region.header->place[section].element, NULL,
+		    env, fl_region_section(&plane->region, section), fl_region_octets(&plane->region, section), NULL,
 		    NULL, &buffer) != napi_ok)
 		return fail(env, -ENOMEM, "Node gives no view of the region");
 	/* Strong: a view must be detached before the memory goes, whoever still holds it. */
@@ -274,47 +280,88 @@ static napi_value addon_commit(napi_env env, napi_callback_info info)
 		return NULL;
 	}
 	code = fl_region_commit(&plane->region, image, size);
-	if (!code && plane->packet)
-		code = fl_packet_committed(plane->packet);
+	if (!code && plane->runner)
+		code = fl_runner_committed(plane->runner);
 	if (code)
 		return fail(env, code, fl_error());
 	napi_create_double(env, (double)plane->region.header->generation, &generation);
 	return generation;
 }
 
-/* start(handle, interfaces: string[], workers) -> a warning, or "" */
-static napi_value addon_start(napi_env env, napi_callback_info info)
-{
-	char names[INTERFACES_MAX][NAME_MAX_OCTETS];
-	const char *pointers[INTERFACES_MAX];
-	napi_value arguments[3], warning;
-	struct plane *plane;
-	u32 count, workers;
-	int code;
+struct names {
+	char text[INTERFACES_MAX][NAME_MAX_OCTETS];
+	const char *pointer[INTERFACES_MAX];
+};
 
-	if (!read_arguments(env, info, arguments, 3) || !(plane = read_plane(env, arguments[0])) ||
-	    !read_u32(env, arguments[2], &workers))
-		return NULL;
-	if (napi_get_array_length(env, arguments[1], &count) != napi_ok || count > INTERFACES_MAX || !count) {
+/* One to eight interface names, and how many; 0 and a pending error otherwise. */
+static u32 read_names(napi_env env, napi_value array, struct names *names)
+{
+	u32 count;
+
+	if (napi_get_array_length(env, array, &count) != napi_ok || count > INTERFACES_MAX || !count) {
 		napi_throw_type_error(env, NULL, "one to eight interface names are wanted here");
-		return NULL;
+		return 0;
 	}
 	for (u32 i = 0; i < count; i++) {
 		napi_value name;
 
-		if (napi_get_element(env, arguments[1], i, &name) != napi_ok ||
-		    !read_text(env, name, names[i], sizeof(names[i])))
+		if (napi_get_element(env, array, i, &name) != napi_ok ||
+		    !read_text(env, name, names->text[i], sizeof(names->text[i])))
+			return 0;
+		names->pointer[i] = names->text[i];
+	}
+	return count;
+}
+
+/*
+ * start(handle, interfaces: string[], attachments: number[], workers) -> a warning, or "". For each interface an
+ * enum fl_attachment: what is wanted goes in, what was had comes out.
+ */
+static napi_value addon_start(napi_env env, napi_callback_info info)
+{
+	struct names names;
+	u32 attachments[INTERFACES_MAX];
+	napi_value arguments[4], warning;
+	struct plane *plane;
+	u32 count, workers;
+	int code;
+
+	if (!read_arguments(env, info, arguments, 4) || !(plane = read_plane(env, arguments[0])) ||
+	    !read_u32(env, arguments[3], &workers))
+		return NULL;
+	count = read_names(env, arguments[1], &names);
+	if (!count)
+		return NULL;
+	for (u32 i = 0; i < count; i++) {
+		napi_value attachment;
+
+		if (napi_get_element(env, arguments[2], i, &attachment) != napi_ok ||
+		    !read_u32(env, attachment, &attachments[i]))
 			return NULL;
-		pointers[i] = names[i];
+		if (attachments[i] == FL_ATTACH_NONE || attachments[i] >= FL_ATTACH_COUNT ||
+		    (attachments[i] == FL_ATTACH_PACKET) != (attachments[0] == FL_ATTACH_PACKET)) {
+			napi_throw_range_error(env, NULL, "these attachments do not go together");
+			return NULL;
+		}
 	}
 	if (!plane->region.is_writable)
 		return fail(env, -EROFS, "this region was opened for reading");
-	if (plane->packet)
+	if (plane->runner)
 		return fail(env, -EBUSY, "the engine runs already");
-	code = fl_packet_start(&plane->packet, &plane->region, pointers, count, workers, &plane->events, plane->wake);
+	code = attachments[0] == FL_ATTACH_PACKET ? fl_packet_start(&plane->runner, &plane->region, names.pointer, count,
+								    workers, &plane->events, plane->wake)
+						  : fl_bpf_start(&plane->runner, &plane->region, names.pointer, attachments,
+								 count, &plane->events, plane->wake);
 	if (code < 0) {
-		plane->packet = NULL;
+		plane->runner = NULL;
 		return fail(env, code, fl_error());
+	}
+	plane->is_bpf = attachments[0] != FL_ATTACH_PACKET;
+	for (u32 i = 0; i < count; i++) {
+		napi_value attachment;
+
+		napi_create_uint32(env, attachments[i], &attachment);
+		napi_set_element(env, arguments[2], i, attachment);
 	}
 	return napi_create_string_utf8(env, code ? fl_error() : "", NAPI_AUTO_LENGTH, &warning) == napi_ok ? warning
 													   : NULL;
@@ -333,9 +380,9 @@ static napi_value addon_stop(napi_env env, napi_callback_info info)
 		napi_throw_type_error(env, NULL, "a boolean is wanted here");
 		return NULL;
 	}
-	if (plane->packet)
-		fl_packet_stop(plane->packet, keep_guard);
-	plane->packet = NULL;
+	if (plane->runner)
+		fl_runner_stop(plane->runner, keep_guard);
+	plane->runner = NULL;
 	return NULL;
 }
 
@@ -437,7 +484,14 @@ static napi_value addon_replay(napi_env env, napi_callback_info info)
 	frame.interface = interface;
 	frame.csum_start = csum_start;
 	frame.gso_size = gso_size;
-	fl_replay(&plane->region, &frame, now, &result);
+	if (plane->replayer) {
+		int code = fl_replayer_run(plane->replayer, &frame, now, &result);
+
+		if (code)
+			return fail(env, code, fl_error());
+	} else {
+		fl_replay(&plane->region, &frame, now, &result);
+	}
 	napi_create_object(env, &object);
 	set_number(env, object, "verdict", result.verdict);
 	set_number(env, object, "reason", result.reason);
@@ -449,6 +503,159 @@ static napi_value addon_replay(napi_env env, napi_callback_info info)
 	napi_create_typedarray(env, napi_uint8_array, frame.len, buffer, 0, &array);
 	napi_set_named_property(env, object, "frame", array);
 	return object;
+}
+
+/* replayer(handle, isTc): from now on frames are replayed by the kernel's program, over this region of maps */
+static napi_value addon_replayer(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2];
+	struct plane *plane;
+	bool is_tc;
+	int code;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	if (napi_get_value_bool(env, arguments[1], &is_tc) != napi_ok) {
+		napi_throw_type_error(env, NULL, "a boolean is wanted here");
+		return NULL;
+	}
+	if (plane->replayer)
+		return fail(env, -EBUSY, "frames are replayed by a program already");
+	code = fl_replayer_open(&plane->replayer, &plane->region, is_tc);
+	return code ? fail(env, code, fl_error()) : NULL;
+}
+
+/* move(to, from): `from` is frozen (what is its is dropped from now on), and its state comes into `to` */
+static napi_value addon_move(napi_env env, napi_callback_info info)
+{
+	struct plane *to, *from;
+	napi_value arguments[2];
+	int code;
+
+	if (!read_arguments(env, info, arguments, 2) || !(to = read_plane(env, arguments[0])) ||
+	    !(from = read_plane(env, arguments[1])))
+		return NULL;
+	code = fl_region_move(&to->region, &from->region);
+	return code ? fail(env, code, fl_error()) : NULL;
+}
+
+/* thaw(handle): what was moved from goes on after all */
+static napi_value addon_thaw(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[1];
+	struct plane *plane;
+
+	if (read_arguments(env, info, arguments, 1) && (plane = read_plane(env, arguments[0])) &&
+	    plane->region.is_writable)
+		fl_region_thaw(&plane->region);
+	return NULL;
+}
+
+/* detach(handle, interfaces: string[]): what a process that is no more left there */
+static napi_value addon_detach(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2];
+	struct names names;
+	struct plane *plane;
+	u32 count;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	count = read_names(env, arguments[1], &names);
+	if (count)
+		fl_detach(&plane->region, names.pointer, count);
+	return NULL;
+}
+
+/* driver(interface) -> its name, or "" */
+static napi_value addon_driver(napi_env env, napi_callback_info info)
+{
+	char interface[NAME_MAX_OCTETS], driver[NAME_MAX_OCTETS];
+	napi_value arguments[1], value;
+
+	if (!read_arguments(env, info, arguments, 1) || !read_text(env, arguments[0], interface, sizeof(interface)))
+		return NULL;
+	fl_driver_of(interface, driver, sizeof(driver));
+	return napi_create_string_utf8(env, driver, NAPI_AUTO_LENGTH, &value) == napi_ok ? value : NULL;
+}
+
+/* processors() -> how many the kernel may ever run on, of which each has counters of its own */
+static napi_value addon_processors(napi_env env, napi_callback_info info)
+{
+	napi_value value;
+	int count = libbpf_num_possible_cpus();
+
+	(void)info;
+	return napi_create_uint32(env, count > 0 ? (u32)count : 1, &value) == napi_ok ? value : NULL;
+}
+
+/* bpffs(path, mayMount): throws in words when it is none, and none can be mounted there */
+static napi_value addon_bpffs(napi_env env, napi_callback_info info)
+{
+	char path[PATH_OCTETS];
+	napi_value arguments[2];
+	bool may_mount;
+	int code;
+
+	if (!read_arguments(env, info, arguments, 2) || !read_text(env, arguments[0], path, sizeof(path)))
+		return NULL;
+	if (napi_get_value_bool(env, arguments[1], &may_mount) != napi_ok) {
+		napi_throw_type_error(env, NULL, "a boolean is wanted here");
+		return NULL;
+	}
+	code = fl_bpffs(path, may_mount);
+	return code ? fail(env, code, fl_error()) : NULL;
+}
+
+/* remove(directory): a region of maps with its links, whose programs then end */
+static napi_value addon_remove(napi_env env, napi_callback_info info)
+{
+	char path[PATH_OCTETS];
+	napi_value arguments[1];
+	int code;
+
+	if (!read_arguments(env, info, arguments, 1) || !read_text(env, arguments[0], path, sizeof(path)))
+		return NULL;
+	code = fl_maps_remove(path);
+	return code ? fail(env, code, fl_error()) : NULL;
+}
+
+/* sample(handle, on): programs in the kernel report what they decide, or no longer do */
+static napi_value addon_sample(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2];
+	struct plane *plane;
+	bool is_on;
+
+	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	if (napi_get_value_bool(env, arguments[1], &is_on) != napi_ok) {
+		napi_throw_type_error(env, NULL, "a boolean is wanted here");
+		return NULL;
+	}
+	fl_store(&plane->region.header->is_sampling, (u32)is_on);
+	return NULL;
+}
+
+/* samples(handle) -> ArrayBuffer of struct fl_record, those since last asked */
+static napi_value addon_samples(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[1], buffer;
+	struct fl_record *records;
+	struct plane *plane;
+	void *copy;
+	u32 count;
+
+	if (!read_arguments(env, info, arguments, 1) || !(plane = read_plane(env, arguments[0])))
+		return NULL;
+	records = malloc(FL_SAMPLES * sizeof(*records));
+	if (!records)
+		return fail(env, -ENOMEM, "no memory for samples");
+	count = plane->runner && plane->is_bpf ? fl_bpf_samples(plane->runner, records) : 0;
+	if (napi_create_arraybuffer(env, count * sizeof(*records), &copy, &buffer) == napi_ok && count)
+		memcpy(copy, records, count * sizeof(*records));
+	free(records);
+	return buffer;
 }
 
 /* age(handle, nowNs) -> flows freed by one sweep */
@@ -544,6 +751,16 @@ NAPI_MODULE_INIT()
 		{ "stop", addon_stop },
 		{ "watch", addon_watch },
 		{ "replay", addon_replay },
+		{ "replayer", addon_replayer },
+		{ "move", addon_move },
+		{ "thaw", addon_thaw },
+		{ "detach", addon_detach },
+		{ "driver", addon_driver },
+		{ "processors", addon_processors },
+		{ "bpffs", addon_bpffs },
+		{ "remove", addon_remove },
+		{ "sample", addon_sample },
+		{ "samples", addon_samples },
 		{ "age", addon_age },
 		{ "inspect", addon_inspect },
 		{ "notify", addon_notify },

@@ -85,7 +85,7 @@ static void add_service(struct image *image, const struct world *world)
 	add_block(image, FL_SECTION_LISTENS, listens, WORLD_HASH, sizeof(*listens));
 	add_block(image, FL_SECTION_SOURCES, sources, WORLD_SOURCES, sizeof(*sources));
 	add_block(image, FL_SECTION_SERVERS, servers, WORLD_SERVERS, sizeof(*servers));
-	add_block(image, FL_SECTION_TABLES, table, WORLD_SERVERS, sizeof(*table));
+	add_block(image, FL_SECTION_TABLES, table, WORLD_SERVERS / 2, sizeof(struct fl_table_pair));
 	add_block(image, FL_SECTION_SERVICES, &service, 1, sizeof(service));
 }
 

@@ -38,8 +38,10 @@ FL_SECTIONS(X)
 
 struct fl_region {
 	void *base;
-	u64 size;
+	u64 size; /* octets of all sections */
 	int fd; /* -1: memory only */
+	int maps; /* 1: each section is a BPF map, and `base` is NULL */
+	int map_fd[FL_SECTION_COUNT];
 	int is_writable;
 	u64 *claims; /* packet engine: see bpf/guard.bpf.c; parallel to FLOWS, or NULL */
 #define X(NAME, section, type, halves) type *section;
@@ -57,5 +59,19 @@ FL_SECTIONS(X)
 #undef X
 
 #endif
+
+/* The server slot at an entry of TABLES, or NULL. */
+FL_INLINE const u32 *fl_table_slot(const struct fl_region *region, u32 index)
+{
+	const struct fl_table_pair *pair = fl_tables_at(region, index / 2);
+
+	if (!pair)
+		return NULL;
+	index &= 1;
+#ifdef __bpf__
+	asm volatile("" : "+r"(index)); /* or clang adds to the pointer before it is known not to be NULL */
+#endif
+	return &pair->slot[index];
+}
 
 #endif

@@ -104,7 +104,7 @@ FL_CALL int fl_answer_ndp(const struct fl_view *view, struct fl_frame *frame)
 		return FL_REASON_BAD_L4_HEADER;
 	is_probe = !(look->source.word[0] | look->source.word[1] | look->source.word[2] | look->source.word[3]);
 	if (fl_resize(frame, total) < 0)
-		return FL_REASON_OVERSIZE;
+		return FL_REASON_NO_ROOM;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
 	icmp = fl_bytes(frame, look->l4, 32);
@@ -223,6 +223,8 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 
 	if (!interface || frame->len < look->l3)
 		return FL_REASON_SHORT_FRAME;
+	if (!fl_is_answerable(frame))
+		return FL_REASON_SLOW_PATH;
 	if (!fl_icmp_is_allowed(view))
 		return FL_REASON_ICMP_LIMITED;
 	if (quote > FL_QUOTE_MAX)
@@ -232,7 +234,7 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 	quote = fl_load(&view->scratch->quote);
 	total = look->l3 + head + quote;
 	if (total > frame->len && fl_resize(frame, total) < 0)
-		return FL_REASON_OVERSIZE;
+		return FL_REASON_NO_ROOM;
 	for (u32 i = 0; i < FL_QUOTE_MAX; i++) {
 		u32 at = look->l3 + quote - 1 - i;
 		u8 *old, *new;

@@ -116,8 +116,8 @@ FL_INLINE int fl_flow_conflicts(const struct fl_view *view, struct fl_look *look
 /*
  * full-nat: finds a source port (and of a pool, an address) that no flow uses towards the scratch's key.other, and
  * enters the way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever
- * sees the other's withdraws, so two flows never share one. Ports are congruent to the worker's number, so that the
- * fan-out can bring replies to the worker that has the flow in its cache. The port in network order, with the address
+ * sees the other's withdraws, so two flows never share one. Where frames are steered to workers, ports are congruent to
+ * the worker's number, so that the fan-out can bring replies to the one that has the flow in its cache. The port in network order, with the address
  * in the scratch's `one`; or 0.
  */
 FL_PART(fl_port_take, 0, index, service_index)
@@ -126,7 +126,7 @@ FL_PART(fl_port_take, 0, index, service_index)
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	const struct fl_key *key = &view->scratch->key;
 	struct fl_addr *local = &view->scratch->one;
-	u32 workers = view->header->worker_count ? view->header->worker_count : 1;
+	u32 workers = FL_STEERS && view->header->worker_count ? view->header->worker_count : 1;
 	u64 random = fl_hash_round(
 		fl_keyed_hash(view->header->seed, &look->source, look->source_port, look->protocol, look->is_v6) +
 			view->now,

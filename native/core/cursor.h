@@ -53,8 +53,8 @@ struct fl_frame {
 	u32 room;	/* octets usable from data on: an answer may be longer than its question */
 	u16 csum_start; /* offset of an L4 header whose checksum holds only the pseudo-header's sum; 0: full */
 	u16 gso_size;	/* payload of each segment of a super-frame; 0: not one */
-	u8 interface;	/* id of the interface it came in by */
-	u8 worker;
+	u16 worker;
+	u8 interface; /* id of the interface it came in by */
 
 	struct fl_look *look; /* what the core sees in it; set by fl_forward() */
 
@@ -82,10 +82,19 @@ FL_INLINE u8 *fl_bytes(const struct fl_frame *frame, u32 offset, u32 size)
 	return at;
 }
 
-/* Supplied by the BPF entry: bpf_xdp_adjust_tail or bpf_skb_change_tail, then reloads data and end. 0 or negative. */
+/* bpf/frame.h has them for both entries: what a driver's frame and a socket buffer do differently. */
+
+/* 0 or negative. After it, pointers into the frame are to be had anew. */
 static int fl_resize(struct fl_frame *frame, u32 len);
+/* May the frame become an answer here? Not when its checksum is still owed: the kernel would pay it into the answer. */
+static int fl_is_answerable(struct fl_frame *frame);
+
+#define FL_REASON_NO_ROOM FL_REASON_SLOW_PATH
 
 #else
+
+#define FL_REASON_NO_ROOM FL_REASON_OVERSIZE
+#define fl_is_answerable(frame) 1
 
 FL_INLINE u8 *fl_bytes(const struct fl_frame *frame, u32 offset, u32 size)
 {

@@ -18,6 +18,14 @@ struct fl_result {
 	u8 verdict;
 	u8 reason;
 	u8 out_interface;
+	u8 reserved;
+	u32 out_ifindex;
+};
+
+/* What a replay of the programs in the kernel tells them, and what they tell it. */
+struct fl_replayed {
+	u64 now; /* ns */
+	struct fl_result result;
 };
 
 FL_INLINE int fl_is_balanced(const struct fl_frame *frame)
@@ -197,6 +205,7 @@ FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, str
 		traffic->in_octets += len;
 	}
 	result->out_interface = hop.octet[6];
+	result->out_ifindex = out->ifindex;
 	return 0;
 }
 
@@ -237,6 +246,7 @@ FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, str
 		traffic->out_octets += len;
 	}
 	result->out_interface = client_interface;
+	result->out_ifindex = out->ifindex;
 	return 0;
 }
 
@@ -331,13 +341,25 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	return look->is_fragment ? FL_REASON_FRAGMENT : FL_REASON_SERVER_HIT;
 }
 
+/* Nothing may change any more, nor may the host take what is ours: it is dropped, and nothing else is touched. */
+FL_CALL int fl_decide_frozen(const struct fl_view *view, struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+
+	if (look->vip_flags)
+		return FL_REASON_HANDOVER;
+	if (look->malformed || !look->l3 || (!fl_is_balanced(frame) && !fl_is_first_fragment(frame)))
+		return FL_REASON_NOT_OURS;
+	return fl_home_match(view, &look->home, look->home.tag) ? FL_REASON_HANDOVER : FL_REASON_NOT_OURS;
+}
+
 /* What the frame is. A reason whose verdict is to forward or to answer still has to be carried out. */
 FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
 
-	if (!view->settings->is_active)
-		return FL_REASON_STANDBY;
+	if (FL_UNLIKELY(view->settings->is_active != FL_ACTIVE))
+		return view->settings->is_active == FL_FROZEN ? fl_decide_frozen(view, frame) : FL_REASON_STANDBY;
 	if (look->kind == FL_KIND_ARP)
 		return FL_REASON_ARP_REPLY;
 	if (look->vip_flags)

@@ -9,6 +9,8 @@
 
 #ifdef __bpf__
 
+#define FL_STEERS 0 /* whichever processor a frame comes to decides it */
+
 /* BPF atomics are sequentially consistent; plain loads and stores of aligned words are whole. */
 #define fl_load(pointer) (*(volatile typeof(*(pointer)) *)(pointer))
 #define fl_store(pointer, value) (*(volatile typeof(*(pointer)) *)(pointer) = (value))
@@ -33,6 +35,8 @@ FL_INLINE u32 fl_lowest_bit(u32 bits)
 }
 
 #else
+
+#define FL_STEERS 1 /* both directions of a flow come to one worker */
 
 #define fl_popcount16(bits) ((u32)__builtin_popcount((bits)&0xffff))
 #define fl_lowest_bit(bits) ((u32)__builtin_ctz((bits) | 0x10000))

@@ -2,8 +2,9 @@
  * The region: all state of the data plane, in one layout for every engine.
  *
  * The region is a list of sections, each an array of one type. The packet and replay engines keep all sections in one
- * mapping, found through the directory in the header; BPF engines keep each section in one memory-mappable array map.
- * The core reaches an element only through fl_<section>_at(), which returns NULL outside the array.
+ * mapping, found through the directory in the header; BPF engines keep each section in one memory-mappable array map
+ * (and the directory's offsets mean nothing). The core reaches an element only through fl_<section>_at(), which returns
+ * NULL outside the array.
  *
  * Configuration (sections marked 2) is double-buffered: a commit writes the half that nobody reads, then flips
  * header.active_half. Scheduler tables live in a pool; a changed table gets a fresh extent, and the service record in
@@ -37,7 +38,7 @@
 	X(SERVICES, services, struct fl_service, 2)                 \
 	X(SOURCES, sources, struct fl_addr, 2)                      \
 	X(SERVERS, servers, struct fl_server, 2)                    \
-	X(TABLES, tables, u32, 1)                                   \
+	X(TABLES, tables, struct fl_table_pair, 1)                  \
 	X(HOPS, hops, u64, 1)                                       \
 	X(SERVICE_STATE, service_state, struct fl_service_state, 1) \
 	X(SERVER_STATE, server_state, struct fl_server_state, 1)    \
@@ -106,21 +107,27 @@ struct fl_header {
 	u32 buckets;	   /* of TAGS, FLOWS / 8, RETURNS */
 	u32 pressure_tick; /* when a flow was last refused a slot; 0: never */
 	u64 created_ns;	   /* CLOCK_REALTIME */
-	u64 reserved[4];
+	u32 is_sampling;   /* programs in the kernel report what they decide */
+	u32 reserved_word;
+	u64 reserved[3];
 	struct fl_place place[FL_SECTION_COUNT];
 };
+
+#define FL_STANDBY 0 /* everything passes to the host */
+#define FL_ACTIVE 1
+#define FL_FROZEN 2 /* another engine is taking over: what is ours is dropped, no flow changes (written into a live half) */
 
 /* first[] says where this half begins in each double-buffered section. */
 struct fl_settings {
 	u32 timeout[FL_STATE_COUNT]; /* ticks */
-	u32 is_active;		     /* 0: standby, everything passes */
+	u32 is_active;		     /* FL_STANDBY, FL_ACTIVE, FL_FROZEN */
 	u32 interface_count;
 	u32 vip_mask; /* sizes of the hash tables in use, less one */
 	u32 listen_mask;
 	u32 icmp_per_tick; /* ICMP errors a worker may originate in a tick */
 	u32 first[FL_SECTION_COUNT];
 	u32 server_capacity; /* of one half; the stride of TRAFFIC */
-	u32 reserved[28];
+	u32 reserved[29];
 };
 
 /* An interface fairlead works on. The position in the section is the id that flows and hops carry. */
@@ -171,6 +178,11 @@ struct fl_range {
 	u32 reserved;
 };
 
+/* Entries of TABLES: server slots. In pairs, because an element of a BPF array takes eight octets at least. */
+struct fl_table_pair {
+	u32 slot[2];
+};
+
 #define FL_HASH_CLIENT 0
 #define FL_HASH_CLIENT_PORT 1
 
@@ -180,7 +192,7 @@ struct fl_service {
 	u8 scheduler;
 	u8 hash_by;
 	u8 is_v6;
-	u32 table_first; /* the sequence or Maglev table in TABLES: server slots */
+	u32 table_first; /* the sequence or Maglev table in TABLES, counted in entries, not pairs */
 	u32 table_count;
 	u32 member_first; /* each usable server once, for the least-connection scan */
 	u32 member_count;
@@ -302,6 +314,10 @@ struct fl_returns {
 	u64 slot[FL_WAYS];
 } __attribute__((aligned(64)));
 
+/* BPF arrays round elements up to eight octets: the layout is the same everywhere only if there is nothing to round. */
+#define X(NAME, name, type, halves) _Static_assert(sizeof(type) % 8 == 0, #name);
+FL_SECTIONS(X)
+#undef X
 _Static_assert(sizeof(struct fl_flow) == 64, "a flow is one cache line");
 _Static_assert(sizeof(struct fl_flow6) == 64, "its IPv6 addresses are one more");
 _Static_assert(sizeof(struct fl_service) == 64, "");

@@ -20,6 +20,35 @@ FL_INLINE int fl_rewrite_macs(struct fl_frame *frame, const u8 target[6], const 
 	return 1;
 }
 
+#ifndef __bpf__
+
+/*
+ * What NAT changed of a frame's addresses and ports, in the TCP or UDP checksum at an offset. `hop` is what changed in
+ * an IPv6 header besides, for who keeps a sum over the whole packet. False when the frame is too short.
+ */
+FL_INLINE int fl_change_l4_checksum(struct fl_frame *frame, u32 at, u64 addresses, u64 ports, u64 hop)
+{
+	struct fl_look *look = frame->look;
+	u8 *checksum = fl_bytes(frame, at, 2);
+
+	(void)hop;
+	if (!checksum)
+		return 0;
+	if (frame->csum_start == look->l4)
+		fl_put16(checksum, fl_checksum_partial(fl_get16(checksum), addresses));
+	else if (look->kind == FL_KIND_UDP)
+		fl_put16(checksum, fl_checksum_udp(fl_get16(checksum), addresses + ports));
+	else
+		fl_put16(checksum, fl_checksum_full(fl_get16(checksum), addresses + ports));
+	return 1;
+}
+
+#else
+
+static int fl_change_l4_checksum(struct fl_frame *frame, u32 at, u64 addresses, u64 ports, u64 hop);
+
+#endif
+
 /* NAT of a parsed TCP or UDP frame, with one hop less to live. False when the frame is shorter than it was parsed. */
 FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
 {
@@ -28,9 +57,13 @@ FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
 			fl_change_addr(&look->target, &ends->target, look->is_v6);
 	u64 ports =
 		fl_change16(look->source_port, ends->source_port) + fl_change16(look->target_port, ends->target_port);
-	u32 at = look->kind == FL_KIND_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM;
+	u32 at = look->l4 + (look->kind == FL_KIND_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM);
+	u64 hop = fl_change16((u16)(look->ttl << 8), (u16)((look->ttl - 1) << 8)); /* where it lies in an IPv6 header */
 	u8 *ip, *l4;
 
+	/* First, because a program in the kernel loses its pointers into the frame by it. */
+	if (!fl_change_l4_checksum(frame, at, addresses, ports, hop))
+		return 0;
 	if (look->is_v6) {
 		ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
 		if (!ip)
@@ -56,15 +89,6 @@ FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
 		return 0;
 	fl_put16(l4, ends->source_port);
 	fl_put16(l4 + 2, ends->target_port);
-	l4 = fl_bytes(frame, look->l4 + at, 2);
-	if (!l4)
-		return 0;
-	if (frame->csum_start == look->l4)
-		fl_put16(l4, fl_checksum_partial(fl_get16(l4), addresses));
-	else if (look->kind == FL_KIND_UDP)
-		fl_put16(l4, fl_checksum_udp(fl_get16(l4), addresses + ports));
-	else
-		fl_put16(l4, fl_checksum_full(fl_get16(l4), addresses + ports));
 	return 1;
 }
 

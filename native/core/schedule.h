@@ -37,7 +37,7 @@ FL_INLINE u32 fl_schedule_from(const struct fl_view *view, const struct fl_servi
 		return FL_NONE;
 	for (u32 attempt = 0; attempt < FL_SCHEDULE_TRIES; attempt++) {
 		u32 at = (position + attempt) % service->table_count;
-		const u32 *slot = fl_tables_at(view->region, service->table_first + at);
+		const u32 *slot = fl_table_slot(view->region, service->table_first + at);
 		const u64 *hop;
 
 		if (!slot)
@@ -77,7 +77,7 @@ FL_INLINE u32 fl_schedule_least(const struct fl_view *view, const struct fl_serv
 
 		if (i >= service->member_count)
 			break;
-		slot = fl_tables_at(view->region, service->member_first + (cursor + i) % service->member_count);
+		slot = fl_table_slot(view->region, service->member_first + (cursor + i) % service->member_count);
 		if (!slot)
 			break;
 		server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + *slot);

@@ -10,7 +10,8 @@
 	X(PASS, "passed")	/* not ours: the host has it */                                    \
 	X(FORWARD, "forwarded") /* rewritten, leaves by the out interface */                       \
 	X(ANSWER, "answered")	/* the frame became fairlead's own answer, leaves where it came */ \
-	X(DROP, "dropped")
+	X(DROP, "dropped")                                                                         \
+	X(HAND_UP, "handed-up") /* a program in the kernel leaves it to user space, which says what becomes of it */
 
 /* X(NAME, "name", VERDICT, "what an operator should read") */
 #define FL_REASONS(X)                                                                                                 \
@@ -46,7 +47,11 @@
 	X(NO_NEIGHBOUR, "no-neighbour", DROP, "the server's next hop has no known MAC address")                       \
 	X(ICMP_LIMITED, "icmp-limited", DROP, "an ICMP error was due but over its rate limit")                        \
 	X(OVERSIZE, "oversize", DROP, "too large to go out or to answer")                                             \
-	X(EGRESS_FULL, "egress-full", DROP, "the out interface took no more frames")
+	X(EGRESS_FULL, "egress-full", DROP, "the out interface took no more frames")                                  \
+	X(HANDOVER, "handover", DROP, "one engine is handing over to another; the sender will try again")             \
+	X(SLOW_PATH, "slow-path", HAND_UP,                                                                            \
+	  "what a program in the kernel cannot do itself; user space does it and counts it again, by its own reason") \
+	X(SLOW_PATH_FULL, "slow-path-full", DROP, "the same, but user space was not there or far behind")
 
 enum fl_verdict {
 #define X(NAME, text) FL_##NAME,

@@ -4,7 +4,7 @@
  * that is always whole, the live entries.
  */
 #include "../core/forward.h"
-#include "engine.h"
+#include "maps.h"
 
 /* Live flows keep their slots and are counted anew; everything else gives its slot back. */
 static void mend_flows(const struct fl_view *view, struct fl_region *region)
@@ -25,31 +25,72 @@ static void mend_flows(const struct fl_view *view, struct fl_region *region)
 	}
 }
 
+/* Does this word lead to the full-nat flow that entered it? */
+static bool is_way_back(const struct fl_view *view, u64 word)
+{
+	u32 index = (u32)word - 1;
+	struct fl_flow *flow = fl_flows_at(view->region, index);
+	struct fl_addr server, local;
+	u64 base;
+
+	if (!flow || !fl_state_is_live(flow->control) || !(flow->flags & FL_FLOW_FULL_NAT))
+		return false;
+	fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &server);
+	fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &local);
+	base = fl_return_base(view, &server, flow->server_port, &local, flow->protocol,
+			      flow->flags & FL_FLOW_V6 ? 1 : 0);
+	return word == fl_return_word(fl_return_hash(view, base, flow->local_port), index);
+}
+
 /* A word stays only when it leads to the full-nat flow that entered it. */
 static void mend_returns(const struct fl_view *view, struct fl_region *region)
 {
 	for (u64 bucket = 0; bucket < region->count[FL_SECTION_RETURNS]; bucket++) {
 		for (int way = 0; way < FL_WAYS; way++) {
 			u64 *word = &region->returns[bucket].slot[way];
-			u32 index = (u32)*word - 1;
-			struct fl_addr server, local;
-			struct fl_flow *flow;
-			u64 base;
 
-			if (!*word)
-				continue;
-			flow = fl_flows_at(region, index);
-			if (flow && fl_state_is_live(flow->control) && flow->flags & FL_FLOW_FULL_NAT) {
-				fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &server);
-				fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &local);
-				base = fl_return_base(view, &server, flow->server_port, &local, flow->protocol,
-						      flow->flags & FL_FLOW_V6 ? 1 : 0);
-				if (*word == fl_return_word(fl_return_hash(view, base, flow->local_port), index))
-					continue;
-			}
-			*word = 0;
+			if (*word && !is_way_back(view, *word))
+				*word = 0;
 		}
 	}
+}
+
+#define ORPHANS_MOST 64 /* ageing holds one slot at a time, the slow path another */
+
+/* Gives slots back that were claimed before a grace period and still are, by the same claim: whoever claimed them is no
+ * more. Their ways back, which name them, are found by walking. */
+static void free_orphans(struct fl_region *region, const u32 *index, const u32 *control, u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		struct fl_flow *flow = &region->flows[index[i]];
+
+		if (fl_load(&flow->control) != control[i])
+			continue;
+		for (u64 bucket = 0; bucket < region->count[FL_SECTION_RETURNS]; bucket++)
+			for (int way = 0; way < FL_WAYS; way++)
+				if ((u32)fl_load(&region->returns[bucket].slot[way]) == index[i] + 1)
+					fl_store(&region->returns[bucket].slot[way], (u64)0);
+		fl_store(&region->tags[index[i] / FL_WAYS].tag[index[i] % FL_WAYS], (u16)0);
+		fl_store(&flow->control, control[i] & ~(FL_STATE_MASK | FL_FIN_MASK));
+	}
+}
+
+void fl_region_mend_live(struct fl_region *region)
+{
+	u32 index[ORPHANS_MOST], control[ORPHANS_MOST], count = 0;
+
+	for (u32 worker = 0; worker < region->header->worker_count; worker++)
+		region->workers[worker].half_in_use = 0; /* only a slow path that is gone wrote one */
+	for (u64 i = 0; i < region->count[FL_SECTION_FLOWS] && count < ORPHANS_MOST; i++) {
+		u32 now = fl_load(&region->flows[i].control);
+
+		if ((now & FL_STATE_MASK) != FL_STATE_CLAIMED)
+			continue;
+		index[count] = (u32)i;
+		control[count++] = now;
+	}
+	if (count && fl_maps_settle(region) == 0)
+		free_orphans(region, index, control, count);
 }
 
 void fl_region_mend(struct fl_region *region)

@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <bpf/libbpf.h>
 
 #include "clsact.h"
@@ -30,6 +31,20 @@ struct survey {
 	bool made_clsact; /* clsact was made for one of ours */
 };
 
+/* The same instance has the same region file, whatever process serves it. */
+u32 fl_instance_of(const struct fl_region *region)
+{
+	char link[64], path[256];
+	u32 hash = 0x811c9dc5; /* FNV-1a */
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", region->fd);
+	length = region->fd < 0 ? 0 : readlink(link, path, sizeof(path));
+	for (ssize_t i = 0; i < length; i++)
+		hash = (hash ^ (u8)path[i]) * 0x01000193;
+	return hash;
+}
+
 static u32 parent_of(enum bpf_tc_attach_point point)
 {
 	return TC_H_MAKE(TC_H_CLSACT, point == BPF_TC_INGRESS ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
@@ -48,9 +63,9 @@ static int filters_dump(u32 ifindex, enum bpf_tc_attach_point point, unsigned ch
 }
 
 /* libbpf gives a filter the name "program:[id]". */
-static bool is_our_program(const struct nlmsghdr *message)
+static bool is_our_program(const struct nlmsghdr *message, const char *name)
 {
-	static const char name[] = FL_CLSACT_PROGRAM ":[";
+	size_t length = strlen(name);
 	const struct nlattr *found[TCA_OPTIONS + 1];
 	const struct nlattr *options;
 	size_t at = NLA_HDRLEN;
@@ -63,14 +78,15 @@ static bool is_our_program(const struct nlmsghdr *message)
 		if (option->nla_len < NLA_HDRLEN || option->nla_len > options->nla_len - at)
 			return false;
 		if ((option->nla_type & NLA_TYPE_MASK) == TCA_BPF_NAME)
-			return option->nla_len >= NLA_HDRLEN + sizeof(name) &&
-			       memcmp(fl_attribute_data(option), name, sizeof(name) - 1) == 0;
+			return option->nla_len > NLA_HDRLEN + length + 2 &&
+			       memcmp(fl_attribute_data(option), name, length) == 0 &&
+			       memcmp((const char *)fl_attribute_data(option) + length, ":[", 2) == 0;
 		at += NLA_ALIGN(option->nla_len);
 	}
 	return false;
 }
 
-static struct survey survey(u32 ifindex, u32 handle)
+static struct survey survey(u32 ifindex, const char *name, u32 handle)
 {
 	struct survey seen = { 0 };
 	unsigned char *messages;
@@ -82,7 +98,7 @@ static struct survey survey(u32 ifindex, u32 handle)
 	     message = NLMSG_NEXT(message, size)) {
 		const struct tcmsg *filter = fl_message_body(message, sizeof(*filter));
 
-		if (!filter || message->nlmsg_type != RTM_NEWTFILTER || !is_our_program(message))
+		if (!filter || message->nlmsg_type != RTM_NEWTFILTER || !is_our_program(message, name))
 			continue;
 		seen.made_clsact |= filter->tcm_handle & MADE_CLSACT;
 		if ((filter->tcm_handle & ~MADE_CLSACT) != handle)
@@ -119,7 +135,7 @@ static u32 handle_of(u32 instance)
 	return (instance & ~MADE_CLSACT) ? instance & ~MADE_CLSACT : 2;
 }
 
-int fl_clsact_attach(u32 ifindex, u32 instance, int program_fd)
+int fl_clsact_attach(u32 ifindex, const char *program, u32 instance, int program_fd)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
 	char name[IF_NAMESIZE] = "?";
@@ -134,7 +150,7 @@ int fl_clsact_attach(u32 ifindex, u32 instance, int program_fd)
 			       made == -ENOENT	? "this kernel lacks sch_ingress (CONFIG_NET_SCH_INGRESS)"
 			       : made == -EPERM ? "not permitted, it takes CAP_NET_ADMIN"
 						: strerror(-made));
-	seen = survey(ifindex, handle_of(instance));
+	seen = survey(ifindex, program, handle_of(instance));
 	place = seen.own;
 	if (place.handle) {
 		code = program_attach(ifindex, place, BPF_TC_F_REPLACE, program_fd);
@@ -151,15 +167,15 @@ int fl_clsact_attach(u32 ifindex, u32 instance, int program_fd)
 		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
 		bpf_tc_hook_destroy(&hook);
 	}
-	return fl_fail(code, "the guard could not be attached to %s: %s", name,
+	return fl_fail(code, "%s could not be attached to %s: %s", program, name,
 		       code == -ENOENT ? "this kernel lacks BPF classifiers (CONFIG_NET_CLS_BPF)" : strerror(-code));
 }
 
-void fl_clsact_detach(u32 ifindex, u32 instance)
+void fl_clsact_detach(u32 ifindex, const char *program, u32 instance)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, options);
-	struct survey seen = survey(ifindex, handle_of(instance));
+	struct survey seen = survey(ifindex, program, handle_of(instance));
 
 	if (!seen.own.handle)
 		return;

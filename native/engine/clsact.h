@@ -10,12 +10,13 @@
 
 #include "engine.h"
 
-#define FL_CLSACT_PROGRAM "fairlead_guard"
-
-/* Attaches the program, or replaces this instance's older one atomically. 0 or a negative errno in words. */
-int fl_clsact_attach(u32 ifindex, u32 instance, int program_fd);
+/* Attaches a program of this name, or replaces this instance's older one atomically. 0 or a negative errno in words. */
+int fl_clsact_attach(u32 ifindex, const char *program, u32 instance, int program_fd);
 
 /* Removes this instance's program, and clsact with it if it was made for one of ours and nobody uses it any more. */
-void fl_clsact_detach(u32 ifindex, u32 instance);
+void fl_clsact_detach(u32 ifindex, const char *program, u32 instance);
+
+/* Names the instance by its region. */
+u32 fl_instance_of(const struct fl_region *region);
 
 #endif

@@ -20,13 +20,14 @@ struct fl_sizes {
 enum fl_open_mode {
 	FL_OPEN_MEMORY, /* anonymous memory: replay */
 	FL_OPEN_FILE,	/* made or adopted, locked against a second writer */
-	FL_OPEN_READ,	/* another process's region, read-only */
+	FL_OPEN_READ,	/* another process's region, read-only; a file or a directory of maps */
+	FL_OPEN_MAPS,	/* BPF maps pinned in a directory: made or adopted, locked; "": pinned nowhere, for replay */
 };
 
 enum fl_open_outcome {
 	FL_OPEN_CREATED,
 	FL_OPEN_ADOPTED,
-	FL_OPEN_SET_ASIDE, /* a file of another layout or size was renamed to PATH.old; a new one made */
+	FL_OPEN_SET_ASIDE, /* another layout or size was there and set aside as PATH.old (PATH-old for maps); a new one made */
 };
 
 /* Events a control plane may want to know of, coalesced. */
@@ -34,6 +35,7 @@ enum fl_open_outcome {
 #define FL_EVENT_LINK 2	      /* an interface of ours came, went, or changed address, MAC or MTU */
 #define FL_EVENT_TABLE_FULL 4 /* a flow was refused a slot */
 #define FL_EVENT_WORKER_DIED 8
+#define FL_EVENT_SAMPLES 16 /* programs in the kernel have reported decisions */
 
 struct fl_engine;
 
@@ -45,6 +47,8 @@ int fl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 
 int fl_region_open(struct fl_region *region, const char *path, enum fl_open_mode mode, const struct fl_sizes *sizes,
 		   u32 workers, enum fl_open_outcome *outcome);
 void fl_region_close(struct fl_region *region);
+void *fl_region_section(const struct fl_region *region, u32 section);
+u64 fl_region_octets(const struct fl_region *region, u32 section); /* both halves */
 /*
  * An image is a list of blocks { u32 section, u32 first, u32 count, u32 zero } each followed by count elements padded
  * to 8 octets, ended by the buffer's end. Blocks of double-buffered sections count from 0 and go to the inactive half;
@@ -59,19 +63,53 @@ u64 fl_layout_hash(void);
 
 /* adopt.c: puts right what a killed predecessor left half done. Nobody else may be at work. */
 void fl_region_mend(struct fl_region *region);
+/* The same where programs in the kernel are at work: only slots that nobody can be at work on. */
+void fl_region_mend_live(struct fl_region *region);
+/* move.c: another region's configuration, flows and counts come into a new one, whatever either is made of and however
+ * many workers each has. Nobody may be at work on `to`; `from` is frozen, and stays so. */
+int fl_region_move(struct fl_region *to, struct fl_region *from);
+/* From now on what is ours is dropped, and no flow changes; or again not so. */
+int fl_region_freeze(struct fl_region *region);
+void fl_region_thaw(struct fl_region *region);
 
 /* age.c: sweeps expired and invalidated flows. One sweep over the whole table; returns flows freed. */
 u64 fl_age_sweep(struct fl_region *region, u64 now);
 
-/* packet.c: workers over AF_PACKET rings; also starts ageing and neighbours. `wake` is written (eventfd) after
- * events were or-ed into *events. 1: forwards, but fl_error() has a warning for the operator. */
-struct fl_packet;
-int fl_packet_start(struct fl_packet **packet, struct fl_region *region, const char *const *interfaces,
+/*
+ * An engine at work (runner.h): it forwards, ages, follows neighbours. `wake` is written (eventfd) after events were
+ * or-ed into *events. Starting gives 1 when it forwards but fl_error() has a warning for the operator.
+ */
+struct fl_runner;
+
+/* packet.c: workers over AF_PACKET rings. */
+int fl_packet_start(struct fl_runner **runner, struct fl_region *region, const char *const *interfaces,
 		    u32 interface_count, u32 workers, u32 *events, int wake);
-/* To be called after each commit: guard, announcements and next hops follow the new image. */
-int fl_packet_committed(struct fl_packet *packet);
-/* keep_guard: the host goes on ignoring the VIPs' frames, for a successor. */
-void fl_packet_stop(struct fl_packet *packet, bool keep_guard);
+
+/* How an interface is worked on. */
+enum fl_attachment {
+	FL_ATTACH_NONE,
+	FL_ATTACH_PACKET,
+	FL_ATTACH_TC,	       /* by tcx where the kernel has it, else by clsact */
+	FL_ATTACH_XDP,	       /* in the driver */
+	FL_ATTACH_XDP_GENERIC, /* in the stack, as xdp */
+	FL_ATTACH_COUNT
+};
+
+/* bpf.c: programs in the kernel, over a region of maps. One attachment for each interface: what is wanted goes in, what
+ * was had comes out. */
+int fl_bpf_start(struct fl_runner **runner, struct fl_region *region, const char *const *interfaces, u32 *attachments,
+		 u32 interface_count, u32 *events, int wake);
+/* Copies out at most FL_SAMPLES records that the programs have reported since last asked; returns how many. */
+struct fl_record;
+u32 fl_bpf_samples(struct fl_runner *runner, struct fl_record *samples);
+
+/* Takes off interfaces what a process that is no more left there for this region: the guard, or programs. */
+void fl_detach(const struct fl_region *region, const char *const *interfaces, u32 interface_count);
+
+/* To be called after each commit: announcements and next hops follow the new image. */
+int fl_runner_committed(struct fl_runner *runner);
+/* With `keep` frames of ours are kept from the host, or forwarded on by the kernel's programs, for a successor. */
+void fl_runner_stop(struct fl_runner *runner, bool keep);
 
 /* guard.c: BPF programs that tell the kernel which frames are fairlead's (see bpf/guard.bpf.c) */
 struct fl_guard;
@@ -89,12 +127,16 @@ int fl_neighbour_start(struct fl_neighbour **neighbour, struct fl_region *region
 void fl_neighbour_refresh(struct fl_neighbour *neighbour); /* after a commit */
 void fl_neighbour_stop(struct fl_neighbour *neighbour);
 
+/* The driver's name, as ethtool -i says it; "" when it does not say. */
+void fl_driver_of(const char *interface, char *driver, size_t room);
+
 /* netlink.c: one dump (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH), messages as the kernel sent them. */
 int fl_netlink_dump(u16 type, u8 family, unsigned char **messages, size_t *size);
 
-/* replay.c: one frame through the core, in memory. Grows at most to capacity. Returns the verdict. */
-struct fl_frame;
-struct fl_result;
-int fl_replay(struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result);
+/* maps.c: is it a bpffs? With may_mount one is mounted there, its directories made, when it is none. */
+int fl_bpffs(const char *path, bool may_mount);
+
+/* maps.c: removes a directory with all that is pinned in it, maps and links, which then end. Nothing there is no failure. */
+int fl_maps_remove(const char *path);
 
 #endif

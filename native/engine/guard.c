@@ -7,7 +7,6 @@
  * frame of a service that stays is ever the host's.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "../core/flow.h"
 #include "clsact.h"
 #include "guard.h"
+#include "words.h"
 
 __asm__(".section .rodata\n"
 	".balign 16\n"
@@ -29,24 +29,6 @@ __asm__(".section .rodata\n"
 	"guard_object_end:\n"
 	".previous\n");
 extern const char guard_object[], guard_object_end[];
-
-static _Thread_local char last_words[256];
-
-/* libbpf's last warning becomes part of our error; nothing is printed. */
-static int keep_words(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-	if (level == LIBBPF_WARN)
-		vsnprintf(last_words, sizeof(last_words), format, arguments);
-	last_words[strcspn(last_words, "\n")] = 0;
-	return 0;
-}
-
-static const char *words_for(int code)
-{
-	if (code == -EPERM)
-		return "not permitted: it takes root, or CAP_BPF and CAP_NET_ADMIN";
-	return last_words[0] ? last_words : strerror(-code);
-}
 
 static int entry_compare(const void *left, const void *right)
 {
@@ -227,20 +209,6 @@ static void claims_fill(struct fl_guard *guard)
 	}
 }
 
-/* The same instance has the same region file, whatever process serves it. */
-static u32 instance_of(const struct fl_region *region)
-{
-	char link[64], path[256];
-	u32 hash = 0x811c9dc5; /* FNV-1a */
-	ssize_t length;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", region->fd);
-	length = region->fd < 0 ? 0 : readlink(link, path, sizeof(path));
-	for (ssize_t i = 0; i < length; i++)
-		hash = (hash ^ (u8)path[i]) * 0x01000193;
-	return hash;
-}
-
 static int size_map(struct bpf_object *object, const char *name, u32 entries)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
@@ -283,17 +251,16 @@ static int object_load(struct fl_guard *guard)
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "fairlead_guard");
 	int code;
 
-	last_words[0] = 0;
 	guard->object = bpf_object__open_mem(guard_object, guard_object_end - guard_object, &options);
 	if (!guard->object)
-		return fl_fail(-errno, "the guard's BPF object does not open: %s", words_for(-errno));
+		return fl_fail(-errno, "the guard's BPF object does not open: %s", fl_words_for(-errno));
 	code = object_prepare(guard->object, guard->region);
 	if (code == 0)
 		code = bpf_object__load(guard->object);
 	if (code < 0)
-		return fl_fail(code, "the kernel did not load the guard: %s", words_for(code));
+		return fl_fail(code, "the kernel did not load the guard: %s", fl_words_for(code));
 	guard->filter_fd = fd_of_program(guard->object, "fl_filter");
-	guard->drop_fd = fd_of_program(guard->object, FL_CLSACT_PROGRAM);
+	guard->drop_fd = fd_of_program(guard->object, FL_GUARD_PROGRAM);
 	guard->steer_fd = fd_of_program(guard->object, "fl_steer");
 	guard->owned.fd = bpf_object__find_map_fd_by_name(guard->object, "guard_owned");
 	guard->servers.fd = bpf_object__find_map_fd_by_name(guard->object, "guard_servers");
@@ -313,9 +280,9 @@ int fl_guard_open(struct fl_guard **opened, struct fl_region *region)
 
 	if (!guard)
 		return fl_fail(-ENOMEM, "no memory for the guard");
-	libbpf_set_print(keep_words);
+	fl_words_listen();
 	guard->region = region;
-	guard->instance = instance_of(region);
+	guard->instance = fl_instance_of(region);
 	code = object_load(guard);
 	if (code == 0) {
 		memcpy(guard->parameters->seed, region->header->seed, sizeof(guard->parameters->seed));
@@ -350,12 +317,12 @@ int fl_guard_attach_fanout(struct fl_guard *guard, int socket_fd, u32 workers)
 
 int fl_guard_attach_link(struct fl_guard *guard, u32 ifindex)
 {
-	return fl_clsact_attach(ifindex, guard->instance, guard->drop_fd);
+	return fl_clsact_attach(ifindex, FL_GUARD_PROGRAM, guard->instance, guard->drop_fd);
 }
 
 void fl_guard_detach_link(struct fl_guard *guard, u32 ifindex)
 {
-	fl_clsact_detach(ifindex, guard->instance);
+	fl_clsact_detach(ifindex, FL_GUARD_PROGRAM, guard->instance);
 }
 
 void fl_guard_close(struct fl_guard *guard)

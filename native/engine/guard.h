@@ -11,6 +11,8 @@
 #include "../core/guard.h"
 #include "engine.h"
 
+#define FL_GUARD_PROGRAM "fairlead_guard"
+
 struct fl_guard_entry {
 	struct fl_guard_address key;
 	u32 flags;

@@ -128,6 +128,21 @@
 	F(fl_flow6, server) \
 	F(fl_flow6, local)
 
+#define FIELDS_RECORD(F) \
+	F(fl_record, now_ns) \
+	F(fl_record, len) \
+	F(fl_record, size) \
+	F(fl_record, flow) \
+	F(fl_record, worker) \
+	F(fl_record, kind) \
+	F(fl_record, interface) \
+	F(fl_record, verdict) \
+	F(fl_record, reason) \
+	F(fl_record, out_interface) \
+	F(fl_record, vlan_protocol) \
+	F(fl_record, vlan_tci) \
+	F(fl_record, data)
+
 #define FL_LAYOUT(S) \
 	S(fl_header, FIELDS_HEADER) \
 	S(fl_place, FIELDS_PLACE) \
@@ -142,7 +157,8 @@
 	S(fl_worker, FIELDS_WORKER) \
 	S(fl_traffic, FIELDS_TRAFFIC) \
 	S(fl_flow, FIELDS_FLOW) \
-	S(fl_flow6, FIELDS_FLOW6)
+	S(fl_flow6, FIELDS_FLOW6) \
+	S(fl_record, FIELDS_RECORD)
 
 #define FL_LAYOUT_CONSTANTS(C) \
 	C(tickShift, FL_TICK_SHIFT) \
@@ -171,13 +187,22 @@
 	C(openMemory, FL_OPEN_MEMORY) \
 	C(openFile, FL_OPEN_FILE) \
 	C(openRead, FL_OPEN_READ) \
+	C(openMaps, FL_OPEN_MAPS) \
+	C(attachPacket, FL_ATTACH_PACKET) \
+	C(attachTc, FL_ATTACH_TC) \
+	C(attachXdp, FL_ATTACH_XDP) \
+	C(attachXdpGeneric, FL_ATTACH_XDP_GENERIC) \
+	C(recordBefore, FL_RECORD_BEFORE) \
+	C(recordAfter, FL_RECORD_AFTER) \
+	C(active, FL_ACTIVE) \
 	C(openCreated, FL_OPEN_CREATED) \
 	C(openAdopted, FL_OPEN_ADOPTED) \
 	C(openSetAside, FL_OPEN_SET_ASIDE) \
 	C(eventNeighbour, FL_EVENT_NEIGHBOUR) \
 	C(eventLink, FL_EVENT_LINK) \
 	C(eventTableFull, FL_EVENT_TABLE_FULL) \
-	C(eventWorkerDied, FL_EVENT_WORKER_DIED)
+	C(eventWorkerDied, FL_EVENT_WORKER_DIED) \
+	C(eventSamples, FL_EVENT_SAMPLES)
 
 /* clang-format on */
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "../core/record.h"
 #include "engine.h"
 #include "layout-fields.h"
 
@@ -71,6 +72,7 @@ static void names(void)
 	     FL_##verdict == FL_PASS	  ? "passed"                      \
 	     : FL_##verdict == FL_FORWARD ? "forwarded"                   \
 	     : FL_##verdict == FL_ANSWER  ? "answered"                    \
+	     : FL_##verdict == FL_HAND_UP ? "handed-up"                   \
 					  : "dropped",                     \
 	     meaning);
 	FL_REASONS(X)

@@ -10,7 +10,7 @@
  * waits until none is in the half it wants.
  */
 #define _GNU_SOURCE
-#include "engine.h"
+#include "maps.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,8 +72,23 @@ static const char *const name_of[FL_SECTION_COUNT] = {
 #undef X
 };
 
-/* Where everything lies for these sizes; returns the whole size. */
-static u64 plan_places(struct fl_place *place, const struct fl_sizes *sizes)
+void *fl_region_section(const struct fl_region *region, u32 section)
+{
+	void *const sections[FL_SECTION_COUNT] = {
+#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = region->name,
+		FL_SECTIONS(X)
+#undef X
+	};
+
+	return sections[section];
+}
+
+u64 fl_region_octets(const struct fl_region *region, u32 section)
+{
+	return region->count[section] * element_of[section];
+}
+
+u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes)
 {
 	u64 at = 0;
 
@@ -102,7 +117,7 @@ static void point_at(struct fl_region *region, const struct fl_place *place)
 #undef X
 }
 
-static int make_header(struct fl_region *region, const struct fl_place *place, u32 workers)
+int fl_region_make_header(struct fl_region *region, const struct fl_place *place, u32 workers)
 {
 	struct fl_header *header = region->header;
 	struct timespec now;
@@ -124,24 +139,27 @@ static int make_header(struct fl_region *region, const struct fl_place *place, u
 	return 0;
 }
 
-static u64 memory_available(void)
+int fl_region_afford(u64 octets)
 {
 	unsigned long long kilobytes = 0;
 	char line[128];
 	FILE *file = fopen("/proc/meminfo", "re");
 
 	if (!file)
-		return ~0ull;
+		return 0;
 	while (fgets(line, sizeof(line), file))
 		if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1)
 			break;
 	fclose(file);
-	return kilobytes ? kilobytes * 1024 : ~0ull;
+	if (!kilobytes || octets <= kilobytes * 1024)
+		return 0;
+	return fl_fail(-ENOMEM, "the region needs %llu MiB and the machine has %llu MiB free: lower flows",
+		       (unsigned long long)(octets >> 20), kilobytes >> 10);
 }
 
 static int reserve(int fd, const char *path, u64 offset, u64 size)
 {
-	if (fd < 0 || !size || !fallocate(fd, 0, offset, size))
+	if (fd < 0 || !size || !fallocate(fd, 0, offset, size)) /* BPF arrays are there whole from the start */
 		return 0;
 	if (errno == ENOSPC)
 		return fl_fail(-ENOSPC,
@@ -173,13 +191,13 @@ static int create(struct fl_region *region, const char *path, const struct fl_si
 	u64 needed = 0;
 	int code;
 
-	region->size = plan_places(place, sizes);
+	region->size = fl_region_plan(place, sizes);
 	for (int section = 0; section < FL_SECTION_COUNT; section++)
 		if (section != FL_SECTION_TABLES && section != FL_SECTION_FLOWS6)
 			needed += place[section].count * place[section].element;
-	if (needed > memory_available())
-		return fl_fail(-ENOMEM, "the region needs %llu MiB and the machine has %llu MiB free: lower flows",
-			       (unsigned long long)(needed >> 20), (unsigned long long)(memory_available() >> 20));
+	code = fl_region_afford(needed);
+	if (code)
+		return code;
 	if (region->fd >= 0) {
 		if (ftruncate(region->fd, 0) || ftruncate(region->fd, region->size))
 			return fl_fail(-errno, "%s: cannot grow to %llu MiB: %s", path,
@@ -197,23 +215,27 @@ static int create(struct fl_region *region, const char *path, const struct fl_si
 	if (code)
 		return code;
 	point_at(region, place);
-	return make_header(region, place, workers);
+	return fl_region_make_header(region, place, workers);
 }
 
-/* Is this file a finished region of our layout (and, if sizes are given, of these sizes)? */
-static int is_alike(int fd, const struct fl_sizes *sizes, u32 workers, struct fl_header *header)
+int fl_region_is_alike(const struct fl_header *header, const struct fl_sizes *sizes, u32 workers)
 {
 	struct fl_place place[FL_SECTION_COUNT];
-	struct stat status;
 
-	if (pread(fd, header, sizeof(*header), 0) != sizeof(*header) || fstat(fd, &status))
-		return 0;
-	if (header->magic != FL_MAGIC || header->layout_hash != fl_layout_hash() || header->size != (u64)status.st_size)
+	if (header->magic != FL_MAGIC || header->layout_hash != fl_layout_hash())
 		return 0;
 	if (!sizes)
 		return 1;
-	return plan_places(place, sizes) == header->size && !memcmp(place, header->place, sizeof(place)) &&
+	return fl_region_plan(place, sizes) == header->size && !memcmp(place, header->place, sizeof(place)) &&
 	       header->worker_count == workers;
+}
+
+static int is_alike(int fd, const struct fl_sizes *sizes, u32 workers, struct fl_header *header)
+{
+	struct stat status;
+
+	return pread(fd, header, sizeof(*header), 0) == sizeof(*header) && fstat(fd, &status) == 0 &&
+	       header->size == (u64)status.st_size && fl_region_is_alike(header, sizes, workers);
 }
 
 /* Who can write a region decides where frames go and what this process reads: nobody but ourselves may. */
@@ -303,8 +325,11 @@ static int open_file(struct fl_region *region, const char *path, const struct fl
 static int open_read(struct fl_region *region, const char *path)
 {
 	struct fl_header header;
+	struct stat status;
 	int code;
 
+	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+		return fl_maps_read(region, path);
 	region->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (region->fd < 0)
 		return fl_fail(-errno, "cannot open the region %s: %s", path, strerror(errno));
@@ -328,17 +353,23 @@ int fl_region_open(struct fl_region *region, const char *path, enum fl_open_mode
 		code = create(region, "memory", sizes, workers);
 	else if (mode == FL_OPEN_FILE)
 		code = open_file(region, path, sizes, workers, outcome);
+	else if (mode == FL_OPEN_MAPS)
+		code = fl_maps_open(region, path, sizes, workers, outcome);
 	else
 		code = open_read(region, path);
 	if (code)
 		fl_region_close(region);
-	else if (*outcome == FL_OPEN_ADOPTED)
+	else if (*outcome == FL_OPEN_ADOPTED && !region->maps)
 		fl_region_mend(region);
+	else if (*outcome == FL_OPEN_ADOPTED)
+		fl_region_mend_live(region);
 	return code;
 }
 
 void fl_region_close(struct fl_region *region)
 {
+	if (region->maps)
+		fl_maps_close(region);
 	if (region->base)
 		munmap(region->base, region->size);
 	if (region->fd >= 0)
@@ -384,6 +415,7 @@ static int read_block(const struct fl_region *region, const u8 *image, size_t si
 /* Checks every block and takes the memory that the image will touch. */
 static int check_image(struct fl_region *region, const u8 *image, size_t size)
 {
+	int backing = region->maps ? -1 : region->fd;
 	struct block block;
 	size_t length;
 
@@ -394,16 +426,17 @@ static int check_image(struct fl_region *region, const u8 *image, size_t size)
 		if (code)
 			return code;
 		if (block.section == FL_SECTION_TABLES)
-			code = reserve(region->fd, "the region",
-				       region->header->place[FL_SECTION_TABLES].offset + (u64)block.first * sizeof(u32),
-				       (u64)block.count * sizeof(u32));
+			code = reserve(backing, "the region",
+				       region->header->place[FL_SECTION_TABLES].offset +
+					       (u64)block.first * sizeof(struct fl_table_pair),
+				       (u64)block.count * sizeof(struct fl_table_pair));
 		for (u32 i = 0; !code && block.section == FL_SECTION_SERVICES && i < block.count; i++) {
 			struct fl_service service;
 
 			memcpy(&service, content + (size_t)i * sizeof(service), sizeof(service));
 			if (!service.is_v6)
 				continue;
-			code = reserve(region->fd, "the region", region->header->place[FL_SECTION_FLOWS6].offset,
+			code = reserve(backing, "the region", region->header->place[FL_SECTION_FLOWS6].offset,
 				       region->count[FL_SECTION_FLOWS6] * sizeof(struct fl_flow6));
 			break;
 		}
@@ -411,6 +444,27 @@ static int check_image(struct fl_region *region, const u8 *image, size_t size)
 			return code;
 	}
 	return 0;
+}
+
+/* A file's holes are found by what is in them: tables up to the last entry, and IPv6 addresses all or none. */
+int fl_region_take(struct fl_region *to, const struct fl_region *from)
+{
+	const struct fl_place *place = to->header->place;
+	u64 tables = from->count[FL_SECTION_TABLES];
+	bool has_v6 = false;
+	int code;
+
+	if (to->fd < 0 || to->maps)
+		return 0;
+	while (tables && !(from->tables[tables - 1].slot[0] | from->tables[tables - 1].slot[1]))
+		tables--;
+	code = reserve(to->fd, "the region", place[FL_SECTION_TABLES].offset, tables * sizeof(struct fl_table_pair));
+	for (u64 i = 0; i < from->count[FL_SECTION_SERVICES]; i++)
+		has_v6 |= from->services[i].is_v6;
+	if (!code && has_v6)
+		code = reserve(to->fd, "the region", place[FL_SECTION_FLOWS6].offset,
+			       to->count[FL_SECTION_FLOWS6] * sizeof(struct fl_flow6));
+	return code;
 }
 
 static int wait_for_half(const struct fl_region *region, u32 half)
@@ -425,7 +479,7 @@ static int wait_for_half(const struct fl_region *region, u32 half)
 					       worker);
 			nanosleep(&pause, NULL);
 		}
-	return 0;
+	return region->maps ? fl_maps_settle(region) : 0; /* BPF programs name no half: see there */
 }
 
 /*
@@ -451,6 +505,34 @@ static void forget_former_servers(struct fl_region *region, u32 old_first, u32 n
 	}
 }
 
+/* A commit of what stands, but for is_active: all who decide do so by it when this returns. */
+int fl_region_freeze(struct fl_region *region)
+{
+	u32 old = region->header->active_half & 1, half = 1 - old;
+	struct fl_settings *settings = &region->settings[half];
+	int code = wait_for_half(region, half);
+
+	if (code)
+		return code;
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
+		u64 octets = fl_region_octets(region, section) / 2;
+		u8 *first = fl_region_section(region, section);
+
+		if (halves_of[section] == 2)
+			memcpy(first + half * octets, first + old * octets, octets);
+	}
+	for (int section = 0; section < FL_SECTION_COUNT; section++)
+		settings->first[section] = halves_of[section] == 2 ? half * (region->count[section] / 2) : 0;
+	settings->is_active = FL_FROZEN;
+	fl_store(&region->header->active_half, half);
+	return wait_for_half(region, old);
+}
+
+void fl_region_thaw(struct fl_region *region)
+{
+	fl_store(&region->settings[region->header->active_half & 1].is_active, (u32)FL_ACTIVE);
+}
+
 int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 {
 	struct fl_header *header = region->header;
@@ -473,7 +555,7 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 
 		read_block(region, image, size, at, &block, &length);
 		first = block.first + (halves_of[block.section] == 2 ? half * (region->count[block.section] / 2) : 0);
-		memcpy((u8 *)region->base + header->place[block.section].offset + first * element_of[block.section],
+		memcpy((u8 *)fl_region_section(region, block.section) + first * element_of[block.section],
 		       (const u8 *)image + at + sizeof(block), (size_t)block.count * element_of[block.section]);
 	}
 	for (int section = 0; section < FL_SECTION_COUNT; section++)

@@ -140,7 +140,7 @@ static void emit(struct fl_packet_worker *self, struct batch *batch)
 
 		if (result->verdict != FL_FORWARD && result->verdict != FL_ANSWER)
 			continue;
-		if (FL_UNLIKELY(result->out_interface >= self->packet->interface_count)) {
+		if (FL_UNLIKELY(result->out_interface >= self->packet->runner.interface_count)) {
 			port[0]->worker->send_errors++;
 			continue;
 		}
@@ -149,13 +149,13 @@ static void emit(struct fl_packet_worker *self, struct batch *batch)
 		fl_slot_finish(&batch->frame[i], &batch->vnet[i]);
 		fl_port_send(port[result->out_interface], &batch->frame[i], &batch->vnet[i]);
 	}
-	for (u32 i = 0; i < self->packet->interface_count; i++)
+	for (u32 i = 0; i < self->packet->runner.interface_count; i++)
 		fl_port_flush(port[i]);
 }
 
 static u32 serve(struct fl_packet_worker *self, struct batch *batch, struct fl_port *port, u64 now)
 {
-	const struct fl_region *region = self->packet->region;
+	const struct fl_region *region = self->packet->runner.region;
 	struct fl_worker *counters = fl_workers_at(region, self->index);
 
 	gather(batch, port, (u8)self->index);
@@ -171,7 +171,7 @@ static u32 serve(struct fl_packet_worker *self, struct batch *batch, struct fl_p
 
 static void take_next_ports(struct fl_packet_worker *self)
 {
-	for (u32 i = 0; i < self->packet->interface_count; i++) {
+	for (u32 i = 0; i < self->packet->runner.interface_count; i++) {
 		struct fl_port *next;
 
 		if (FL_LIKELY(!__atomic_load_n(&self->next[i], __ATOMIC_RELAXED)))
@@ -184,7 +184,7 @@ static void take_next_ports(struct fl_packet_worker *self)
 
 static bool has_queue(const struct fl_packet_worker *self)
 {
-	for (u32 i = 0; i < self->packet->interface_count; i++)
+	for (u32 i = 0; i < self->packet->runner.interface_count; i++)
 		if (self->port[i]->queued)
 			return true;
 	return false;
@@ -193,7 +193,7 @@ static bool has_queue(const struct fl_packet_worker *self)
 /* Negative: this worker cannot go on. */
 static int sleep_until_frames(struct fl_packet_worker *self)
 {
-	u32 ports = self->packet->interface_count;
+	u32 ports = self->packet->runner.interface_count;
 	struct pollfd wait[FL_PORTS_MAX + 1];
 	int timeout = SLEEP_MS, ready;
 
@@ -235,7 +235,7 @@ static u64 learn(u64 look, u64 slept)
 
 static int loop(struct fl_packet_worker *self)
 {
-	struct fl_worker *counters = fl_workers_at(self->packet->region, self->index);
+	struct fl_worker *counters = fl_workers_at(self->packet->runner.region, self->index);
 	u64 now = fl_now(), last = now, look = 0;
 	struct batch batch;
 	int error = 0;
@@ -248,7 +248,7 @@ static int loop(struct fl_packet_worker *self)
 
 		__atomic_store_n(&counters->alive_ns, now, __ATOMIC_RELAXED);
 		take_next_ports(self);
-		for (u32 i = 0; i < self->packet->interface_count; i++)
+		for (u32 i = 0; i < self->packet->runner.interface_count; i++)
 			taken += serve(self, &batch, self->port[i], now);
 		if (taken) {
 			last = now = fl_now();
@@ -274,7 +274,7 @@ static int loop(struct fl_packet_worker *self)
 void *fl_worker_run(void *argument)
 {
 	struct fl_packet_worker *self = argument;
-	struct fl_worker *counters = fl_workers_at(self->packet->region, self->index);
+	struct fl_worker *counters = fl_workers_at(self->packet->runner.region, self->index);
 	int error;
 
 	counters->thread_id = (u32)syscall(SYS_gettid);
@@ -282,6 +282,6 @@ void *fl_worker_run(void *argument)
 	__atomic_store_n(&counters->half_in_use, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&counters->thread_id, 0, __ATOMIC_RELEASE);
 	if (error)
-		fl_packet_raise(self->packet, FL_EVENT_WORKER_DIED);
+		fl_runner_raise(&self->packet->runner, FL_EVENT_WORKER_DIED);
 	return NULL;
 }

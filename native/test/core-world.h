@@ -139,7 +139,8 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 {
 	struct fl_service *services = world_block(image, FL_SECTION_SERVICES, WORLD_SERVICES, sizeof(*services));
 	struct fl_server *servers = world_block(image, FL_SECTION_SERVERS, WORLD_SERVERS, sizeof(*servers));
-	u32 *tables = world_block_at(image, FL_SECTION_TABLES, extent * WORLD_SERVERS, WORLD_SERVERS, sizeof(*tables));
+	u32 *tables = world_block_at(image, FL_SECTION_TABLES, extent * WORLD_SERVERS / 2, WORLD_SERVERS / 2,
+				     sizeof(struct fl_table_pair));
 
 	for (u32 service = 0; service < WORLD_SERVICES; service++) {
 		u32 count = 0;
@@ -235,7 +236,7 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 			[FL_SECTION_SERVICES] = WORLD_SERVICES,
 			[FL_SECTION_SOURCES] = 1,
 			[FL_SECTION_SERVERS] = WORLD_SERVERS,
-			[FL_SECTION_TABLES] = 2 * WORLD_SERVERS,
+			[FL_SECTION_TABLES] = WORLD_SERVERS,
 			[FL_SECTION_HOPS] = WORLD_SERVERS,
 			[FL_SECTION_SERVICE_STATE] = WORLD_SERVICES,
 			[FL_SECTION_SERVER_STATE] = WORLD_SERVERS,

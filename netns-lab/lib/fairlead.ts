@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Background } from './background.ts';
 import { CommandError, type CommandOptions, type CommandResult } from './command.ts';
+import { engine } from './engine.ts';
 import type { Host } from './host.ts';
 import type { Lab } from './lab.ts';
 import { type Deadline, waitFor } from './wait-for.ts';
@@ -58,7 +59,7 @@ export class Fairlead {
   writeConfig(config: ConfigDocument): void {
     // Small table, one worker: labs are small, and several of them may stand on one machine.
     const { interfaces, services, ...rest } = config;
-    const head = { version: 1, name: this.name, interfaces, engine: 'packet', workers: 1, flows: 65536 };
+    const head = { version: 1, name: this.name, interfaces, engine, bpffs: this.host.bpffs, workers: 1, flows: 65536 };
     writeFileSync(
       this.configFile,
       stringify({ ...head, control: { socket: this.socket }, ...rest, services }, { aliasDuplicateObjects: false }),
@@ -81,7 +82,7 @@ export class Fairlead {
   attempt(line: string, options: CommandOptions = {}): Promise<CommandResult> {
     return this.host.attempt(`${command} ${line}`, {
       ...options,
-      env: { FAIRLEAD_SOCKET: this.socket, ...options.env },
+      env: { FAIRLEAD_SOCKET: this.socket, FAIRLEAD_BPFFS: this.host.bpffs, ...options.env },
     });
   }
 

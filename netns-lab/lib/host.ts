@@ -9,6 +9,8 @@ export interface HostSurroundings {
   readonly name: string;
   readonly directory: string;
   readonly startedAtMs: number;
+  /** A bpffs of this lab's own. A command in a namespace has a fresh /sys, and what it mounts goes with it. */
+  readonly bpffs: string;
   defer(what: string, action: () => unknown): void;
 }
 
@@ -25,6 +27,10 @@ export class Host {
     this.name = name;
     this.namespace = `${lab.name}-${name}`;
     this.transcript = join(lab.directory, `${name}.transcript`);
+  }
+
+  get bpffs(): string {
+    return this.lab.bpffs;
   }
 
   /** A file of this host in the lab's folder. */

@@ -1,9 +1,11 @@
 // A lab: hosts that are network namespaces, links between them, and a list of what to undo, worked off backwards.
 // Links are made straight between the namespaces, so the machine outside sees nothing but the namespaces' names, and
 // deleting those takes everything else along.
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommandError, execute } from './command.ts';
+import { engine } from './engine.ts';
 import { Host } from './host.ts';
 import { forgetLab, rememberLab } from './interrupt.ts';
 import { destroyLab, labsDirectory, startTimeOf } from './leftovers.ts';
@@ -16,11 +18,22 @@ export interface Port {
 
 let made = 0;
 
+/**
+ * In the driver a frame has to be as it is on the wire, and veth hands out checksums still to be made: so their senders
+ * make them. And what xdp sends to a veth is received by its other end only if that polls, which gro sees to.
+ */
+const offloads = engine.startsWith('xdp') ? (device: string) => ` && ethtool -K ${device} tx off gro on` : () => '';
+
+async function bringUp(host: Host, device: string): Promise<void> {
+  await host.run(`ip link set ${device} up${offloads(device)}`);
+}
+
 export class Lab {
   /** Short and unique, with the owner's pid, so that a later run can tell a dead lab from a living one. */
   readonly name: string;
   readonly label: string;
   readonly directory: string;
+  readonly bpffs: string;
   readonly startedAtMs = performance.now();
   readonly hosts = new Map<string, Host>();
   /** Files that are made only when a scenario failed: name in the evidence folder, and where its text comes from. */
@@ -34,6 +47,9 @@ export class Lab {
     this.label = label;
     this.directory = join(labsDirectory, this.name);
     mkdirSync(this.directory, { recursive: true, mode: 0o755 });
+    this.bpffs = join(this.directory, 'bpffs');
+    mkdirSync(this.bpffs);
+    execFileSync('mount', ['-t', 'bpf', 'bpffs', this.bpffs]);
     this.save(false);
     rememberLab(this);
   }
@@ -100,7 +116,7 @@ export class Lab {
   async connect(a: Host, deviceA: string, b: Host, deviceB: string, mac?: string): Promise<void> {
     const ends = `${deviceA} netns ${a.namespace} ${mac ? `address ${mac}` : ''} type veth peer name ${deviceB} netns ${b.namespace}`;
     await this.outside(`ip link add ${ends}`);
-    await Promise.all([a.run(`ip link set ${deviceA} up`), b.run(`ip link set ${deviceB} up`)]);
+    await Promise.all([bringUp(a, deviceA), bringUp(b, deviceB)]);
   }
 
   /** Plugs a host's new interface into a switch and gives the switch's port. */

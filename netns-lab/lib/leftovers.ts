@@ -81,6 +81,8 @@ export async function destroyLab(name: string): Promise<void> {
     everyMs: 20,
   });
   await Promise.all(namespaces.map((it) => execute(['ip', 'netns', 'delete', it], `ip netns delete ${it}`)));
+  // Maps and programs that were pinned there end with it. Not mounted when the lab was half made.
+  await execute(['umount', join(labsDirectory, name, 'bpffs')], `umount the bpffs of ${name}`);
   for (const region of regionsOf(name)) rmSync(join('/dev/shm', region), { force: true });
   rmSync(join(labsDirectory, name), { recursive: true, force: true });
 }

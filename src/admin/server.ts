@@ -5,8 +5,8 @@ import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
 import { type ErrorCode, FairleadError } from '../base/errors.ts';
 import type { Config } from '../config/config.ts';
 import type { Controller } from '../control/controller.ts';
+import type { Engine } from '../control/engine.ts';
 import { findServer, notFound } from '../control/overrides.ts';
-import type { Plane } from '../plane/plane.ts';
 import { streamFlows } from './flow-stream.ts';
 import { flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
 import type { RateMeter } from './rate-meter.ts';
@@ -14,10 +14,9 @@ import { clearSocket, permitSocket } from './socket.ts';
 import { viewDrops, viewServers, viewServices, viewStatus } from './views.ts';
 
 export interface AdminOptions {
-  readonly plane: Plane;
+  readonly engine: Engine;
   readonly controller: Controller;
   readonly meter: RateMeter;
-  readonly engineWhy: string;
   /** Reads the file anew. */
   readonly reload: () => ReturnType<Controller['reload']>;
   /** Ends the daemon and removes all it made; called once the answer is out. */
@@ -46,8 +45,11 @@ export async function openAdmin(control: Config['control'], options: AdminOption
   return { close: () => server.close() };
 }
 
-function addViews(server: FastifyInstance, { plane, controller, meter, engineWhy }: AdminOptions): void {
-  server.get('/v1/status', () => viewStatus(plane, controller.state(), { engineWhy, rates: meter.rates() }));
+function addViews(server: FastifyInstance, { engine, controller, meter }: AdminOptions): void {
+  const { plane } = engine;
+  server.get('/v1/status', () =>
+    viewStatus(plane, controller.state(), { engine: engine.state(), rates: meter.rates() }),
+  );
   server.get('/v1/services', () => viewServices(controller.state()));
   server.get('/v1/servers', (request) => {
     const { service } = parseInput(serversQuery, request.query);
@@ -64,7 +66,7 @@ function addViews(server: FastifyInstance, { plane, controller, meter, engineWhy
   server.get('/v1/drops', () => viewDrops(plane));
 }
 
-function addActions(server: FastifyInstance, { plane, controller, reload, down }: AdminOptions): void {
+function addActions(server: FastifyInstance, { engine: { plane }, controller, reload, down }: AdminOptions): void {
   server.post('/v1/reload', () => reload());
   server.post('/v1/down', (_request, reply) => {
     reply.raw.once('finish', down);

@@ -3,6 +3,7 @@
 import { formatListen } from '../config/endpoint.ts';
 import { interfaceNames } from '../control/desired.ts';
 import { endpointOf } from '../control/plan.ts';
+import type { EngineState } from '../control/engine.ts';
 import type { ControlState, ServerState, ServiceState } from '../control/state.ts';
 import { describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop, readReasons, readWorkers } from '../plane/counters.ts';
@@ -14,7 +15,8 @@ export interface StatusView {
   /** ISO 8601. */
   readonly since: string;
   readonly generation: number;
-  readonly engine: { readonly kind: string; readonly why: string; readonly region: string };
+  /** `kind` is "packet", "tc", "xdp", "xdp-generic", or two of them when the interfaces differ. */
+  readonly engine: { readonly kind: string; readonly why: string; readonly region: string; readonly path: string };
   readonly interfaces: readonly InterfaceView[];
   readonly workers: readonly WorkerView[];
   readonly flows: { readonly inUse: number; readonly capacity: number };
@@ -29,6 +31,8 @@ export interface InterfaceView {
   readonly state: 'up' | 'down' | 'gone';
   readonly mac: string | null;
   readonly mtu: number | null;
+  /** How the engine works on it. */
+  readonly by: string;
 }
 
 export interface WorkerView {
@@ -41,12 +45,13 @@ export interface WorkerView {
 }
 
 export interface StatusExtras {
-  readonly engineWhy: string;
+  readonly engine: EngineState;
   /** Frames a second, by worker. */
   readonly rates: readonly number[];
 }
 
-export function viewStatus(plane: Plane, state: ControlState, { engineWhy, rates }: StatusExtras): StatusView {
+export function viewStatus(plane: Plane, state: ControlState, { engine, rates }: StatusExtras): StatusView {
+  const { attached, why, place } = engine;
   const servers = state.services.flatMap((service) => service.servers);
   const isUp = (service: ServiceState): boolean => service.servers.some(({ weight }) => weight > 0);
   const up = state.services.filter(isUp).length;
@@ -57,8 +62,11 @@ export function viewStatus(plane: Plane, state: ControlState, { engineWhy, rates
     pid: process.pid,
     since: new Date(state.startedMs).toISOString(),
     generation: state.generation,
-    engine: { kind: plane.kind, why: engineWhy, region: plane.outcome },
-    interfaces: interfaceNames(state.config).map((name, id) => viewInterface(state, name, id)),
+    engine: { kind: [...new Set(attached)].join('/'), why, region: plane.outcome, path: place.path },
+    interfaces: interfaceNames(state.config).map((name, id) => ({
+      ...viewInterface(state, name, id),
+      by: attached[id] ?? '-',
+    })),
     workers: readWorkers(plane).map(({ frames, ringDrops, sendErrors, wakeups }, worker) => ({
       worker,
       frames,
@@ -68,13 +76,13 @@ export function viewStatus(plane: Plane, state: ControlState, { engineWhy, rates
       wakeups,
     })),
     flows: { inUse: countFlows(plane), capacity: state.config.flows },
-    memory: describeMemory(state.config.flows, plane.counts),
+    memory: describeMemory(state.config.flows, plane.counts, place.backing),
     services: { up, down: state.services.length - up },
     servers: { up: servers.length - down - drained, down, drained },
   };
 }
 
-function viewInterface({ host }: ControlState, name: string, id: number): InterfaceView {
+function viewInterface({ host }: ControlState, name: string, id: number): Omit<InterfaceView, 'by'> {
   const link = host.links.find((candidate) => candidate.name === name);
   return {
     name,

@@ -5,7 +5,6 @@
 // Whatever fails on the way is undone in the opposite order, and the region is left only to whom it was left before. An
 // end by signal keeps region and guard for a successor; an end by `fairlead down` removes both.
 
-import { rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
@@ -14,13 +13,14 @@ import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
 import { checkOnHost } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
-import { interfaceNames } from '../control/desired.ts';
+import { type Engine, openEngine } from '../control/engine.ts';
 import { watchEngine } from '../control/engine-watch.ts';
 import type { Probe } from '../health/probe.ts';
-import { countsFor, describeMemory } from '../plane/capacity.ts';
+import { describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
 import type { Plane } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
+import { type RegionPlace, setAsidePath } from '../plane/region-place.ts';
 import { counted } from './output.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -30,7 +30,6 @@ export interface DaemonOptions {
   readonly clock: Clock;
   readonly probe: Probe;
   readonly makeLog: (config: Config) => Logger;
-  readonly regionFile: (name: string) => string;
 }
 
 export interface Daemon {
@@ -60,21 +59,23 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   async function start(): Promise<Daemon> {
-    const regionFile = options.regionFile(config.name);
-    const workers = config.workers === 'auto' ? usualWorkers(availableParallelism()) : config.workers;
-    const plane = platform.openPlane(regionFile, countsFor(config, workers), workers);
-    undo.push(() => (plane.outcome === 'adopted' ? undefined : rmSync(regionFile, { force: true })));
-    undo.push(() => plane.close());
-    sayRegion(log, plane, config, regionFile);
-
-    const warning = plane.start(interfaceNames(config));
-    if (warning !== '') log.warn(warning);
-    // An adopted region's clients were cut off a moment ago already; the guard stays for whoever tries next.
-    undo.push(() => plane.stop(plane.outcome === 'adopted'));
-    const controller = makeController({ plane, config, clock, probe, log, inspect: () => platform.inspect() });
+    const engine = openEngine(config, { platform, log, workersOf });
+    const { plane } = engine;
+    // An adopted region's clients were cut off a moment ago already; what is on the interfaces stays for who tries next.
+    undo.push(() => engine.end(plane.outcome === 'adopted'));
+    sayRegion(log, engine, config);
+    const controller = makeController({
+      plane,
+      config,
+      clock,
+      probe,
+      log,
+      inspect: () => platform.inspect(),
+      prepare: (next) => engine.follow(next),
+    });
     undo.push(() => controller.stop());
     await controller.start();
-    const watch = watchEngine({ plane, controller, clock, log });
+    const watch = watchEngine({ engine, controller, clock, log });
     undo.push(() => watch.stop());
     await waitUntil(() => hopsAreKnown(plane, controller), NEXT_HOP_WAIT_MS);
 
@@ -84,10 +85,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     let ending: Promise<void> | null = null;
     const reload = () => announceReload(platform, () => controller.reload(options.loadConfig));
     const admin = await openAdmin(config.control, {
-      plane,
+      engine,
       controller,
       meter,
-      engineWhy: engineWhy(config),
       reload,
       down: () => void end(false),
     });
@@ -104,17 +104,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       controller.stop();
       await admin.close();
       const flows = countFlows(plane);
-      plane.stop(keep);
-      plane.close();
-      if (!keep) rmSync(regionFile, { force: true });
-      log.info(keep ? endWords(flows, regionFile) : `ended; ${regionFile}, guard and socket are removed`);
+      const { place } = engine.state();
+      engine.end(keep);
+      log.info(keep ? endWords(flows, place) : `ended; ${place.path}, what was on the interfaces and socket are removed`);
     }
 
     const { services } = controller.state();
     const servers = services.flatMap((service) => service.servers);
     const usable = servers.filter(({ weight }) => weight > 0).length;
     const words = `${counted(services.length, 'service')}, ${usable} of ${counted(servers.length, 'server')} usable`;
-    log.info({ workers, socket: config.control.socket }, `ready: ${words}`);
+    const { attached, why } = engine.state();
+    log.info({ socket: config.control.socket }, `ready: ${words}, by ${attached.join('/')} (${why})`);
     platform.notify(`READY=1\nSTATUS=${words}`);
     return {
       reload: async () => {
@@ -135,12 +135,14 @@ export function usualWorkers(cores: number): number {
   return Math.min(16, Math.max(1, cores - 1));
 }
 
-function engineWhy({ engine }: Config): string {
-  return engine === 'auto' ? 'the one engine of this version' : 'configured';
+function workersOf({ workers }: Config): number {
+  return workers === 'auto' ? usualWorkers(availableParallelism()) : workers;
 }
 
-function sayRegion(log: Logger, plane: Plane, config: Config, file: string): void {
-  const memory = describeMemory(config.flows, plane.counts);
+function sayRegion(log: Logger, { plane, state }: Engine, config: Config): void {
+  const { place } = state();
+  const file = place.path;
+  const memory = describeMemory(config.flows, plane.counts, place.backing);
   switch (plane.outcome) {
     case 'adopted':
       log.info(
@@ -151,7 +153,7 @@ function sayRegion(log: Logger, plane: Plane, config: Config, file: string): voi
     case 'set-aside':
       log.warn(
         { region: file },
-        `${file} is of another layout or size: set aside as ${file}.old, its flows are lost; made a new one: ${memory}`,
+        `${file} is of another layout or size: set aside as ${setAsidePath(place)}, its flows are lost; made a new one: ${memory}`,
       );
       return;
     default:
@@ -174,9 +176,9 @@ async function announceReload<T>(platform: Platform, run: () => Promise<T>): Pro
   }
 }
 
-function endWords(flows: number, file: string): string {
-  return (
-    `ended; ${file} with ${counted(flows, 'flow')} and the guard on the interfaces stay for a successor, ` +
-    'so until then nobody answers for the VIPs; "fairlead down" removes both'
-  );
+function endWords(flows: number, { backing, path }: RegionPlace): string {
+  const held = `ended; ${path} with ${counted(flows, 'flow')}`;
+  return backing === 'file'
+    ? `${held} and the guard on the interfaces stay for a successor, so until then nobody answers for the VIPs; "fairlead down" removes both`
+    : `${held} and the kernel's programs stay for a successor, and forward on, but nobody checks the servers; "fairlead down" removes both`;
 }

@@ -1,31 +1,34 @@
-// What a killed daemon left: a region file, a guard on the interfaces, a stale socket. The guard is taken off by whoever
-// has it, so the region is adopted once more, its engine started and ended the ordinary way. A region of another version
-// cannot be adopted, and then nobody knows whose guard it was.
+// What a killed daemon left: a region, a guard or programs on the interfaces, a stale socket. What is on the interfaces is
+// taken off by whoever holds the region, so it is adopted once more. A region of another version cannot be adopted; of its
+// maps the links go with the directory, of its guard nobody knows whose it was.
 
 import { existsSync, rmSync } from 'node:fs';
 import type { HostView } from '../config/host-check.ts';
 import { smallCounts } from '../plane/memory-plane.ts';
 import type { Plane, SectionCounts } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
+import type { RegionPlace } from '../plane/region-place.ts';
 import { readInterfaceIndexes } from '../plane/sections.ts';
 
-/** Returns what was removed. Throws `refused` while another process has the region. `platform` null: no region is there. */
-export function removeLeftovers(platform: Platform | null, regionFile: string, socket: string): string[] {
-  const files = [regionFile, `${regionFile}.old`, socket].filter((file) => existsSync(file));
-  const guard = platform === null ? [] : takeGuardOff(platform, regionFile);
-  for (const file of [...files, `${regionFile}.old`]) rmSync(file, { force: true });
-  return [...guard, ...files];
+/** Returns what was removed. Throws `refused` while another process has a region. */
+export function removeLeftovers(platform: Platform, places: readonly RegionPlace[], socket: string): string[] {
+  const removed = places.flatMap((place) => {
+    const attached = platform.hasRegion(place) ? detach(platform, place) : [];
+    return [...attached, ...platform.removeRegion(place)];
+  });
+  if (!existsSync(socket)) return removed;
+  rmSync(socket, { force: true });
+  return [...removed, socket];
 }
 
-function takeGuardOff(platform: Platform, regionFile: string): string[] {
-  const left = lookAt(platform, regionFile);
-  const plane = platform.openPlane(regionFile, left.counts, left.workers);
+function detach(platform: Platform, place: RegionPlace): string[] {
+  const left = lookAt(platform, place);
+  const plane = platform.openPlane(place, left.counts, left.workers);
   try {
-    // Interfaces that are gone took their guard with them.
+    // Interfaces that are gone took with them what was on them.
+    plane.detach(left.interfaces);
     if (left.interfaces.length === 0) return [];
-    plane.start(left.interfaces);
-    plane.stop(false);
-    return ['the guard'];
+    return [place.backing === 'file' ? 'the guard' : "the kernel's programs"];
   } finally {
     plane.close();
   }
@@ -38,10 +41,10 @@ interface Left {
   readonly interfaces: readonly string[];
 }
 
-function lookAt(platform: Platform, regionFile: string): Left {
+function lookAt(platform: Platform, place: RegionPlace): Left {
   let plane: Plane;
   try {
-    plane = platform.readPlane(regionFile);
+    plane = platform.readPlane(place);
   } catch {
     // Of another layout. Opening it still tells whether somebody has it, and sets it aside.
     return { counts: smallCounts(4096, 1), workers: 1, interfaces: [] };

@@ -21,7 +21,7 @@ export function formatStatus(status: StatusView, nowMs: number, isTerminal = fal
     ['instance', `${status.instance}, pid ${status.pid}`],
     ['since', `${status.since} (${formatAge(nowMs - Date.parse(status.since))})`],
     ['engine', `${engine.kind}: ${engine.why}`],
-    ['region', `${engine.region}, ${formatCount(status.generation)} commits`],
+    ['region', `${engine.path}, ${engine.region}, ${formatCount(status.generation)} commits`],
     ['flows', `${formatCount(flows.inUse)} of ${formatCount(flows.capacity)}`],
     ['memory', status.memory],
     ['services', `${services.up} up, ${services.down} down`],
@@ -38,6 +38,7 @@ const INTERFACES: readonly Column<StatusView['interfaces'][number]>[] = [
   { title: 'INTERFACE', cell: ({ name }) => name },
   { title: 'SIDE', cell: ({ side }) => side },
   { title: 'STATE', cell: ({ state }) => state },
+  { title: 'BY', cell: ({ by }) => by },
   { title: 'MAC', cell: ({ mac }) => mac ?? '-' },
   { title: 'MTU', cell: ({ mtu }) => (mtu === null ? '-' : String(mtu)), align: 'right' },
 ];

@@ -23,14 +23,12 @@ async function run(file: string): Promise<void> {
   const { makeLogger } = await import('../base/log.ts');
   const { probeTcp } = await import('../health/tcp-probe.ts');
   const { startDaemon } = await import('./daemon.ts');
-  const { regionFile } = await import('./region-file.ts');
   const starting = startDaemon({
     loadConfig: () => loadConfig(file),
     platform: makePlatform(),
     clock: makeSystemClock(),
     probe: probeTcp,
     makeLog: ({ log, name }) => makeLogger(log.level, name),
-    regionFile,
   });
   obeySignals(starting);
   await (await starting).ended;

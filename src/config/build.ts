@@ -23,6 +23,7 @@ export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]
       ...(interfaces.inside === undefined ? {} : { inside: interfaces.inside }),
     },
     engine: draft.engine ?? 'auto',
+    bpffs: draft.bpffs ?? null,
     workers: draft.workers ?? 'auto',
     flows: draft.flows ?? 1_048_576,
     timeouts: {

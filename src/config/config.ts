@@ -8,7 +8,9 @@ export interface Config {
   /** Names this instance: its region file, its socket. [a-z0-9-]{1,32}, "fairlead" unless given. */
   readonly name: string;
   readonly interfaces: { readonly outside: string; readonly inside?: string };
-  readonly engine: 'auto' | 'packet';
+  readonly engine: EngineName;
+  /** Where tc and xdp pin their maps; null: the system's bpffs, or one of fairlead's own. */
+  readonly bpffs: string | null;
   readonly workers: number | 'auto';
   /** Capacity of the flow table, 4,096 to 67,108,864. */
   readonly flows: number;
@@ -17,6 +19,8 @@ export interface Config {
   readonly log: { readonly level: LogLevel };
   readonly services: readonly ServiceConfig[];
 }
+
+export type EngineName = 'auto' | 'packet' | 'tc' | 'xdp' | 'xdp-generic';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 

@@ -78,7 +78,8 @@ export const fileShape = z.strictObject(
     version: z.literal(1, must('1, the version of the format')),
     name: textLike(/^[a-z0-9-]{1,32}$/, 'a text of 1 to 32 of a-z, 0-9 and -').optional(),
     interfaces: z.strictObject({ outside: interfaceName, inside: interfaceName.optional() }, map),
-    engine: choice('engine', ['auto', 'packet'], ['tc', 'xdp']).optional(),
+    engine: choice('engine', ['auto', 'packet', 'tc', 'xdp', 'xdp-generic']).optional(),
+    bpffs: textLike(/^\/[^\s]{1,200}$/, 'an absolute path').optional(),
     workers: z
       .union([z.literal('auto'), wholeNumber(1, LIMITS.workers)], must(`auto or 1 to ${LIMITS.workers}`))
       .optional(),

@@ -31,6 +31,8 @@ export interface ControllerOptions {
   readonly log: Logger;
   /** Looks at the host's links and addresses. */
   readonly inspect: () => HostView;
+  /** Called with a new configuration before it is applied; what it throws refuses the configuration. */
+  readonly prepare: (config: Config) => void;
 }
 
 export interface ReloadAnswer {
@@ -144,6 +146,7 @@ export function makeController(options: ControllerOptions): Controller {
       // New servers are asked before they are needed, so that a service whose servers are all new has no gap.
       await health.watch(applied.config, config);
       if (isStopped) throw new FairleadError('refused', 'fairlead is ending; nothing was applied');
+      options.prepare(config);
       generation = apply({ config, host, overrides: keepOverrides(applied.overrides, config) });
     } finally {
       if (!isStopped) void health.watch(applied.config);

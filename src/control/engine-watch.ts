@@ -7,11 +7,12 @@ import { readHop } from '../plane/counters.ts';
 import type { Plane, PlaneEvents } from '../plane/plane.ts';
 import type { Controller } from './controller.ts';
 import { interfaceNames } from './desired.ts';
+import type { Engine } from './engine.ts';
 import { serverKey } from './overrides.ts';
 import type { ControlState } from './state.ts';
 
 export interface EngineWatchOptions {
-  readonly plane: Plane;
+  readonly engine: Engine;
   readonly controller: Controller;
   readonly clock: Clock;
   readonly log: Logger;
@@ -25,7 +26,8 @@ export interface EngineWatch {
 const TABLE_FULL_QUIET_MS = 10_000;
 const RESTART_EVERY_MS = 1000;
 
-export function watchEngine({ plane, controller, clock, log }: EngineWatchOptions): EngineWatch {
+export function watchEngine({ engine, controller, clock, log }: EngineWatchOptions): EngineWatch {
+  const { plane } = engine;
   let tableFullSaidMs = Number.NEGATIVE_INFINITY;
   let restart: Timer | null = null;
   let hops = readHops(plane, controller.state());
@@ -60,9 +62,7 @@ export function watchEngine({ plane, controller, clock, log }: EngineWatchOption
   const restartEngine = (): void => {
     restart = null;
     try {
-      plane.stop(true);
-      const warning = plane.start(interfaceNames(controller.state().config));
-      if (warning !== '') log.warn(warning);
+      engine.restart();
       log.info('the engine forwards again; no flow was lost');
     } catch (error) {
       log.error({ err: error }, `the engine does not start, will try again: ${(error as Error).message}`);

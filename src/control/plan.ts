@@ -14,7 +14,7 @@ export interface Change {
 }
 
 export function planChanges(before: Config, after: Config): Change[] {
-  return [...changedTimeouts(before, after), ...changedLog(before, after), ...changedServices(before, after)];
+  return [...changedEngine(before, after), ...changedTimeouts(before, after), ...changedLog(before, after), ...changedServices(before, after)];
 }
 
 /** Keys that are settled when the daemon starts; a reload that changes one is refused. */
@@ -22,7 +22,7 @@ export function fixedChanges(before: Config, after: Config): string[] {
   const fixed = {
     name: (config: Config) => config.name,
     interfaces: (config: Config) => `${config.interfaces.outside} ${config.interfaces.inside ?? ''}`,
-    engine: (config: Config) => config.engine,
+    bpffs: (config: Config) => config.bpffs ?? '',
     workers: (config: Config) => config.workers,
     flows: (config: Config) => config.flows,
     control: (config: Config) => `${config.control.socket} ${config.control.group ?? ''}`,
@@ -40,6 +40,10 @@ function changedTimeouts(before: Config, after: Config): Change[] {
     const [from, to] = [before.timeouts[name], after.timeouts[name]];
     return from === to ? [] : [changed('timeouts', `${kebab(name)} ${formatDuration(from)} → ${formatDuration(to)}`)];
   });
+}
+
+function changedEngine(before: Config, after: Config): Change[] {
+  return before.engine === after.engine ? [] : [changed('engine', `${before.engine} → ${after.engine}`)];
 }
 
 function changedLog(before: Config, after: Config): Change[] {

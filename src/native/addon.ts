@@ -8,13 +8,13 @@ import { layoutHash } from './layout.ts';
 
 export interface Addon {
   layoutHash(): string;
-  /** `mode`: constants.openMemory, openFile, openRead; `counts`: elements of one half of each section, by index. */
+  /** `mode`: constants.openMemory, openFile, openRead, openMaps; `counts`: elements of one half of each section, by index. */
   open(mode: number, path: string, counts: Float64Array, workers: number): [handle: unknown, outcome: number];
   /** The whole section; detached by close(). */
   memory(handle: unknown, section: number): ArrayBuffer;
   commit(handle: unknown, image: ArrayBuffer): number;
-  /** A warning for the operator, or an empty string. */
-  start(handle: unknown, interfaces: string[], workers: number): string;
+  /** `attachments`: constants.attach* for each interface, replaced by what was had. A warning for the operator, or "". */
+  start(handle: unknown, interfaces: string[], attachments: number[], workers: number): string;
   stop(handle: unknown, keepGuard: boolean): void;
   watch(handle: unknown, listener: (events: number) => void): void;
   replay(
@@ -25,7 +25,26 @@ export interface Addon {
     gsoSize: number,
     nowNs: number,
   ): { verdict: number; reason: number; outInterface: number; frame: Uint8Array };
+  /** From now on frames are replayed by the kernel's program for tc or xdp; needs a region of maps. */
+  replayer(handle: unknown, isTc: boolean): void;
   age(handle: unknown, nowNs: number): number;
+  /** `from` is frozen, and its configuration, flows and counts come into the fresh region `to`. */
+  move(to: unknown, from: unknown): void;
+  /** What was moved from goes on after all. */
+  thaw(handle: unknown): void;
+  /** Takes off interfaces what a dead process left there for this region: guard or programs. */
+  detach(handle: unknown, interfaces: string[]): void;
+  /** Throws in words when it is no bpffs, and none is or can be mounted there. */
+  bpffs(path: string, mayMount: boolean): void;
+  /** Removes a directory of maps and links, whose programs then end. */
+  remove(directory: string): void;
+  sample(handle: unknown, isOn: boolean): void;
+  /** struct fl_record, those that came since last asked. */
+  samples(handle: unknown): ArrayBuffer;
+  /** The driver's name, or "". */
+  driver(interfaceName: string): string;
+  /** How many processors the kernel may ever run on. */
+  processors(): number;
   inspect(type: number, family: number): ArrayBuffer;
   notify(state: string): void;
   close(handle: unknown): void;

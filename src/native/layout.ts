@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '79b22a335d04bffe';
+export const layoutHash = '52801449e9bd5222';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -28,7 +28,7 @@ export const layout = {
     halves: 20,
   },
   fl_settings: {
-    octets: 252,
+    octets: 256,
     timeout: 0,
     is_active: 40,
     interface_count: 44,
@@ -101,11 +101,11 @@ export const layout = {
   fl_worker: {
     octets: 384,
     reasons: 0,
-    thread_id: 268,
-    alive_ns: 272,
-    ring_drops: 280,
-    send_errors: 288,
-    wakeups: 296,
+    thread_id: 292,
+    alive_ns: 296,
+    ring_drops: 304,
+    send_errors: 312,
+    wakeups: 320,
   },
   fl_traffic: {
     octets: 32,
@@ -142,12 +142,28 @@ export const layout = {
     server: 32,
     local: 48,
   },
+  fl_record: {
+    octets: 296,
+    now_ns: 0,
+    len: 8,
+    size: 12,
+    flow: 16,
+    worker: 24,
+    kind: 26,
+    interface: 27,
+    verdict: 28,
+    reason: 29,
+    out_interface: 30,
+    vlan_protocol: 32,
+    vlan_tci: 34,
+    data: 36,
+  },
 } as const;
 
 /** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. */
 export const sections = {
   header: { index: 0, element: 584, halves: 1 },
-  settings: { index: 1, element: 252, halves: 2 },
+  settings: { index: 1, element: 256, halves: 2 },
   interfaces: { index: 2, element: 64, halves: 2 },
   vips: { index: 3, element: 32, halves: 2 },
   listens: { index: 4, element: 32, halves: 2 },
@@ -155,7 +171,7 @@ export const sections = {
   services: { index: 6, element: 64, halves: 2 },
   sources: { index: 7, element: 16, halves: 2 },
   servers: { index: 8, element: 64, halves: 2 },
-  tables: { index: 9, element: 4, halves: 1 },
+  tables: { index: 9, element: 8, halves: 1 },
   hops: { index: 10, element: 8, halves: 1 },
   service_state: { index: 11, element: 8, halves: 1 },
   server_state: { index: 12, element: 16, halves: 1 },
@@ -185,6 +201,7 @@ export const verdictNames = [
   'forwarded',
   'answered',
   'dropped',
+  'handed-up',
 ] as const;
 
 /** Why a frame got its verdict; the position is the counter's. */
@@ -221,6 +238,9 @@ export const reasons = [
   { name: 'icmp-limited', verdict: 'dropped', meaning: "an ICMP error was due but over its rate limit" },
   { name: 'oversize', verdict: 'dropped', meaning: "too large to go out or to answer" },
   { name: 'egress-full', verdict: 'dropped', meaning: "the out interface took no more frames" },
+  { name: 'handover', verdict: 'dropped', meaning: "one engine is handing over to another; the sender will try again" },
+  { name: 'slow-path', verdict: 'handed-up', meaning: "what a program in the kernel cannot do itself; user space does it and counts it again, by its own reason" },
+  { name: 'slow-path-full', verdict: 'dropped', meaning: "the same, but user space was not there or far behind" },
 ] as const;
 
 export const constants = {
@@ -250,6 +270,14 @@ export const constants = {
   openMemory: 0,
   openFile: 1,
   openRead: 2,
+  openMaps: 3,
+  attachPacket: 1,
+  attachTc: 2,
+  attachXdp: 3,
+  attachXdpGeneric: 4,
+  recordBefore: 1,
+  recordAfter: 2,
+  active: 1,
   openCreated: 0,
   openAdopted: 1,
   openSetAside: 2,
@@ -257,4 +285,5 @@ export const constants = {
   eventLink: 2,
   eventTableFull: 4,
   eventWorkerDied: 8,
+  eventSamples: 16,
 } as const;

@@ -3,7 +3,7 @@
 
 import { constants, layout } from '../native/layout.ts';
 import type { Plane } from './plane.ts';
-import { emptyPlacement, type PlacedTable, type Placement } from './placement.ts';
+import { emptyPlacement, ENTRIES_OF_PAIR, type PlacedTable, type Placement } from './placement.ts';
 import { activeHalf, halfOf } from './sections.ts';
 import type { Slot } from './slots.ts';
 import { makeTablePool } from './table-pool.ts';
@@ -18,7 +18,7 @@ export function readPlacement(plane: Plane): Placement {
     services,
     servers: readServerSlots(halfOf(plane, 'servers', half.index)),
     tables,
-    pool: makeTablePool(plane.counts.tables, extents),
+    pool: makeTablePool(plane.counts.tables * ENTRIES_OF_PAIR, extents),
   };
 }
 
@@ -62,7 +62,8 @@ function readTables(plane: Plane, halfIndex: number): Map<bigint, PlacedTable> {
     const count = tableCount + view.getUint32(at + member_count, true);
     const first = count === 0 ? 0 : view.getUint32(at + table_first, true);
     const content = entries.slice(first, first + count);
-    tables.set(view.getBigUint64(at + id, true), { extent: { first, count }, tableCount, content, madeFrom: '' });
+    const extent = { first, count: count + (count & 1) };
+    tables.set(view.getBigUint64(at + id, true), { extent, tableCount, content, madeFrom: '' });
   }
   return tables;
 }

@@ -5,7 +5,9 @@ import type { Config } from '../config/config.ts';
 import { constants, sections } from '../native/layout.ts';
 import { MAGLEV_SIZE } from '../schedule/maglev.ts';
 import { configShape } from './config-shape.ts';
+import { ENTRIES_OF_PAIR } from './placement.ts';
 import type { SectionCounts, SectionName } from './plane.ts';
+import type { RegionPlace } from './region-place.ts';
 
 const DEFAULTS = {
   interfaces: 8,
@@ -15,8 +17,8 @@ const DEFAULTS = {
   services: 4096,
   sources: 4096,
   servers: 16_384,
-  /** 32 MiB when full: 63 Maglev tables, twice over, because a changed one is written beside the old one. */
-  tables: 8 * 1024 * 1024,
+  /** Pairs of entries. 16 MiB: 31 Maglev tables, twice over, because a changed one is written beside the old one. */
+  tables: 2 * 1024 * 1024,
 } as const;
 
 /** Slots for a number of flows, as FL_SLOTS_FOR of native/core/region.h counts them: 11/8, in whole buckets. */
@@ -41,7 +43,7 @@ export function countsFor(config: Config, workers: number): SectionCounts {
     services,
     sources: atLeast(DEFAULTS.sources, need.sources),
     servers,
-    tables: atLeast(DEFAULTS.tables, need.maglevs * MAGLEV_SIZE * 2 + need.servers * 4),
+    tables: atLeast(DEFAULTS.tables, Math.ceil((need.maglevs * MAGLEV_SIZE * 2 + need.servers * 4) / ENTRIES_OF_PAIR)),
     hops: servers,
     service_state: services,
     server_state: servers,
@@ -67,19 +69,20 @@ export function octetsOf(counts: SectionCounts, names: readonly SectionName[]): 
 
 /**
  * What the region costs, for an operator: "1,048,576 flows: 102 MiB, IPv6 another 88 MiB when used; configuration …". All
- * of it is taken when the region is made, but for the IPv6 half of the flows and the scheduler tables (region.c).
+ * of it is taken when the region is made, but for the IPv6 half of the flows and the scheduler tables of a file
+ * (region.c); BPF maps are taken whole.
  */
-export function describeMemory(flows: number, counts: SectionCounts): string {
+export function describeMemory(flows: number, counts: SectionCounts, backing: RegionPlace['backing'] = 'file'): string {
   const table: readonly SectionName[] = ['tags', 'flows', 'returns'];
   const later: readonly SectionName[] = ['flows6', 'tables'];
   const rest = (Object.keys(sections) as SectionName[]).filter(
     (name) => !table.includes(name) && !later.includes(name),
   );
   const size = (names: readonly SectionName[]): string => formatOctets(octetsOf(counts, names));
-  return (
-    `${flows.toLocaleString('en')} flows: ${size(table)}, IPv6 another ${size(['flows6'])} when used; ` +
-    `configuration and counters ${size(rest)}, scheduler tables up to ${size(['tables'])}`
-  );
+  const head = `${flows.toLocaleString('en')} flows: ${size(table)}, IPv6 another ${size(['flows6'])}`;
+  return backing === 'file'
+    ? `${head} when used; configuration and counters ${size(rest)}, scheduler tables up to ${size(['tables'])}`
+    : `${head}; configuration and counters ${size(rest)}, scheduler tables ${size(['tables'])}`;
 }
 
 /** "92 MiB", "1.5 GiB": three figures at most. */

@@ -8,7 +8,7 @@ import { addressWords } from './config-hash.ts';
 import { serverId, serviceId } from './identity.ts';
 import { fieldsAt, ImageWriter, setWords } from './image-writer.ts';
 import { writeFrontDoor } from './image-front.ts';
-import { type PlacedTable, placeTables, type Placement } from './placement.ts';
+import { ENTRIES_OF_PAIR, type PlacedTable, placeTables, type Placement } from './placement.ts';
 import type { SectionCounts } from './plane.ts';
 import { assignSlots, tooMany } from './slots.ts';
 import type { PoolMoment } from './table-pool.ts';
@@ -169,7 +169,7 @@ function writeServices(
     view.setUint32(at('table_first'), table.extent.first, true);
     view.setUint32(at('table_count'), table.tableCount, true);
     view.setUint32(at('member_first'), table.extent.first + table.tableCount, true);
-    view.setUint32(at('member_count'), table.extent.count - table.tableCount, true);
+    view.setUint32(at('member_count'), table.content.length - table.tableCount, true);
     view.setUint32(at('source_first'), sourceFirst.get(id) ?? 0, true);
     view.setUint32(at('source_count'), sources.length, true);
   }
@@ -201,7 +201,7 @@ function writeServers(writer: ImageWriter, services: readonly PlannedService[], 
 function writeTables(writer: ImageWriter, services: readonly PlannedService[], before: Placement): void {
   for (const { id, table } of services) {
     if (table.extent.count === 0 || before.tables.get(id)?.extent === table.extent) continue;
-    const view = writer.block('tables', table.extent.count, table.extent.first);
+    const view = writer.block('tables', table.extent.count / ENTRIES_OF_PAIR, table.extent.first / ENTRIES_OF_PAIR);
     for (const [index, server] of table.content.entries()) view.setUint32(4 * index, server, true);
   }
 }

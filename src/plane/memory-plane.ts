@@ -28,13 +28,20 @@ export function makeMemoryPlane(counts: SectionCounts, workers: number, left?: M
     workers,
     section,
     commit: (image) => applyImage(plane, image),
-    start: () => '',
+    start: (interfaces) => ({ warning: '', attached: interfaces.map(({ by }) => by) }),
     stop: () => {},
+    takeFrom: () => {
+      throw new Error('a memory plane takes nothing over');
+    },
+    resume: () => {},
+    detach: () => {},
+    sample: () => {},
+    samples: () => new ArrayBuffer(0),
     watch: (run) => {
       listener = run;
     },
     emit: (events) => {
-      listener?.({ neighbour: false, link: false, tableFull: false, workerDied: false, ...events });
+      listener?.({ neighbour: false, link: false, tableFull: false, workerDied: false, samples: false, ...events });
     },
     close: () => {
       isOpen = false;
@@ -147,7 +154,7 @@ export function smallCounts(flows: number, workers: number): SectionCounts {
     services: 64,
     sources: 64,
     servers: 256,
-    tables: 1 << 20,
+    tables: 1 << 19,
     hops: 256,
     service_state: 64,
     server_state: 256,

@@ -4,30 +4,56 @@ import type { Addon } from '../native/addon.ts';
 import { loadAddon } from '../native/addon.ts';
 import { constants, sections } from '../native/layout.ts';
 import {
+  type Attach,
+  type Attachment,
   eventsOf,
   type OpenOutcome,
   type Plane,
   type ReplayPlane,
   type SectionCounts,
   type SectionName,
+  type Started,
 } from './plane.ts';
+import type { RegionPlace } from './region-place.ts';
 import { readHeader } from './sections.ts';
 
 const NAMES = Object.keys(sections) as SectionName[];
 
-/** Makes or adopts the region file at `path`, for forwarding. Throws in words, also when another process has it. */
-export function openPacketPlane(addon: Addon, path: string, counts: SectionCounts, workers: number): Plane {
-  return wrap(addon, 'packet', addon.open(constants.openFile, path, countsArray(counts), workers));
+/** Makes or adopts the region, for forwarding. Throws in words, also when another process has it. */
+export function openPlane(addon: Addon, { backing, path }: RegionPlace, counts: SectionCounts, workers: number): Plane {
+  return backing === 'maps'
+    ? wrap(addon, 'kernel', addon.open(constants.openMaps, path, countsArray(counts), workers))
+    : wrap(addon, 'packet', addon.open(constants.openFile, path, countsArray(counts), workers));
 }
 
 /** Another process's region, to look at. */
-export function openReadPlane(addon: Addon, path: string): Plane {
-  return wrap(addon, 'packet', addon.open(constants.openRead, path, new Float64Array(NAMES.length), 0));
+export function openReadPlane(addon: Addon, { backing, path }: RegionPlace): Plane {
+  const opened = addon.open(constants.openRead, path, new Float64Array(NAMES.length), 0);
+  return wrap(addon, backing === 'maps' ? 'kernel' : 'packet', opened);
 }
 
 /** A region of anonymous memory and the core over it. */
 export function makeReplayPlane(counts: SectionCounts, workers: number, addon: Addon = loadAddon()): ReplayPlane {
-  const opened = addon.open(constants.openMemory, '', countsArray(counts), workers);
+  return replaying(addon, addon.open(constants.openMemory, '', countsArray(counts), workers));
+}
+
+/**
+ * A region of BPF maps that nobody else sees, and the kernel's program for tc or xdp over it. It counts by processor, and
+ * one worker more is the slow path's. Throws in words where the kernel or the privileges are lacking.
+ */
+export function makeKernelReplayPlane(
+  counts: SectionCounts,
+  by: 'tc' | 'xdp',
+  addon: Addon = loadAddon(),
+): ReplayPlane {
+  const workers = addon.processors() + 1;
+  const all = { ...counts, workers, traffic: workers * counts.servers };
+  const opened = addon.open(constants.openMaps, '', countsArray(all), workers);
+  addon.replayer(opened[0], by === 'tc');
+  return replaying(addon, opened);
+}
+
+function replaying(addon: Addon, opened: [handle: unknown, outcome: number]): ReplayPlane {
   const [handle] = opened;
   return {
     ...wrap(addon, 'replay', opened),
@@ -36,6 +62,9 @@ export function makeReplayPlane(counts: SectionCounts, workers: number, addon: A
     age: (nowNs) => addon.age(handle, nowNs),
   };
 }
+
+/** Handles by plane, for what two planes do together. */
+const handles = new WeakMap<Plane, unknown>();
 
 function wrap(addon: Addon, kind: Plane['kind'], [handle, outcome]: [handle: unknown, outcome: number]): Plane {
   const memory = new Map<SectionName, ArrayBuffer>();
@@ -57,8 +86,15 @@ function wrap(addon: Addon, kind: Plane['kind'], [handle, outcome]: [handle: unk
     workers: counts.workers,
     section,
     commit: (image) => addon.commit(handle, image),
-    start: (interfaces) => addon.start(handle, [...interfaces], readHeader(plane).workers),
-    stop: (keepGuard) => addon.stop(handle, keepGuard),
+    start: (interfaces) => start(addon, handle, interfaces, readHeader(plane).workers),
+    stop: (keep) => addon.stop(handle, keep),
+    takeFrom: (former) => addon.move(handle, handles.get(former)),
+    resume: () => addon.thaw(handle),
+    detach: (interfaces) => {
+      if (interfaces.length > 0) addon.detach(handle, [...interfaces]);
+    },
+    sample: (isOn) => addon.sample(handle, isOn),
+    samples: () => addon.samples(handle),
     watch: (listener) => addon.watch(handle, (bits) => listener(eventsOf(bits))),
     close: () => {
       if (!isOpen) return;
@@ -67,7 +103,24 @@ function wrap(addon: Addon, kind: Plane['kind'], [handle, outcome]: [handle: unk
       addon.close(handle);
     },
   };
+  handles.set(plane, handle);
   return plane;
+}
+
+const ATTACHMENTS: Readonly<Record<Attachment, number>> = {
+  packet: constants.attachPacket,
+  tc: constants.attachTc,
+  xdp: constants.attachXdp,
+  'xdp-generic': constants.attachXdpGeneric,
+};
+
+function start(addon: Addon, handle: unknown, interfaces: readonly Attach[], workers: number): Started {
+  const names = interfaces.map(({ name }) => name);
+  const numbers = interfaces.map(({ by }) => ATTACHMENTS[by]);
+  const warning = addon.start(handle, names, numbers, workers);
+  const wordOf = (number: number) =>
+    (Object.keys(ATTACHMENTS) as Attachment[]).find((word) => ATTACHMENTS[word] === number) ?? 'packet';
+  return { warning, attached: numbers.map(wordOf) };
 }
 
 function countsArray(counts: SectionCounts): Float64Array {

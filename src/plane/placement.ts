@@ -17,6 +17,7 @@ export interface Placement {
 
 /** A service's scheduler table and, right behind it, its members. */
 export interface PlacedTable {
+  /** Has room for the content, and for one entry more when that is odd. */
   readonly extent: Extent;
   readonly tableCount: number;
   /** Server slots: the table's, then the members'. */
@@ -25,8 +26,11 @@ export interface PlacedTable {
   readonly madeFrom: string;
 }
 
-export function emptyPlacement(tableCapacity: number): Placement {
-  return { services: [], servers: [], pool: makeTablePool(tableCapacity), tables: new Map() };
+/** Entries of TABLES are in pairs. */
+export const ENTRIES_OF_PAIR = 2;
+
+export function emptyPlacement(tablePairs: number): Placement {
+  return { services: [], servers: [], pool: makeTablePool(tablePairs * ENTRIES_OF_PAIR), tables: new Map() };
 }
 
 interface PlacedService {

@@ -14,7 +14,23 @@ export type SectionCounts = Readonly<Record<SectionName, number>>;
 /** What became of the region: a new one, the one a predecessor left, or a new one beside a foreign one. */
 export type OpenOutcome = 'created' | 'adopted' | 'set-aside';
 
+/** How an interface is worked on. `xdp` is in the driver; it becomes `xdp-generic` where the driver has none. */
+export type Attachment = 'packet' | 'tc' | 'xdp' | 'xdp-generic';
+
+export interface Attach {
+  readonly name: string;
+  readonly by: Attachment;
+}
+
+export interface Started {
+  /** For the operator; empty when all is well. */
+  readonly warning: string;
+  /** How the interfaces are worked on now. */
+  readonly attached: readonly Attachment[];
+}
+
 export interface PlaneEvents {
+  readonly samples: boolean;
   readonly neighbour: boolean;
   readonly link: boolean;
   readonly tableFull: boolean;
@@ -22,7 +38,7 @@ export interface PlaneEvents {
 }
 
 export interface Plane {
-  readonly kind: 'packet' | 'replay' | 'memory';
+  readonly kind: 'packet' | 'kernel' | 'replay' | 'memory';
   readonly outcome: OpenOutcome;
   readonly counts: SectionCounts;
   readonly workers: number;
@@ -30,13 +46,23 @@ export interface Plane {
   section(name: SectionName): ArrayBuffer;
   /** Swaps an image in, whole, and returns the new generation. Throws in words, and then nothing has changed. */
   commit(image: ArrayBuffer): number;
+  /** Starts forwarding on these interfaces; the position of one is its id. Throws in words. */
+  start(interfaces: readonly Attach[]): Started;
   /**
-   * Starts forwarding on these interfaces; the position of a name is the interface's id. Returns a warning for the
-   * operator, or an empty string; throws in words.
+   * Ends forwarding by this process. With `keep` what is on the interfaces stays for a successor: the guard, by which the
+   * host goes on ignoring the VIPs' frames, or the programs, which go on forwarding.
    */
-  start(interfaces: readonly string[]): string;
-  /** Ends forwarding. With `keepGuard` the host goes on ignoring the VIPs' frames, for a successor. */
-  stop(keepGuard: boolean): void;
+  stop(keep: boolean): void;
+  /** Another plane's configuration, flows and counts come into this fresh one; that one drops all frames from now on. */
+  takeFrom(former: Plane): void;
+  /** What was taken from goes on after all. */
+  resume(): void;
+  /** Takes off these interfaces what a process that is no more left there for this region. */
+  detach(interfaces: readonly string[]): void;
+  /** Programs in the kernel report what they decide, or no longer do. */
+  sample(isOn: boolean): void;
+  /** struct fl_record, those that came since last asked. */
+  samples(): ArrayBuffer;
   /** One listener; events of the same kind are coalesced. */
   watch(listener: (events: PlaneEvents) => void): void;
   close(): void;
@@ -70,5 +96,6 @@ export function eventsOf(bits: number): PlaneEvents {
     link: (bits & constants.eventLink) !== 0,
     tableFull: (bits & constants.eventTableFull) !== 0,
     workerDied: (bits & constants.eventWorkerDied) !== 0,
+    samples: (bits & constants.eventSamples) !== 0,
   };
 }

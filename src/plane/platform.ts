@@ -1,31 +1,71 @@
 // What the addon gives besides a plane, and the one door to it: everything above takes a Platform, so that a daemon can
 // be tried without addon, privileges or packets.
 
+import { existsSync, rmSync } from 'node:fs';
 import { FairleadError } from '../base/errors.ts';
 import type { HostView } from '../config/host-check.ts';
 import { type Addon, loadAddon } from '../native/addon.ts';
 import { hostViewOf, parseAddresses, parseLinks } from '../net/netlink.ts';
-import { openPacketPlane, openReadPlane } from './native-plane.ts';
+import { openPlane, openReadPlane } from './native-plane.ts';
 import type { Plane, SectionCounts } from './plane.ts';
+import { type RegionPlace, setAsidePath } from './region-place.ts';
 
 export interface Platform {
   /** Throws `refused` when another process has the region, `failed` when the machine lacks what it needs. */
-  openPlane(path: string, counts: SectionCounts, workers: number): Plane;
+  openPlane(place: RegionPlace, counts: SectionCounts, workers: number): Plane;
   /** Another process's region, to look at. */
-  readPlane(path: string): Plane;
+  readPlane(place: RegionPlace): Plane;
+  hasRegion(place: RegionPlace): boolean;
+  /** The region and what was set aside for it, with all programs attached by them; gives the paths that were there. */
+  removeRegion(place: RegionPlace): string[];
   inspect(): HostView;
+  /** The name of an interface's driver, or "". */
+  driverOf(interfaceName: string): string;
+  /** How many processors the kernel may ever run on. */
+  readonly processors: number;
+  /**
+   * Where maps are pinned: the directory that was configured, else the system's bpffs, else one of fairlead's own. With
+   * `mayMount` it is a bpffs afterwards, or this throws in words.
+   */
+  bpffs(configured: string | null, mayMount: boolean): string;
   /** Tells the service manager, when there is one (sd_notify). */
   notify(state: string): void;
 }
 
+const SYSTEM_BPFFS = '/sys/fs/bpf';
+const OWN_BPFFS = '/run/fairlead/bpf';
+
 /** Throws FairleadError when the addon is missing or of another layout. */
 export function makePlatform(addon: Addon = loadAddon()): Platform {
+  const isBpffs = (path: string): boolean => {
+    try {
+      addon.bpffs(path, false);
+      return true;
+    } catch {
+      return false;
+    }
+  };
   return {
-    openPlane: (path, counts, workers) => explained(() => openPacketPlane(addon, path, counts, workers)),
-    readPlane: (path) => explained(() => openReadPlane(addon, path)),
+    openPlane: (place, counts, workers) => explained(() => openPlane(addon, place, counts, workers)),
+    readPlane: (place) => explained(() => openReadPlane(addon, place)),
+    hasRegion: ({ path }) => existsSync(path),
+    removeRegion: (place) =>
+      [place.path, setAsidePath(place)].filter((path) => {
+        if (!existsSync(path)) return false;
+        if (place.backing === 'maps') explained(() => addon.remove(path));
+        else rmSync(path, { force: true });
+        return true;
+      }),
     inspect: () => {
       const links = parseLinks(addon.inspect(RTM_GETLINK, AF_UNSPEC));
       return hostViewOf(links, parseAddresses(addon.inspect(RTM_GETADDR, AF_UNSPEC)));
+    },
+    driverOf: (name) => addon.driver(name),
+    processors: addon.processors(),
+    bpffs: (configured, mayMount) => {
+      const path = configured ?? (isBpffs(SYSTEM_BPFFS) ? SYSTEM_BPFFS : OWN_BPFFS);
+      if (mayMount) explained(() => addon.bpffs(path, true));
+      return path;
     },
     notify: (state) => addon.notify(state),
   };

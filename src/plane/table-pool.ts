@@ -2,6 +2,7 @@
 // rests before it is given out again: until a later commit than the one that freed it has gone through and a second has
 // passed, so that no reader, in whatever engine, can still be walking it.
 
+/** In entries; both even, because the region holds entries in pairs. */
 export interface Extent {
   readonly first: number;
   readonly count: number;
@@ -47,7 +48,7 @@ export function planExtents(
   const gaps = gapsBetween(pool.capacity, [...pool.inUse, ...resting]);
   const extents: Extent[] = [];
   for (const size of sizes) {
-    const extent = size === 0 ? { first: 0, count: 0 } : takeFirstFit(gaps, size);
+    const extent = size === 0 ? { first: 0, count: 0 } : takeFirstFit(gaps, size + (size & 1));
     if (extent === null) return null;
     extents.push(extent);
   }

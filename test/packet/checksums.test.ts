@@ -70,7 +70,8 @@ for (const engine of engines) {
         const leaves = side === 'client' ? requestOut(exchange, local, flags) : replyOut(exchange, flags);
         const { octets, adjust, at } = makeAdjustable(came);
         const via = side === 'client' ? OUTSIDE : INSIDE;
-        for (let checksum = 0; checksum < VALUES; checksum++) {
+        // The text is the same in the kernel, but for the one update that the kernel does for tc: a part of them will do.
+        for (let checksum = 0; checksum < VALUES; checksum += engine.isKernel ? 5 : 1) {
           adjust(checksum);
           const frame = stage.flood(octets, { via }).frame!;
           if (isUdp && checksum === 0) {
@@ -83,7 +84,7 @@ for (const engine of engines) {
       });
 
       // More clients than full-nat has ports.
-      if (exchange.method === 'nat')
+      if (exchange.method === 'nat' && engine.takes({ csumStart: 34 }))
         test('every partial checksum stays one: the pseudo-header’s sum, for the card to finish', (t) => {
           const stage = openStage(t, engine, { flows: 2 * VALUES });
           stage.configure(serviceOf(exchange));

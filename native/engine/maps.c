@@ -1,0 +1,353 @@
+/*
+ * A region whose sections are BPF arrays: the kernel's programs and this process work on the very same memory.
+ *
+ * Theory of operation. Every section is an array map made with BPF_F_MMAPABLE and mapped here; struct fl_region points
+ * into the mappings, so all that works on a region file works on this. The maps are pinned in a directory of a bpffs,
+ * which outlives the process as a file under /dev/shm does: PATH/header, PATH/flows, ... The directory is locked
+ * (flock), so there is one writer; a directory whose header is of another layout or size is renamed to PATH-old.
+ *
+ * A commit must know that nobody decides by the half it is about to write. Workers of the packet engine say which half
+ * they are in; programs in the kernel do not, as that would cost each frame a fence. They run inside an RCU read-side
+ * section instead, and fl_maps_settle() waits for a grace period: an update of a map of maps returns only after one
+ * (kernel/bpf/syscall.c, maybe_wait_bpf_programs; Linux 4.20).
+ */
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "maps.h"
+
+#define BPFFS_MAGIC 0xcafe4a11 /* linux/magic.h */
+#define PATH_OCTETS 4096
+
+static const char *const name_of[FL_SECTION_COUNT] = {
+#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = #name,
+	FL_SECTIONS(X)
+#undef X
+};
+
+static const u32 element_of[FL_SECTION_COUNT] = {
+#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = sizeof(type),
+	FL_SECTIONS(X)
+#undef X
+};
+
+static void point_at(struct fl_region *region, u32 section, void *memory, u64 count)
+{
+	region->count[section] = count;
+	switch (section) {
+#define X(NAME, name, type, halves)      \
+	case FL_SECTION_##NAME:          \
+		region->name = memory;   \
+		break;
+		FL_SECTIONS(X)
+#undef X
+	}
+}
+
+static size_t mapped_size(u64 octets)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (octets + page - 1) / page * page;
+}
+
+/* The map's memory in this process, its fd kept in the region. */
+static int take_map(struct fl_region *region, u32 section, int fd, u64 count, int protection)
+{
+	void *memory;
+
+	region->map_fd[section] = fd;
+	memory = mmap(NULL, mapped_size(count * element_of[section]), protection, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		return fl_fail(-errno, "the map %s cannot be mapped: %s", name_of[section], strerror(errno));
+	point_at(region, section, memory, count);
+	return 0;
+}
+
+static int make_map(struct fl_region *region, u32 section, u64 count)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+	u64 room = count ? count : 1; /* an array without elements cannot be made */
+	char name[BPF_OBJ_NAME_LEN];
+	int fd;
+
+	snprintf(name, sizeof(name), "fl_%.12s", name_of[section]);
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(u32), element_of[section], room, &options);
+	if (fd < 0)
+		return fl_fail(-errno, "the kernel makes no map of %llu MiB for %s: %s%s",
+			       (unsigned long long)(room * element_of[section] >> 20), name_of[section],
+			       strerror(errno),
+			       errno == EPERM  ? "; it takes root, or CAP_BPF and CAP_NET_ADMIN"
+			       : errno == ENOMEM ? "; lower flows, or raise the memory limit of this control group"
+						 : "");
+	return take_map(region, section, fd, room, PROT_READ | PROT_WRITE);
+}
+
+static int path_in(char *path, const char *directory, const char *name)
+{
+	return snprintf(path, PATH_OCTETS, "%s/%s", directory, name) < PATH_OCTETS
+		       ? 0
+		       : fl_fail(-ENAMETOOLONG, "%s: the path is too long", directory);
+}
+
+static int pin_maps(const struct fl_region *region, const char *directory)
+{
+	char path[PATH_OCTETS];
+
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
+		int code = path_in(path, directory, name_of[section]);
+
+		if (code)
+			return code;
+		if (bpf_obj_pin(region->map_fd[section], path))
+			return fl_fail(-errno, "%s: cannot pin a map: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+static int create(struct fl_region *region, const char *directory, const struct fl_sizes *sizes, u32 workers)
+{
+	struct fl_place place[FL_SECTION_COUNT];
+	int code;
+
+	region->size = fl_region_plan(place, sizes);
+	code = fl_region_afford(region->size);
+	for (u32 section = 0; !code && section < FL_SECTION_COUNT; section++)
+		code = make_map(region, section, place[section].count);
+	if (!code && directory)
+		code = pin_maps(region, directory);
+	return code ? code : fl_region_make_header(region, place, workers);
+}
+
+static int get_map(const char *directory, u32 section, struct bpf_map_info *info)
+{
+	char path[PATH_OCTETS];
+	u32 size = sizeof(*info);
+	int code = path_in(path, directory, name_of[section]), fd;
+
+	if (code)
+		return code;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	memset(info, 0, sizeof(*info));
+	if (bpf_obj_get_info_by_fd(fd, info, &size) || info->type != BPF_MAP_TYPE_ARRAY ||
+	    info->value_size != element_of[section] || !(info->map_flags & BPF_F_MMAPABLE)) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+/* Takes the maps that are pinned there. Negative without words: not a whole region of this version. */
+static int adopt(struct fl_region *region, const char *directory, int protection)
+{
+	struct bpf_map_info info;
+
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
+		int fd = get_map(directory, section, &info), code;
+
+		if (fd < 0)
+			return fd;
+		code = take_map(region, section, fd, info.max_entries, protection);
+		if (code)
+			return code;
+	}
+	region->size = region->header->size;
+	return 0;
+}
+
+static bool has_region(const char *directory)
+{
+	char path[PATH_OCTETS];
+
+	return path_in(path, directory, name_of[FL_SECTION_HEADER]) == 0 && access(path, F_OK) == 0;
+}
+
+static bool is_bpffs(const char *path)
+{
+	struct statfs system;
+
+	return statfs(path, &system) == 0 && (u32)system.f_type == BPFFS_MAGIC;
+}
+
+/* mkdir -p */
+static int make_directories(const char *path)
+{
+	char part[PATH_OCTETS];
+
+	if (snprintf(part, sizeof(part), "%s", path) >= (int)sizeof(part))
+		return -ENAMETOOLONG;
+	for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		mkdir(part, 0755);
+		*slash = '/';
+	}
+	return mkdir(part, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+int fl_bpffs(const char *path, bool may_mount)
+{
+	int code;
+
+	if (is_bpffs(path))
+		return 0;
+	if (!may_mount)
+		return fl_fail(-ENOENT, "%s is no bpffs", path);
+	code = make_directories(path);
+	if (!code && mount("bpffs", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
+		code = -errno;
+	return code ? fl_fail(code, "no bpffs can be mounted on %s: %s%s", path, strerror(-code),
+			      code == -ENODEV ? "; this kernel lacks CONFIG_BPF_SYSCALL" : "")
+		    : 0;
+}
+
+/* Opens the directory, made if need be, and takes its lock; the directory the path names then is the locked one. */
+static int open_locked(const char *path)
+{
+	struct stat opened, named;
+	int fd;
+
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return fl_fail(-errno, "cannot make the directory %s: %s", path, strerror(errno));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return fl_fail(-errno, "cannot open the region %s: %s", path, strerror(errno));
+	if (fstat(fd, &opened) || opened.st_uid != geteuid() || opened.st_mode & 022) {
+		close(fd);
+		return fl_fail(-EPERM, "the region %s is not this user's alone: remove it", path);
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) || stat(path, &named) || named.st_ino != opened.st_ino) {
+		close(fd);
+		return fl_fail(-EBUSY, "another fairlead works on the region %s: end it, or give this one another name",
+			       path);
+	}
+	return fd;
+}
+
+static void unmap(struct fl_region *region)
+{
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
+		if (region->count[section])
+			munmap(fl_region_section(region, section),
+			       mapped_size(region->count[section] * element_of[section]));
+		if (region->map_fd[section] >= 0)
+			close(region->map_fd[section]);
+		region->map_fd[section] = -1;
+		region->count[section] = 0;
+	}
+}
+
+/* What was there gives way, together with the links pinned beside it: who replaces them finds them under PATH-old. */
+static int set_aside(struct fl_region *region, const char *path)
+{
+	char aside[PATH_OCTETS];
+
+	if (snprintf(aside, sizeof(aside), "%s-old", path) >= (int)sizeof(aside))
+		return fl_fail(-ENAMETOOLONG, "%s: the path is too long", path);
+	fl_maps_remove(aside);
+	if (rename(path, aside))
+		return fl_fail(-errno, "cannot set the region %s aside: %s", path, strerror(errno));
+	close(region->fd);
+	region->fd = open_locked(path);
+	return region->fd < 0 ? region->fd : 0;
+}
+
+static void prepare(struct fl_region *region)
+{
+	region->maps = 1;
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
+		region->map_fd[section] = -1;
+}
+
+int fl_maps_open(struct fl_region *region, const char *path, const struct fl_sizes *sizes, u32 workers,
+		 enum fl_open_outcome *outcome)
+{
+	int code;
+
+	prepare(region);
+	if (!path[0])
+		return create(region, NULL, sizes, workers);
+	region->fd = open_locked(path);
+	if (region->fd < 0)
+		return region->fd;
+	if (has_region(path)) {
+		if (adopt(region, path, PROT_READ | PROT_WRITE) == 0 &&
+		    fl_region_is_alike(region->header, sizes, workers)) {
+			*outcome = FL_OPEN_ADOPTED;
+			return 0;
+		}
+		unmap(region);
+		*outcome = FL_OPEN_SET_ASIDE;
+		code = set_aside(region, path);
+		if (code)
+			return code;
+	}
+	code = create(region, path, sizes, workers);
+	if (code)
+		fl_maps_remove(path);
+	return code;
+}
+
+int fl_maps_read(struct fl_region *region, const char *path)
+{
+	int code;
+
+	prepare(region);
+	code = adopt(region, path, PROT_READ);
+	if (code || !fl_region_is_alike(region->header, NULL, 0))
+		return fl_fail(-EINVAL, "%s is not a region of this version's layout", path);
+	return 0;
+}
+
+void fl_maps_close(struct fl_region *region)
+{
+	unmap(region);
+	region->maps = 0;
+}
+
+int fl_maps_remove(const char *path)
+{
+	char file[PATH_OCTETS];
+	struct dirent *entry;
+	DIR *directory = opendir(path);
+
+	if (!directory)
+		return errno == ENOENT ? 0 : fl_fail(-errno, "%s: %s", path, strerror(errno));
+	while ((entry = readdir(directory)))
+		if (entry->d_name[0] != '.' && path_in(file, path, entry->d_name) == 0)
+			unlink(file);
+	closedir(directory);
+	return rmdir(path) ? fl_fail(-errno, "cannot remove %s: %s", path, strerror(errno)) : 0;
+}
+
+int fl_maps_settle(const struct fl_region *region)
+{
+	static const u32 zero;
+	int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fl_settle", sizeof(u32), sizeof(u32), 1, NULL), outer = -1, code;
+	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = inner);
+
+	(void)region;
+	if (inner >= 0)
+		outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "fl_settle", sizeof(u32), sizeof(u32), 1, &options);
+	code = outer < 0 || bpf_map_update_elem(outer, &zero, &inner, 0)
+		       ? fl_fail(-errno, "cannot wait for the kernel's programs: %s", strerror(errno))
+		       : 0;
+	if (inner >= 0)
+		close(inner);
+	if (outer >= 0)
+		close(outer);
+	return code;
+}

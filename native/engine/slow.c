@@ -1,0 +1,150 @@
+/*
+ * The slow path. A program in the kernel hands up a frame when it cannot do what is due: answer a frame that still owes
+ * a checksum, or make one longer than the driver's buffer. It has changed nothing then, so the core decides here once
+ * more, over the same region, and its answer leaves by a packet socket.
+ *
+ * Only answers leave: of the frame itself no more than its first octets came up. Should the decision have changed
+ * meanwhile, the sender will send again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <bpf/libbpf.h>
+#include <linux/if_packet.h>
+#include <sys/socket.h>
+
+#include "runner.h"
+#include "slot.h"
+#include "slow.h"
+#include "words.h"
+
+#define ROOM 70000 /* a super-frame's length may be asked for, though its end is not here */
+#define POLL_MS 250
+
+static void take_half(struct fl_region *region, u32 worker)
+{
+	struct fl_worker *counters = &region->workers[worker];
+	u32 half;
+
+	do {
+		half = __atomic_load_n(&region->header->active_half, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&counters->half_in_use, 1 + half, __ATOMIC_SEQ_CST);
+	} while (__atomic_load_n(&region->header->active_half, __ATOMIC_SEQ_CST) != half);
+}
+
+int fl_slow_decide(struct fl_region *region, u32 worker, const struct fl_record *record, struct fl_frame *frame,
+		   u64 now, struct fl_result *result)
+{
+	u32 tag = record->vlan_protocol ? FL_VLAN_TAG : 0;
+	u8 *data = frame->data + FL_VLAN_TAG;
+	int verdict;
+
+	memset(frame->data, 0, FL_VLAN_TAG + record->size + FL_QUOTE_MAX);
+	memcpy(data, record->data, record->size);
+	if (tag)
+		data = fl_slot_insert_tag(data, record->vlan_protocol, record->vlan_tci);
+	*frame = (struct fl_frame){
+		.data = data,
+		.len = record->len + tag,
+		.room = ROOM - FL_VLAN_TAG,
+		.csum_start = record->csum_start ? record->csum_start + tag : 0,
+		.gso_size = record->gso_size,
+		.interface = record->interface,
+		.worker = (u16)worker,
+	};
+	take_half(region, worker);
+	verdict = fl_forward(region, frame, now, result);
+	__atomic_store_n(&region->workers[worker].half_in_use, 0, __ATOMIC_RELEASE);
+	return verdict;
+}
+
+static void answer(struct fl_slow *slow, const struct fl_record *record)
+{
+	struct fl_frame frame = { .data = slow->room };
+	struct fl_result result = { 0 };
+	struct sockaddr_ll address = { .sll_family = AF_PACKET };
+
+	if (record->interface >= FL_PORTS_MAX || record->len > ROOM - 2 * FL_VLAN_TAG ||
+	    record->size > FL_RECORD_DATA ||
+	    fl_slow_decide(slow->region, slow->worker, record, &frame, fl_now(), &result) != FL_ANSWER)
+		return;
+	address.sll_ifindex = (int)slow->ifindex[record->interface];
+	if (sendto(slow->socket_fd, frame.data, frame.len, MSG_DONTWAIT, (struct sockaddr *)&address,
+		   sizeof(address)) < 0)
+		slow->region->workers[slow->worker].send_errors++;
+}
+
+static void keep(struct fl_slow *slow, const struct fl_record *record)
+{
+	pthread_mutex_lock(&slow->lock);
+	if (slow->sample_count < FL_SAMPLES)
+		slow->samples[slow->sample_count++] = *record;
+	pthread_mutex_unlock(&slow->lock);
+	__atomic_fetch_or(slow->events, FL_EVENT_SAMPLES, __ATOMIC_SEQ_CST);
+	fl_wake(slow->wake);
+}
+
+static int take(void *context, void *data, size_t size)
+{
+	const struct fl_record *record = data;
+
+	if (size < sizeof(*record))
+		return 0;
+	if (record->kind == FL_RECORD_SLOW)
+		answer(context, record);
+	else
+		keep(context, record);
+	return 0;
+}
+
+static void *run(void *argument)
+{
+	struct fl_slow *slow = argument;
+
+	while (!__atomic_load_n(&slow->is_stopping, __ATOMIC_RELAXED))
+		ring_buffer__poll(slow->records, POLL_MS);
+	return NULL;
+}
+
+int fl_slow_start(struct fl_slow *slow, int records_fd)
+{
+	pthread_mutex_init(&slow->lock, NULL);
+	slow->room = calloc(1, ROOM);
+	slow->samples = calloc(FL_SAMPLES, sizeof(*slow->samples));
+	slow->socket_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (!slow->room || !slow->samples)
+		return fl_fail(-ENOMEM, "no memory for the slow path");
+	if (slow->socket_fd < 0)
+		return fl_fail(-errno, "cannot open a packet socket: %s", strerror(errno));
+	slow->records = ring_buffer__new(records_fd, take, slow, NULL);
+	if (!slow->records)
+		return fl_fail(-errno, "cannot read what the kernel's programs report: %s", fl_words_for(-errno));
+	slow->is_started = fl_thread_start(&slow->thread, run, slow, "fl-slow") == 0;
+	return slow->is_started ? 0 : -EAGAIN;
+}
+
+void fl_slow_stop(struct fl_slow *slow)
+{
+	__atomic_store_n(&slow->is_stopping, true, __ATOMIC_RELAXED);
+	if (slow->is_started)
+		pthread_join(slow->thread, NULL);
+	if (slow->records)
+		ring_buffer__free(slow->records);
+	if (slow->socket_fd >= 0)
+		close(slow->socket_fd);
+	free(slow->room);
+	free(slow->samples);
+}
+
+u32 fl_slow_samples(struct fl_slow *slow, struct fl_record *samples)
+{
+	u32 count;
+
+	pthread_mutex_lock(&slow->lock);
+	count = slow->sample_count;
+	memcpy(samples, slow->samples, count * sizeof(*samples));
+	slow->sample_count = 0;
+	pthread_mutex_unlock(&slow->lock);
+	return count;
+}

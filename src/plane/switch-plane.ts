@@ -1,0 +1,47 @@
+// A plane that may become another one while it is in use: who holds it reads and commits to whatever engine is at work.
+
+import type { Plane, PlaneEvents } from './plane.ts';
+
+export interface SwitchPlane extends Plane {
+  /** From now on everything goes to `next`, the listener's events too. Gives the one before, which stays open. */
+  become(next: Plane): Plane;
+}
+
+export function makeSwitchPlane(first: Plane): SwitchPlane {
+  let current = first;
+  let listener: ((events: PlaneEvents) => void) | null = null;
+  return {
+    get kind() {
+      return current.kind;
+    },
+    get outcome() {
+      return current.outcome;
+    },
+    get counts() {
+      return current.counts;
+    },
+    get workers() {
+      return current.workers;
+    },
+    section: (name) => current.section(name),
+    commit: (image) => current.commit(image),
+    start: (interfaces) => current.start(interfaces),
+    stop: (keep) => current.stop(keep),
+    takeFrom: (former) => current.takeFrom(former),
+    resume: () => current.resume(),
+    detach: (interfaces) => current.detach(interfaces),
+    sample: (isOn) => current.sample(isOn),
+    samples: () => current.samples(),
+    watch: (run) => {
+      listener = run;
+      current.watch(run);
+    },
+    close: () => current.close(),
+    become: (next) => {
+      const before = current;
+      current = next;
+      if (listener !== null) next.watch(listener);
+      return before;
+    },
+  };
+}
