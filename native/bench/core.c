@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <unistd.h>
 
+#include "../engine/replay.h"
 #include "clock.h"
 #include "world.h"
 
@@ -61,16 +62,13 @@ static void run_batch(struct world *world, struct block *block, u64 now)
 		forward_batch(&world->region, &block->frame[i], &results[i], now);
 }
 
-/* About one table of a million flows in twenty has a flow that finds both its buckets full. */
-#define STRAYS 4
-
 static void expect(u8 reason)
 {
 	u32 strays = 0;
 
 	for (u32 i = 0; i < BLOCK; i++) {
 		strays += results[i].reason != reason;
-		if (strays <= STRAYS)
+		if (strays <= WORLD_STRAYS)
 			continue;
 		fprintf(stderr, "bench-core: frames came out with reason %u where %u was meant\n", results[i].reason,
 			reason);
@@ -166,42 +164,6 @@ static u32 clock_cost(void)
 	return histogram_quantile(&histogram, 0.5);
 }
 
-/* A flow that is not established may be evicted, and its frames take another way through the core. */
-static void expect_established(const struct world *world)
-{
-	u32 established = 0;
-
-	for (u64 i = 0; i < world->region.count[FL_SECTION_FLOWS]; i++)
-		established += (world->region.flows[i].control & FL_STATE_MASK) == FL_STATE_ESTABLISHED;
-	if (established + STRAYS >= world->flows)
-		return;
-	fprintf(stderr, "bench-core: of %u flows, %u became established\n", world->flows, established);
-	exit(1);
-}
-
-/* Every flow of the world, established. */
-static void establish(struct world *world, struct block *block)
-{
-	static const struct {
-		enum side side;
-		u8 flags;
-	} step[] = { { FROM_CLIENT, FL_TCP_SYN },
-		     { FROM_SERVER, FL_TCP_SYN | FL_TCP_ACK },
-		     { FROM_CLIENT, FL_TCP_ACK } };
-
-	for (u32 first = 0; first < world->flows; first += BLOCK) {
-		name_next(world, block, first);
-		for (u32 i = 0; i < 3; i++) {
-			world_frames(world, block, step[i].side, step[i].flags);
-			run_batch(world, block, fl_now());
-			if (i == 0)
-				world_learn(world, block);
-		}
-		expect(FL_REASON_CLIENT_HIT);
-	}
-	expect_established(world);
-}
-
 static void measure_hits(struct world *world, struct block *block, bool is_quick)
 {
 	static const struct {
@@ -271,7 +233,7 @@ static void measure(const char *file, enum fl_method method, bool is_v6, bool is
 	for (u32 i = is_v6 ? 2 : 0; i < 3; i++) {
 		world.flows = flows[i];
 		world_empty(&world);
-		establish(&world, &block);
+		world_establish(&world);
 		measure_hits(&world, &block, is_quick);
 	}
 	measure_inserts(&world, &block);

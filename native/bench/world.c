@@ -1,6 +1,7 @@
 /* See world.h. The image holds what src/plane/image.ts would put there for one service with a round-robin table. */
 #include "world.h"
 
+#include <bpf/libbpf.h>
 #include <stdlib.h>
 
 static const u8 outside_mac[6] = { 2, 0, 0, 0, 0, 1 }, inside_mac[6] = { 2, 0, 0, 0, 0, 2 };
@@ -113,44 +114,48 @@ static int commit(struct world *world)
 	return fl_region_commit(&world->region, image.octet, image.size);
 }
 
-int world_open(struct world *world, const char *file, enum fl_method method, bool is_v6)
+static struct fl_sizes sizes_for(u32 flows, u32 workers)
 {
-	static const struct fl_sizes sizes = { .count = {
-						       [FL_SECTION_HEADER] = 1,
-						       [FL_SECTION_SETTINGS] = 1,
-						       [FL_SECTION_INTERFACES] = 2,
-						       [FL_SECTION_VIPS] = WORLD_HASH,
-						       [FL_SECTION_LISTENS] = WORLD_HASH,
-						       [FL_SECTION_RANGES] = 8,
-						       [FL_SECTION_SERVICES] = 8,
-						       [FL_SECTION_SOURCES] = WORLD_SOURCES,
-						       [FL_SECTION_SERVERS] = WORLD_SERVERS,
-						       [FL_SECTION_TABLES] = 1024,
-						       [FL_SECTION_HOPS] = WORLD_SERVERS,
-						       [FL_SECTION_SERVICE_STATE] = 8,
-						       [FL_SECTION_SERVER_STATE] = WORLD_SERVERS,
-						       [FL_SECTION_WORKERS] = 1,
-						       [FL_SECTION_TRAFFIC] = WORLD_SERVERS,
-						       [FL_SECTION_TAGS] = FL_SLOTS_FOR(WORLD_FLOWS) / FL_WAYS,
-						       [FL_SECTION_FLOWS] = FL_SLOTS_FOR(WORLD_FLOWS),
-						       [FL_SECTION_FLOWS6] = FL_SLOTS_FOR(WORLD_FLOWS),
-						       [FL_SECTION_RETURNS] = FL_SLOTS_FOR(WORLD_FLOWS) / FL_WAYS,
-					       } };
-	const u32 net = is_v6 ? FL_BE32(0x20010db8) : 0, last = is_v6 ? 3 : 0;
+	return (struct fl_sizes){ .count = {
+					  [FL_SECTION_HEADER] = 1,
+					  [FL_SECTION_SETTINGS] = 1,
+					  [FL_SECTION_INTERFACES] = 2,
+					  [FL_SECTION_VIPS] = WORLD_HASH,
+					  [FL_SECTION_LISTENS] = WORLD_HASH,
+					  [FL_SECTION_RANGES] = 8,
+					  [FL_SECTION_SERVICES] = 8,
+					  [FL_SECTION_SOURCES] = WORLD_SOURCES,
+					  [FL_SECTION_SERVERS] = WORLD_SERVERS,
+					  [FL_SECTION_TABLES] = 512,
+					  [FL_SECTION_HOPS] = WORLD_SERVERS,
+					  [FL_SECTION_SERVICE_STATE] = 8,
+					  [FL_SECTION_SERVER_STATE] = WORLD_SERVERS,
+					  [FL_SECTION_WORKERS] = workers,
+					  [FL_SECTION_TRAFFIC] = workers * WORLD_SERVERS,
+					  [FL_SECTION_TAGS] = FL_SLOTS_FOR(flows) / FL_WAYS,
+					  [FL_SECTION_FLOWS] = FL_SLOTS_FOR(flows),
+					  [FL_SECTION_FLOWS6] = FL_SLOTS_FOR(flows),
+					  [FL_SECTION_RETURNS] = FL_SLOTS_FOR(flows) / FL_WAYS,
+				  } };
+}
+
+static int open_world(struct world *world, const char *path, enum fl_open_mode mode, u32 flows, u32 workers)
+{
+	const struct fl_sizes sizes = sizes_for(flows, workers);
+	const u32 net = world->is_v6 ? FL_BE32(0x20010db8) : 0, last = world->is_v6 ? 3 : 0;
 	enum fl_open_outcome outcome;
 	u64 hop = (u64)FL_HOP_KNOWN << 56 | 1ull << 48;
 	int code;
 
-	*world = (struct world){ .method = method, .is_v6 = is_v6 };
 	world->vip.word[0] = world->client.word[0] = world->server.word[0] = world->source.word[0] = net;
 	world->vip.word[last] = FL_BE32(0xcb00710a);	/* 203.0.113.10 */
 	world->client.word[last] = FL_BE32(0x0a400000); /* 10.64.0.0 */
 	world->server.word[last] = FL_BE32(0x0a00010b); /* 10.0.1.11 */
 	world->source.word[last] = FL_BE32(0xc6336440); /* 198.51.100.64 */
-	world->reply = calloc(WORLD_FLOWS, sizeof(*world->reply));
+	world->reply = calloc(flows, sizeof(*world->reply));
 	if (!world->reply)
 		return fl_fail(-12, "no memory");
-	code = fl_region_open(&world->region, file, file ? FL_OPEN_FILE : FL_OPEN_MEMORY, &sizes, 1, &outcome);
+	code = fl_region_open(&world->region, path, mode, &sizes, workers, &outcome);
 	if (!code)
 		code = commit(world);
 	if (code)
@@ -159,6 +164,20 @@ int world_open(struct world *world, const char *file, enum fl_method method, boo
 	for (u32 i = 0; i < WORLD_SERVERS; i++)
 		world->region.hops[i] = hop;
 	return 0;
+}
+
+int world_open(struct world *world, const char *file, enum fl_method method, bool is_v6)
+{
+	*world = (struct world){ .method = method, .is_v6 = is_v6 };
+	return open_world(world, file, file ? FL_OPEN_FILE : FL_OPEN_MEMORY, WORLD_FLOWS, 1);
+}
+
+int world_open_maps(struct world *world, enum fl_method method, u32 flows)
+{
+	int processors = libbpf_num_possible_cpus();
+
+	*world = (struct world){ .method = method };
+	return open_world(world, "", FL_OPEN_MAPS, flows < WORLD_FLOWS ? WORLD_FLOWS : flows, (u32)processors + 1);
 }
 
 void world_close(struct world *world)
@@ -187,14 +206,30 @@ static struct end end_of(const struct world *world, const struct fl_addr *like, 
 	return end;
 }
 
-void world_frames(const struct world *world, struct block *block, enum side side, u8 tcp_flags)
+static struct packet_kind kind_of(const struct world *world, enum side side, u8 tcp_flags)
 {
 	struct packet_kind kind = { .is_v6 = world->is_v6, .protocol = 6, .tcp_flags = tcp_flags };
-	const struct end service = { .addr = world->vip, .port = SERVICE_PORT };
-	u8 template[PACKET_ROOM];
 
 	memcpy(kind.from_mac, side == FROM_CLIENT ? client_mac : server_mac, 6);
 	memcpy(kind.to_mac, side == FROM_CLIENT ? outside_mac : inside_mac, 6);
+	return kind;
+}
+
+void world_frame_template(const struct world *world, enum side side, u8 tcp_flags, u8 *frame)
+{
+	struct packet_kind kind = kind_of(world, side, tcp_flags);
+	u8 template[PACKET_ROOM];
+
+	packet_template(template, &kind);
+	memcpy(frame, template, packet_length(&kind));
+}
+
+void world_frames(const struct world *world, struct block *block, enum side side, u8 tcp_flags)
+{
+	struct packet_kind kind = kind_of(world, side, tcp_flags);
+	const struct end service = { .addr = world->vip, .port = SERVICE_PORT };
+	u8 template[PACKET_ROOM];
+
 	packet_template(template, &kind);
 	for (u32 i = 0; i < BLOCK; i++) {
 		struct end from, to;
@@ -231,4 +266,42 @@ void world_learn(struct world *world, const struct block *block)
 		memcpy(&reply->server, block->data[i] + target, 4);
 		memcpy(&reply->local_port, block->data[i] + port, 2);
 	}
+}
+
+/* A flow that is not established may be evicted, and its frames take another way through the core. */
+static void expect_established(const struct world *world)
+{
+	u32 established = 0;
+
+	for (u64 i = 0; i < world->region.count[FL_SECTION_FLOWS]; i++)
+		established += (world->region.flows[i].control & FL_STATE_MASK) == FL_STATE_ESTABLISHED;
+	if (established + WORLD_STRAYS >= world->flows)
+		return;
+	fprintf(stderr, "bench: of %u flows, %u became established\n", world->flows, established);
+	exit(1);
+}
+
+void world_establish(struct world *world)
+{
+	static const struct {
+		enum side side;
+		u8 flags;
+	} step[] = { { FROM_CLIENT, FL_TCP_SYN },
+		     { FROM_SERVER, FL_TCP_SYN | FL_TCP_ACK },
+		     { FROM_CLIENT, FL_TCP_ACK } };
+	static struct fl_result results[BLOCK];
+	static struct block block;
+
+	for (u32 first = 0; first < world->flows; first += BLOCK) {
+		for (u32 i = 0; i < BLOCK; i++)
+			block.flow[i] = (first + i) % world->flows;
+		for (u32 i = 0; i < 3; i++) {
+			world_frames(world, &block, step[i].side, step[i].flags);
+			for (u32 at = 0; at < BLOCK; at += FL_BATCH)
+				fl_forward_batch(&world->region, &block.frame[at], &results[at], FL_BATCH, fl_now());
+			if (i == 0)
+				world_learn(world, &block);
+		}
+	}
+	expect_established(world);
 }

@@ -15,6 +15,8 @@
 #define WORLD_FLOWS 1048576 /* the default of the configuration */
 #define WORLD_SERVERS 8
 #define WORLD_SOURCES 32 /* full-nat's pool: 2 M source ports towards each server */
+/* About one table of a million flows in twenty has a flow that finds both its buckets full. */
+#define WORLD_STRAYS 8
 #define WORLD_HASH 64	 /* entries of each configuration table */
 #define SERVICE_PORT FL_BE16(80)
 #define SERVER_PORT FL_BE16(8080)
@@ -36,6 +38,8 @@ struct world {
 };
 
 int world_open(struct world *world, const char *file, enum fl_method method, bool is_v6);
+/* The same over BPF maps, with room for so many flows, for programs in the kernel. */
+int world_open_maps(struct world *world, enum fl_method method, u32 flows);
 void world_close(struct world *world);
 /* No flows, memory touched. */
 void world_empty(struct world *world);
@@ -53,6 +57,10 @@ enum side { FROM_CLIENT, FROM_SERVER };
 
 /* Frames of the flows named in block->flow. */
 void world_frames(const struct world *world, struct block *block, enum side side, u8 tcp_flags);
+/* One frame whose addresses and ports are 0, and whose checksum fields hold sums; 54 octets over IPv4. */
+void world_frame_template(const struct world *world, enum side side, u8 tcp_flags, u8 *frame);
+/* Every flow of the world, established by the core in user space. */
+void world_establish(struct world *world);
 /* After a block of first frames was forwarded: notes how its flows look to their servers. */
 void world_learn(struct world *world, const struct block *block);
 

@@ -209,9 +209,8 @@ int fairlead_xdp(struct xdp_md *context)
 	case FL_PASS:
 		return XDP_PASS;
 	case FL_ANSWER:
-		return XDP_TX;
 	case FL_FORWARD:
-		if (result.out_interface == fl_entry.interface)
+		if (result.out_interface == fl_entry.interface && !fl_entry.is_veth)
 			return XDP_TX;
 		return bpf_redirect_map(&fl_ports, result.out_interface, XDP_DROP);
 	}

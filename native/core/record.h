@@ -40,7 +40,9 @@ struct fl_entry {
 	u8 interface; /* id of the one it is attached to */
 	u8 is_tc;     /* a socket buffer behind the driver; else a frame in the driver */
 	u8 has_frags; /* xdp: the frame may lie in several buffers (Linux 5.18) */
-	u8 reserved;
+	/* xdp on veth: what leaves where it came goes by redirection too, because XDP_TX wakes only a receiver that has a
+	 * program of its own (veth_xdp_flush, Linux 6.18), and any other gets the frame with the next one, if one comes. */
+	u8 is_veth;
 };
 
 #endif

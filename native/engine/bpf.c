@@ -53,7 +53,15 @@ static struct fl_spot spot_of(const struct fl_bpf *bpf, u32 interface, u32 ifind
 
 static struct fl_entry entry_of(const struct fl_bpf *bpf, u32 interface, bool is_tc)
 {
-	return (struct fl_entry){ .interface = (u8)interface, .is_tc = is_tc, .has_frags = !is_tc && bpf->has_frags };
+	char driver[32];
+
+	fl_driver_of(bpf->runner.name[interface], driver, sizeof(driver));
+	return (struct fl_entry){
+		.interface = (u8)interface,
+		.is_tc = is_tc,
+		.has_frags = !is_tc && bpf->has_frags,
+		.is_veth = strcmp(driver, "veth") == 0,
+	};
 }
 
 /* The interface gets a tc program while xdp changes its mode. */

@@ -1,0 +1,251 @@
+/*
+ * The core as the kernel runs it: ns a packet by BPF_PROG_TEST_RUN, each packet of another flow, beside a program that
+ * does nothing and one that rewrites every packet alike. Prints a JSON object a line. Root only.
+ *
+ *   bench-kernel [--quick]
+ *
+ * Flows are entered by the core in user space, into the same maps. Figures are medians over runs taken in turn; what the
+ * harness costs (harness.bpf.c, calling the program that does nothing) is subtracted within each turn.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/bpf.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "../engine/program.h"
+#include "clock.h"
+#include "harness.h"
+#include "world.h"
+
+#define REPEATS_MOST 9
+
+static struct bpf_object *object;
+static struct harness_order *order;
+static struct harness_reply *replies;
+static u32 repeats = 7, packets = 1 << 20;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "bench-kernel: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static int program_named(const char *name, const char *entry)
+{
+	char full[32];
+
+	snprintf(full, sizeof(full), "%s_%s", name, entry);
+	return bpf_program__fd(bpf_object__find_program_by_name(object, full));
+}
+
+static void *map_memory(const char *name, size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    bpf_object__find_map_fd_by_name(object, name), 0);
+
+	if (memory == MAP_FAILED)
+		die(name);
+	return memory;
+}
+
+static int ignore(enum libbpf_print_level level, const char *format, va_list values)
+{
+	return level == LIBBPF_WARN ? vfprintf(stderr, format, values) : 0;
+}
+
+/* A prog array takes programs of one type only: one object for each entry. */
+static void open_harness(const char *entry)
+{
+	struct bpf_program *program;
+	size_t length = strlen(entry);
+
+	libbpf_set_print(ignore);
+	object = bpf_object__open("build/harness.bpf.o");
+	if (!object)
+		die("the harness does not open");
+	bpf_object__for_each_program(program, object)
+	{
+		const char *name = bpf_program__name(program);
+
+		bpf_program__set_autoload(program, !strcmp(name + strlen(name) - length, entry));
+	}
+	if (bpf_object__load(object))
+		die("the harness does not load");
+	order = map_memory("orders", (size_t)sysconf(_SC_PAGESIZE));
+	replies = map_memory("replies", sizeof(*replies) * (size_t)HARNESS_FLOWS);
+}
+
+static void set_target(u32 target, int fd)
+{
+	if (bpf_map_update_elem(bpf_object__find_map_fd_by_name(object, "targets"), &target, &fd, 0))
+		die("a target does not fit the harness");
+}
+
+/* ns a packet, harness and all. */
+static double run(const char *entry, u32 target, u32 count)
+{
+	u8 data[HARNESS_FRAME + 10] = { [12] = 8 }, out[256];
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = data, .data_size_in = sizeof(data), .data_out = out,
+		    .data_size_out = sizeof(out), .repeat = (int)count);
+
+	data[14] = 0x45;
+	order->target = target;
+	if (bpf_prog_test_run_opts(program_named("harness", entry), &options))
+		die("a test run");
+	return options.duration;
+}
+
+static void give_order(const struct world *world, enum side side, u8 flags, bool is_random)
+{
+	world_frame_template(world, side, flags, order->frame);
+	order->random = 0x9e3779b97f4a7c15ull;
+	order->flows = world->flows;
+	order->next = 0;
+	order->client = FL_BE32(world->client.word[0]);
+	order->vip = world->vip.word[0];
+	order->vip_port = SERVICE_PORT;
+	order->is_random = is_random;
+	order->from_server = side == FROM_SERVER;
+}
+
+static void print(const char *measure, const char *path, u32 flows, double value, double against)
+{
+	printf("{\"measure\":\"%s\",\"path\":\"%s\",\"flows\":%u,\"value\":%.1f,\"unit\":\"ns\"", measure, path, flows,
+	       value);
+	if (against > 0)
+		printf(",\"against\":\"rewrite\",\"ratio\":%.3f", value / against);
+	printf("}\n");
+	fflush(stdout);
+}
+
+static u64 count_of(const struct world *world, u32 reason)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < world->region.header->worker_count; i++)
+		sum += world->region.workers[i].reasons[reason];
+	return sum;
+}
+
+/* Runs the core and sees to it that it did what is to be measured. */
+static double run_core(const char *entry, const struct world *world, u32 reason, u32 count)
+{
+	u64 before = count_of(world, reason), done;
+	double ns = run(entry, HARNESS_CORE, count);
+
+	done = count_of(world, reason) - before;
+	if (done + WORLD_STRAYS * (count / world->flows + 1) >= count)
+		return ns;
+	fprintf(stderr, "bench-kernel: of %u frames, %llu came out with reason %u\n", count, (unsigned long long)done,
+		reason);
+	for (u32 i = 0; i < FL_REASON_COUNT; i++)
+		fprintf(stderr, "  reason %u: %llu\n", i, (unsigned long long)count_of(world, i));
+	exit(1);
+}
+
+/* The medians of turns: nothing, fixed rewrite, the core. */
+static void measure_hits(const char *entry, const struct world *world, enum side side, const char *path)
+{
+	double rewrite[REPEATS_MOST], core[REPEATS_MOST];
+
+	give_order(world, side, FL_TCP_ACK, true);
+	for (u32 i = 0; i < repeats; i++) {
+		double nothing = run(entry, HARNESS_NOTHING, packets);
+
+		rewrite[i] = run(entry, HARNESS_REWRITE, packets) - nothing;
+		core[i] = run_core(entry, world, side == FROM_SERVER ? FL_REASON_SERVER_HIT : FL_REASON_CLIENT_HIT, packets) -
+			  nothing;
+	}
+	print("kernel-hit", path, world->flows, median(core, repeats), median(rewrite, repeats));
+}
+
+/* Every flow entered once, into a table that has been touched. */
+static void measure_inserts(const char *entry, struct world *world, const char *path)
+{
+	double times[REPEATS_MOST];
+
+	for (u32 i = 0; i < repeats; i++) {
+		double nothing;
+
+		world_empty(world);
+		give_order(world, FROM_CLIENT, FL_TCP_SYN, false);
+		nothing = run(entry, HARNESS_NOTHING, world->flows);
+		times[i] = run_core(entry, world, FL_REASON_NEW_FLOW, world->flows) - nothing;
+	}
+	print("kernel-insert", path, world->flows, median(times, repeats), 0);
+}
+
+static void learn_replies(const struct world *world)
+{
+	for (u32 flow = 0; flow < world->flows; flow++) {
+		const struct reply *reply = &world->reply[flow];
+
+		replies[flow] = (struct harness_reply){ reply->server, reply->local, reply->local_port, { 0 } };
+	}
+}
+
+static void measure_method(const char *entry, enum fl_method method, bool is_quick)
+{
+	static const u32 flows[] = { 1000, 65536, 1000000, 4000000 };
+	const char *name = method == FL_METHOD_NAT ? "nat" : "full-nat";
+	struct fl_entry constants[2] = { { .interface = 0 }, { .interface = 1 } };
+	struct fl_program program[2];
+	struct world world;
+	char path[64];
+
+	for (u32 i = 0; i < (is_quick ? 3 : 4); i++) {
+		if (world_open_maps(&world, method, flows[i]))
+			goto failed;
+		world.flows = flows[i];
+		for (u32 side = 0; side < 2; side++) {
+			constants[side].is_tc = !strcmp(entry, "tc");
+			if (fl_program_load(&program[side], &world.region, constants[side], side ? &program[0] : NULL, false))
+				goto failed;
+		}
+		world_establish(&world);
+		learn_replies(&world);
+		for (u32 side = 0; side < 2; side++) {
+			set_target(HARNESS_CORE, program[side].fd);
+			snprintf(path, sizeof(path), "%s/%s/%s", entry, name, side ? "from-server" : "from-client");
+			measure_hits(entry, &world, side, path);
+		}
+		set_target(HARNESS_CORE, program[0].fd);
+		snprintf(path, sizeof(path), "%s/%s", entry, name);
+		if (flows[i] >= 65536)
+			measure_inserts(entry, &world, path);
+		fl_program_close(&program[0]);
+		fl_program_close(&program[1]);
+		world_close(&world);
+	}
+	return;
+failed:
+	fprintf(stderr, "bench-kernel: %s\n", fl_error());
+	exit(1);
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const entries[] = { "xdp", "tc" };
+	bool is_quick = argc > 1 && !strcmp(argv[1], "--quick");
+
+	if (argc > 2 || (argc == 2 && !is_quick)) {
+		fprintf(stderr, "usage: bench-kernel [--quick]\n");
+		return 2;
+	}
+	if (is_quick) {
+		repeats = 3;
+		packets = 1 << 18;
+	}
+	for (u32 i = 0; i < 2; i++) {
+		open_harness(entries[i]);
+		set_target(HARNESS_NOTHING, program_named("nothing", entries[i]));
+		set_target(HARNESS_REWRITE, program_named("rewrite", entries[i]));
+		measure_method(entries[i], FL_METHOD_NAT, is_quick);
+		measure_method(entries[i], FL_METHOD_FULL_NAT, is_quick);
+		bpf_object__close(object);
+	}
+	return 0;
+}
