@@ -23,6 +23,11 @@ static int fl_is_answerable(struct fl_frame *frame)
 	return 0;
 }
 
+static void fl_forget(struct fl_frame *frame)
+{
+	(void)frame;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

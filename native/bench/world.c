@@ -119,7 +119,7 @@ static struct fl_sizes sizes_for(u32 flows, u32 workers)
 	return (struct fl_sizes){ .count = {
 					  [FL_SECTION_HEADER] = 1,
 					  [FL_SECTION_SETTINGS] = 1,
-					  [FL_SECTION_INTERFACES] = 2,
+					  [FL_SECTION_INTERFACES] = FL_INTERFACES_MOST,
 					  [FL_SECTION_VIPS] = WORLD_HASH,
 					  [FL_SECTION_LISTENS] = WORLD_HASH,
 					  [FL_SECTION_RANGES] = 8,

@@ -55,10 +55,22 @@ static __always_inline void tell(const struct fl_result *result)
 
 #else
 
-/* A tick is 0.134 s: the clock that the timer interrupt keeps is exact enough, and costs a load. */
+/*
+ * A tick is 0.134 s: the clock that the timer interrupt keeps is exact enough. And since it stands still between two
+ * interrupts, it is asked once for each, which a load can tell; the asking costs as much as finding a flow.
+ */
 static __always_inline u64 clock(void)
 {
-	return bpf_ktime_get_coarse_ns();
+	struct fl_scratch *scratch = fl_scratch_of_cpu();
+	u64 jiffies = bpf_jiffies64();
+
+	if (!scratch)
+		return 0;
+	if (FL_UNLIKELY(scratch->jiffies != jiffies)) {
+		scratch->coarse_ns = bpf_ktime_get_coarse_ns();
+		scratch->jiffies = jiffies;
+	}
+	return scratch->coarse_ns;
 }
 
 static __always_inline void tell(const struct fl_result *result)
@@ -173,10 +185,37 @@ static __always_inline void count_lost(const struct fl_frame *frame)
 		worker->reasons[FL_REASON_SLOW_PATH_FULL]++;
 }
 
-/* The frame's decision, and what is to be reported of it. */
-#define DECIDE(context, frame, result, report)                           \
+/*
+ * Each entry is two programs. The short one is what an interface runs: it has everything inlined, because on many machines
+ * a return costs as much as half the rest, and so takes nearly all of a BPF stack. What it does not do, the long one does
+ * from the start, on a stack of its own, after a tail call.
+ */
+enum { LONG_XDP, LONG_TC, LONG_COUNT };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, LONG_COUNT);
+	__type(key, u32);
+	__type(value, u32);
+} fl_long SEC(".maps");
+
+static __always_inline int go_short(void *context, struct fl_frame *frame, struct fl_result *result)
+{
+	struct fl_region region = { 0 };
+	struct fl_view view;
+
+	take_frame(frame, context);
+	if (is_sampling() || !fl_forward_open(&view, &region, frame, fl_scratch_of_cpu(), clock()) ||
+	    !fl_forward_short(&view, frame, result))
+		return 0;
+	tell(result);
+	return 1;
+}
+
+#define GO_LONG(context, frame, result, report)                          \
 	do {                                                             \
 		struct fl_region region = { 0 };                         \
+		struct fl_view view;                                     \
 		int is_sampled;                                          \
                                                                          \
 		take_frame(frame, context);                              \
@@ -185,7 +224,8 @@ static __always_inline void count_lost(const struct fl_frame *frame)
 			prepare_report(frame, result, FL_RECORD_BEFORE); \
 			report(context);                                 \
 		}                                                        \
-		fl_forward(&region, frame, clock(), result);             \
+		if (fl_forward_open(&view, &region, frame, fl_scratch_of_cpu(), clock())) \
+			fl_forward_long(&view, frame, result);           \
 		if (FL_UNLIKELY((result)->verdict == FL_HAND_UP)) {      \
 			prepare_report(frame, result, FL_RECORD_SLOW);   \
 			if (!report(context))                            \
@@ -197,6 +237,13 @@ static __always_inline void count_lost(const struct fl_frame *frame)
 		tell(result);                                            \
 	} while (0)
 
+static __always_inline int leave_xdp(const struct fl_result *result)
+{
+	if (result->out_interface == fl_entry.interface && !fl_entry.is_veth)
+		return XDP_TX;
+	return bpf_redirect_map(&fl_ports, result->out_interface, XDP_DROP);
+}
+
 /* Multi-buffer frames are declared by the loader, where the kernel knows them. */
 SEC("xdp")
 int fairlead_xdp(struct xdp_md *context)
@@ -204,15 +251,25 @@ int fairlead_xdp(struct xdp_md *context)
 	struct fl_frame frame = { 0 };
 	struct fl_result result = { 0 };
 
-	DECIDE(context, &frame, &result, report_xdp);
+	if (go_short(context, &frame, &result))
+		return leave_xdp(&result);
+	bpf_tail_call_static(context, &fl_long, LONG_XDP);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int fairlead_xdp_long(struct xdp_md *context)
+{
+	struct fl_frame frame = { 0 };
+	struct fl_result result = { 0 };
+
+	GO_LONG(context, &frame, &result, report_xdp);
 	switch (result.verdict) {
 	case FL_PASS:
 		return XDP_PASS;
 	case FL_ANSWER:
 	case FL_FORWARD:
-		if (result.out_interface == fl_entry.interface && !fl_entry.is_veth)
-			return XDP_TX;
-		return bpf_redirect_map(&fl_ports, result.out_interface, XDP_DROP);
+		return leave_xdp(&result);
 	}
 	return XDP_DROP;
 }
@@ -223,7 +280,19 @@ int fairlead_tc(struct __sk_buff *context)
 	struct fl_frame frame = { 0 };
 	struct fl_result result = { 0 };
 
-	DECIDE(context, &frame, &result, report_tc);
+	if (go_short(context, &frame, &result))
+		return bpf_redirect(result.out_ifindex, 0);
+	bpf_tail_call_static(context, &fl_long, LONG_TC);
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int fairlead_tc_long(struct __sk_buff *context)
+{
+	struct fl_frame frame = { 0 };
+	struct fl_result result = { 0 };
+
+	GO_LONG(context, &frame, &result, report_tc);
 	switch (result.verdict) {
 	case FL_PASS:
 		return TC_ACT_UNSPEC;

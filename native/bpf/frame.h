@@ -40,6 +40,11 @@ static __always_inline void point_at(struct fl_frame *frame)
 	}
 }
 
+static __always_inline void fl_forget(struct fl_frame *frame)
+{
+	point_at(frame);
+}
+
 static int fl_resize(struct fl_frame *frame, u32 len)
 {
 	long code;

@@ -17,6 +17,31 @@ struct fl_region {
 	u32 unused;
 };
 
+/*
+ * Sections that every frame reads and that have a fixed size are variables: each is one map with one element, whose address
+ * is known when the program is loaded, and costs nothing. (libbpf makes a map of each .data section, and the loader puts
+ * the region's in its place.)
+ */
+struct fl_header fl_direct_header[1] SEC(".data.header");
+struct fl_settings fl_direct_settings[2] SEC(".data.settings");
+struct fl_interface fl_direct_interfaces[2 * FL_INTERFACES_MOST] SEC(".data.interfaces");
+
+#define FL_DIRECT(section, element, most)                                                       \
+	FL_INLINE element *fl_##section##_at(const struct fl_region *region, u32 index)         \
+	{                                                                                       \
+		(void)region;                                                                   \
+		if (index >= (most))                                                            \
+			return NULL;                                                            \
+		asm volatile("" : "+r"(index)); /* or clang checks one register and adds another */ \
+		if (index >= (most))                                                            \
+			return NULL;                                                            \
+		return &fl_direct_##section[index];                                             \
+	}
+FL_DIRECT(header, struct fl_header, 1)
+FL_DIRECT(settings, struct fl_settings, 2)
+FL_DIRECT(interfaces, struct fl_interface, 2 * FL_INTERFACES_MOST)
+#undef FL_DIRECT
+
 /* Sizes are set by the loader before load; 1 keeps the object valid by itself. */
 #define X(NAME, section, element, halves)                                               \
 	struct {                                                                        \
@@ -31,7 +56,7 @@ struct fl_region {
 		(void)region;                                                           \
 		return bpf_map_lookup_elem(&fl_##section, &index);                      \
 	}
-FL_SECTIONS(X)
+FL_TABLE_SECTIONS(X)
 #undef X
 
 #else

@@ -21,11 +21,6 @@
 #define FL_ICMP6_SOLICITATION 135
 #define FL_ICMP6_ADVERTISEMENT 136
 
-FL_INLINE const struct fl_interface *fl_interface_of(const struct fl_view *view, u32 id)
-{
-	return fl_interfaces_at(view->region, view->settings->first[FL_SECTION_INTERFACES] + id);
-}
-
 /* The VIP or full-nat source at this address, or NULL. */
 FL_INLINE const struct fl_vip *fl_vip_find(const struct fl_view *view, const struct fl_addr *addr, int is_v6)
 {

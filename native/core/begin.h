@@ -38,8 +38,9 @@ FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flo
 }
 
 /* The slot whose flow makes room most readily, seized; or FL_NONE. */
-FL_INLINE u32 fl_slot_evict(const struct fl_view *view, const struct fl_home *home)
+FL_PART(fl_slot_evict, FL_NONE, no, more)
 {
+	const struct fl_home *home = &look->home;
 	u32 best = FL_NONE, best_rank = 0, best_control = 0, best_age = 0;
 	struct fl_flow *flow;
 
@@ -66,12 +67,13 @@ FL_INLINE u32 fl_slot_evict(const struct fl_view *view, const struct fl_home *ho
 	return fl_flow_seize(view, flow, best, best_control) ? best : FL_NONE;
 }
 
-/* Takes a slot for a new flow, in the emptier bucket: the index of a CLAIMED slot, or FL_NONE. */
+/* Takes a free slot for a new flow, in the emptier bucket: the index of a CLAIMED slot, or FL_NONE. */
 FL_PART(fl_slot_take, FL_NONE, no, more)
 {
 	const struct fl_home *home = &look->home;
 	u32 ways = fl_home_match(view, home, 0);
 	u32 first = ways & 0xff, second = ways >> FL_WAYS;
+	u32 own = 0x101u << home->way;
 	int is_second_emptier = fl_popcount16(second) > fl_popcount16(first);
 
 	for (int candidate = 0; candidate < FL_CANDIDATES; candidate++) {
@@ -81,7 +83,9 @@ FL_PART(fl_slot_take, FL_NONE, no, more)
 
 		if (!ways)
 			break;
-		way = fl_lowest_bit(preferred ? preferred : ways);
+		if (!preferred)
+			preferred = ways;
+		way = fl_lowest_bit(preferred & own ? preferred & own : preferred);
 		ways &= ~(1u << way);
 		index = fl_home_slot(home, way);
 		flow = fl_flows_at(view->region, index);
@@ -92,7 +96,7 @@ FL_PART(fl_slot_take, FL_NONE, no, more)
 		    fl_swap_if(&flow->control, control, (control + FL_INCARNATION) | FL_STATE_CLAIMED))
 			return index;
 	}
-	return fl_slot_evict(view, home);
+	return FL_NONE;
 }
 
 /* nat: does another live flow of this client's port already use this server port? (a reply could not tell them) */
@@ -212,22 +216,14 @@ FL_INLINE u32 fl_service_find(const struct fl_view *view, const struct fl_look *
 	return FL_NONE;
 }
 
-/* Enters a flow for the frame. 0 and look->index, or why not. */
-FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
+/* What the frame's flow would be to the server, in the scratch's key; FL_REASON_TUPLE_TAKEN when another flow is that. */
+FL_PART(fl_flow_propose, FL_REASON_NO_SERVER, service_index, server_slot)
 {
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	const struct fl_server *server =
 		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
-	int is_full_nat = service && service->method == FL_METHOD_FULL_NAT;
-	const struct fl_home *home = &look->home;
-	struct fl_server_state *state;
-	struct fl_tags *tags;
-	struct fl_flow *flow;
-	struct fl_addr *local = &view->scratch->one;
 	struct fl_key *key = &view->scratch->key;
-	u16 local_port;
-	u32 index;
 
 	if (!service || !server || !(server->flags & FL_SERVER_USED))
 		return FL_REASON_NO_SERVER;
@@ -237,15 +233,29 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	key->other_port = server->port ? server->port : look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	if (!is_full_nat && fl_flow_conflicts(view, look, home, key))
+	if (service->method != FL_METHOD_FULL_NAT && fl_flow_conflicts(view, look, &look->home, key))
 		return FL_REASON_TUPLE_TAKEN;
-	index = fl_slot_take(view, look, 0, 0);
-	flow = fl_flows_at(view->region, index);
-	tags = fl_tags_at(view->region, index / FL_WAYS);
-	if (index == FL_NONE || !flow || !tags) {
-		view->header->pressure_tick = view->now;
-		return FL_REASON_TABLE_FULL;
-	}
+	return FL_REASON_NONE;
+}
+
+/* Enters what was proposed into the claimed slot look->index: 0, or why not, and the slot is free again. */
+FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	const struct fl_server *server =
+		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
+	int is_full_nat = service && service->method == FL_METHOD_FULL_NAT;
+	struct fl_addr *local = &view->scratch->one;
+	struct fl_key *key = &view->scratch->key;
+	u32 index = look->index;
+	struct fl_server_state *state;
+	struct fl_tags *tags = fl_tags_at(view->region, index / FL_WAYS);
+	struct fl_flow *flow = fl_flows_at(view->region, index);
+	u16 local_port;
+
+	if (!service || !server || !flow || !tags)
+		return FL_REASON_NO_SERVER;
 	flow->flags = (look->is_v6 ? FL_FLOW_V6 : 0) | (is_full_nat ? FL_FLOW_FULL_NAT : 0);
 	flow->protocol = look->protocol;
 	flow->client_port = look->source_port;
@@ -282,14 +292,14 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	__builtin_memcpy(flow->client_mac, view->scratch->source_mac, 6);
 	flow->seen = view->now;
 	flow->created = view->now;
-	flow->tag = home->tag;
+	flow->tag = look->home.tag;
 #ifndef __bpf__
 	if (view->region->claims && !is_full_nat)
 		fl_store(&view->region->claims[index],
 			 fl_claim_of(view->header->seed, &look->source, look->source_port, &server->addr,
 				     key->other_port, look->protocol, look->is_v6));
 #endif
-	fl_store(&tags->tag[index % FL_WAYS], home->tag);
+	fl_store(&tags->tag[index % FL_WAYS], look->home.tag);
 	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
 			(look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY);
 	fl_store(&flow->control, look->control);
@@ -298,7 +308,6 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 		fl_add(&state->inactive, 1);
 		fl_add(&state->flows_total, 1);
 	}
-	look->index = index;
 	return 0;
 }
 
@@ -321,13 +330,11 @@ FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
 	return is_host;
 }
 
-/* The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, or why not. */
-FL_PART(fl_begin, FL_REASON_NO_SERVICE, no, more)
+/* May a flow begin with this frame? FL_REASON_NONE and the scratch's service, or why not. */
+FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 {
-	u32 index, server_slot, why;
-	const u64 *hop;
+	u32 index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
 
-	index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
 	if (index == FL_NONE || !fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index))
 		return FL_REASON_NO_SERVICE;
 	if (fl_is_host(view, look))
@@ -337,13 +344,40 @@ FL_PART(fl_begin, FL_REASON_NO_SERVICE, no, more)
 	/* Not worth a flow. */
 	if (look->ttl <= 1)
 		return FL_REASON_TIME_EXCEEDED;
-	server_slot = fl_schedule(view, look, index, 0);
+	view->scratch->service = index;
+	return FL_REASON_NONE;
+}
+
+/*
+ * The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, or why not. The steps are called one after
+ * the other, and not each by the one before, because a BPF stack of 512 octets is shared by all that are open.
+ */
+FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
+{
+	u32 why = fl_begin_look(view, look, 0, 0), service, server_slot, index;
+	const u64 *hop;
+
+	if (why)
+		return why;
+	service = view->scratch->service;
+	server_slot = fl_schedule(view, look, service, 0);
 	if (server_slot == FL_NONE)
 		return FL_REASON_NO_SERVER;
 	hop = fl_hops_at(view->region, server_slot);
 	if (!hop || !fl_hop_is_known(fl_load(hop)))
 		return FL_REASON_NO_NEIGHBOUR;
-	why = fl_flow_enter(view, look, index, server_slot);
+	why = fl_flow_propose(view, look, service, server_slot);
+	if (why)
+		return why;
+	index = fl_slot_take(view, look, 0, 0);
+	if (index == FL_NONE)
+		index = fl_slot_evict(view, look, 0, 0);
+	if (index == FL_NONE) {
+		view->header->pressure_tick = view->now;
+		return FL_REASON_TABLE_FULL;
+	}
+	look->index = index;
+	why = fl_flow_enter(view, look, service, server_slot);
 	return why ? why : FL_REASON_NEW_FLOW;
 }
 

@@ -15,6 +15,7 @@ enum fl_kind { FL_KIND_OTHER, FL_KIND_ARP, FL_KIND_TCP, FL_KIND_UDP, FL_KIND_ICM
 struct fl_home {
 	u32 bucket[2];
 	u16 tag;
+	u8 way; /* the slot of a bucket that a flow takes when it is free */
 };
 
 /*
@@ -89,12 +90,16 @@ static int fl_resize(struct fl_frame *frame, u32 len);
 /* May the frame become an answer here? Not when its checksum is still owed: the kernel would pay it into the answer. */
 static int fl_is_answerable(struct fl_frame *frame);
 
+/* Has the verifier forget what it knows of the frame, so that what follows is walked once and not for each way here. */
+static void fl_forget(struct fl_frame *frame);
+
 #define FL_REASON_NO_ROOM FL_REASON_SLOW_PATH
 
 #else
 
 #define FL_REASON_NO_ROOM FL_REASON_OVERSIZE
 #define fl_is_answerable(frame) 1
+#define fl_forget(frame) ((void)(frame))
 
 FL_INLINE u8 *fl_bytes(const struct fl_frame *frame, u32 offset, u32 size)
 {

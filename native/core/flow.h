@@ -7,8 +7,9 @@
  * The idea: nat never changes the client's address and port, so both directions of a flow are found under the hash of
  * the *client's* end; the entry holds the VIP's end and the server's end, and confirms against whichever the frame
  * names. full-nat replaces the client's end towards the server, so its replies come in under a second, 8-byte entry in
- * RETURNS. A flow may live in either of two buckets of eight slots and takes the emptier; a bucket's tags (16 bits a
- * slot) are scanned first, so a hit costs the tags, mostly in cache, and one line.
+ * RETURNS. A flow may live in either of two buckets of eight slots and takes the emptier, and there a slot of its own
+ * choice if that is free. So most flows are found at once (short.h); for the others a bucket's tags (16 bits a slot) are
+ * scanned first, and a hit costs the tags and one line.
  *
  * Because every service a client's port talks to lands in the same two buckets, the one real conflict that nat has
  * (two services putting one client's port on one server port, so that replies could not tell) is seen on insertion.
@@ -38,6 +39,7 @@ FL_INLINE struct fl_home fl_home_of(const u64 seed[4], u32 buckets, const struct
 		.tag = (u16)((hash & 0x7ff) | ((hash >> 32) & 0x1f) << 11),
 	};
 
+	home.way = hash >> 37 & (FL_WAYS - 1);
 	if (!home.tag)
 		home.tag = 1;
 	return home;
@@ -81,6 +83,16 @@ FL_INLINE void fl_flow_addr(const struct fl_view *view, const struct fl_flow *fl
 	}
 	addr->word[0] = *word;
 	addr->word[1] = addr->word[2] = addr->word[3] = 0;
+}
+
+/* The same for who reads as many words as the family has. */
+FL_INLINE void fl_flow_words(const struct fl_view *view, const struct fl_flow *flow, u32 index, int which,
+			     struct fl_addr *addr)
+{
+	if (flow->flags & FL_FLOW_V6)
+		fl_flow_addr(view, flow, index, which, addr);
+	else
+		addr->word[0] = *(&flow->client + which);
 }
 
 #define FL_WHICH_CLIENT 0
@@ -252,6 +264,12 @@ FL_INLINE u32 fl_home_match(const struct fl_view *view, const struct fl_home *ho
 	return fl_tags_match(first, tag) | fl_tags_match(second, tag) << FL_WAYS;
 }
 
+/* Where a flow is as likely as not, so that it can be had without a look at the tags. */
+FL_INLINE u32 fl_home_likely(const struct fl_home *home, u32 choice)
+{
+	return home->bucket[choice & 1] * FL_WAYS + home->way;
+}
+
 FL_INLINE u32 fl_home_slot(const struct fl_home *home, u32 way)
 {
 	return home->bucket[way / FL_WAYS & 1] * FL_WAYS + way % FL_WAYS;
@@ -314,8 +332,9 @@ FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct 
 	return NULL;
 }
 
-/* Finds the full-nat flow of a reply: server -> local. */
-FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const struct fl_frame *frame)
+/* The full-nat flow whose reply this is, server -> local, alive or not; look->index and look->control say where and as
+ * what. */
+FL_INLINE struct fl_flow *fl_flow_match_return(const struct fl_view *view, const struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
 	u64 base = fl_return_base(view, &look->source, look->source_port, &look->target, look->protocol, look->is_v6);
@@ -347,9 +366,17 @@ FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const 
 			continue;
 		look->index = index;
 		look->control = control;
-		return fl_flow_if_alive(view, flow, index, control);
+		return flow;
 	}
 	return NULL;
+}
+
+/* The same, if it is a flow still. */
+FL_INLINE struct fl_flow *fl_flow_find_return(const struct fl_view *view, const struct fl_frame *frame)
+{
+	struct fl_flow *flow = fl_flow_match_return(view, frame);
+
+	return flow ? fl_flow_if_alive(view, flow, frame->look->index, frame->look->control) : NULL;
 }
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * fl_forward(): (region, frame, now) -> (verdict, rewritten frame). The whole decision, top to bottom:
  *
+ *   short   nearly all frames: of a flow that stands, plain headers (short.h)
  *   look    parse; is the target an address of ours? where would the flow be?
  *   decide  ARP, NDP, echo -> answer; a flow's frame -> rewrite; a first frame for a service -> new flow; else pass
  *
@@ -10,23 +11,9 @@
 #ifndef FL_FORWARD_H
 #define FL_FORWARD_H
 
-#include "answer.h"
 #include "begin.h"
-#include "state.h"
-
-struct fl_result {
-	u8 verdict;
-	u8 reason;
-	u8 out_interface;
-	u8 reserved;
-	u32 out_ifindex;
-};
-
-/* What a replay of the programs in the kernel tells them, and what they tell it. */
-struct fl_replayed {
-	u64 now; /* ns */
-	struct fl_result result;
-};
+#include "pass.h"
+#include "short.h"
 
 FL_INLINE int fl_is_balanced(const struct fl_frame *frame)
 {
@@ -107,149 +94,6 @@ FL_INLINE int fl_refuse(const struct fl_view *view, const struct fl_frame *frame
 	return 0;
 }
 
-/* Can the frame go out by this interface? 0, or the reason why not. */
-FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, const struct fl_interface *out)
-{
-	struct fl_look *look = frame->look;
-	u32 size = frame->len - look->l3;
-
-	if (look->ttl <= 1)
-		return FL_REASON_TIME_EXCEEDED;
-	if (frame->gso_size) {
-		const u8 *tcp = fl_bytes(frame, look->l4, 14);
-
-		if (!tcp)
-			return FL_REASON_SHORT_FRAME;
-		size = look->l4 - look->l3 + frame->gso_size +
-		       (look->kind == FL_KIND_TCP ? (u32)(tcp[12] >> 4) * 4 : 8);
-	}
-	if (FL_UNLIKELY(size > out->mtu)) {
-		const u8 *ip = fl_bytes(frame, look->l3, 20);
-		u32 total;
-
-		if (!ip)
-			return FL_REASON_SHORT_FRAME;
-		/* Ethernet padding is not part of the packet. */
-		total = look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
-		if (!frame->gso_size && total <= out->mtu)
-			return 0;
-		if (!look->is_v6 && !(fl_get16(ip + 6) & FL_BE16(0x4000)))
-			return FL_REASON_OVERSIZE;
-		view->scratch->mtu = out->mtu;
-		return FL_REASON_TOO_BIG;
-	}
-	return 0;
-}
-
-FL_INLINE struct fl_traffic *fl_traffic_of(const struct fl_view *view, u32 server_slot)
-{
-	return fl_traffic_at(view->region, view->worker_index * view->settings->server_capacity + server_slot);
-}
-
-/* A client's frame goes to its server: 0, or what hinders it. */
-FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
-{
-	struct fl_look *look = frame->look;
-	u32 index = look->index;
-	struct fl_flow *flow = fl_flows_at(view->region, index);
-	const u64 *hops;
-	const struct fl_interface *out;
-	struct fl_traffic *traffic;
-	u32 len = frame->len;
-	struct fl_ends *ends = &view->scratch->ends;
-	const u8 *ether;
-	union {
-		u64 word;
-		u8 octet[8];
-	} hop;
-	int hindrance;
-
-	if (!flow)
-		return FL_REASON_NO_FLOW;
-	hops = fl_hops_at(view->region, flow->server_slot);
-	if (!hops)
-		return FL_REASON_NO_NEIGHBOUR;
-	hop.word = fl_load(hops);
-	out = fl_interface_of(view, hop.octet[6]);
-	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
-		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(view, frame, out);
-	if (hindrance)
-		return hindrance;
-	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
-	if (!ether)
-		return FL_REASON_SHORT_FRAME;
-	fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &ends->target);
-	ends->target_port = flow->server_port;
-	ends->source = look->source;
-	ends->source_port = look->source_port;
-	if (flow->flags & FL_FLOW_FULL_NAT) {
-		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &ends->source);
-		ends->source_port = flow->local_port;
-	}
-	if (FL_UNLIKELY(!fl_flow_is_same(flow, look)))
-		return FL_REASON_NO_FLOW;
-	/* The way back follows the client's router. */
-	if (FL_UNLIKELY(fl_get32(ether + 6) != fl_get32(flow->client_mac) ||
-			fl_get16(ether + 10) != fl_get16(flow->client_mac + 4) ||
-			flow->client_interface != frame->interface)) {
-		__builtin_memcpy(flow->client_mac, ether + 6, 6);
-		flow->client_interface = frame->interface;
-	}
-	fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
-	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, hop.octet, out->mac))
-		return FL_REASON_SHORT_FRAME;
-	traffic = fl_traffic_of(view, flow->server_slot);
-	if (traffic) {
-		traffic->in_frames++;
-		traffic->in_octets += len;
-	}
-	result->out_interface = hop.octet[6];
-	result->out_ifindex = out->ifindex;
-	return 0;
-}
-
-/* A server's frame goes back to its client, by the way the client's came: 0, or what hinders it. */
-FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
-{
-	u32 index = frame->look->index;
-	struct fl_flow *flow = fl_flows_at(view->region, index);
-	const struct fl_interface *out;
-	struct fl_traffic *traffic;
-	u32 len = frame->len;
-	struct fl_ends *ends = &view->scratch->ends;
-	u8 client_interface, mac[6];
-	int hindrance;
-
-	if (!flow)
-		return FL_REASON_NO_FLOW;
-	client_interface = flow->client_interface;
-	out = fl_interface_of(view, client_interface);
-	if (!out || !out->ifindex)
-		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(view, frame, out);
-	if (hindrance)
-		return hindrance;
-	fl_flow_addr(view, flow, index, FL_WHICH_VIP, &ends->source);
-	fl_flow_addr(view, flow, index, FL_WHICH_CLIENT, &ends->target);
-	ends->source_port = flow->vip_port;
-	ends->target_port = flow->client_port;
-	__builtin_memcpy(mac, flow->client_mac, 6);
-	if (FL_UNLIKELY(!fl_flow_is_same(flow, frame->look)))
-		return FL_REASON_NO_FLOW;
-	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
-	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, mac, out->mac))
-		return FL_REASON_SHORT_FRAME;
-	traffic = fl_traffic_of(view, flow->server_slot);
-	if (traffic) {
-		traffic->out_frames++;
-		traffic->out_octets += len;
-	}
-	result->out_interface = client_interface;
-	result->out_ifindex = out->ifindex;
-	return 0;
-}
-
 /* A frame to one of our addresses. */
 FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 {
@@ -302,7 +146,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		return FL_REASON_SHORT_FRAME;
 	view->scratch->interface = frame->interface;
 	__builtin_memcpy(view->scratch->source_mac, ether + 6, 6);
-	return fl_begin(view, look, 0, 0);
+	return fl_begin(view, look);
 }
 
 /* A frame to somebody else: a nat server's answer, or none of our business. */
@@ -369,22 +213,40 @@ FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 	return look->malformed ? look->malformed : FL_REASON_NOT_OURS;
 }
 
+/* Each a function of its own, for the BPF verifier, which follows them anew from every call. */
+FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
+			 struct fl_result *result)
+{
+	return fl_pass_to_server(view, frame, flow, result);
+}
+
+FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
+			 struct fl_result *result)
+{
+	return fl_pass_to_client(view, frame, flow, result);
+}
+
 /* Makes of the frame what was decided: the reason that holds in the end. One place for each kind of rewriting, since
  * the BPF verifier follows them anew from every call. */
 FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, int reason, struct fl_result *result)
 {
 	int hindrance = 0;
 
-	if (FL_LIKELY(reason == FL_REASON_CLIENT_HIT || reason == FL_REASON_NEW_FLOW))
-		hindrance = fl_to_server(view, frame, result);
-	else if (reason == FL_REASON_SERVER_HIT)
-		hindrance = fl_to_client(view, frame, result);
-	else if (reason == FL_REASON_ARP_REPLY)
+	if (FL_LIKELY(reason == FL_REASON_CLIENT_HIT || reason == FL_REASON_NEW_FLOW ||
+		      reason == FL_REASON_SERVER_HIT)) {
+		struct fl_flow *flow = fl_flows_at(view->region, frame->look->index);
+
+		if (!flow)
+			return FL_REASON_NO_FLOW;
+		hindrance = reason == FL_REASON_SERVER_HIT ? fl_to_client(view, frame, flow, result)
+							   : fl_to_server(view, frame, flow, result);
+	} else if (reason == FL_REASON_ARP_REPLY) {
 		return fl_answer_arp(view, frame);
-	else if (reason == FL_REASON_NDP_REPLY)
+	} else if (reason == FL_REASON_NDP_REPLY) {
 		return fl_answer_ndp(view, frame);
-	else if (reason == FL_REASON_ECHO_REPLY)
+	} else if (reason == FL_REASON_ECHO_REPLY) {
 		return fl_answer_echo(view, frame);
+	}
 	if (FL_UNLIKELY(hindrance))
 		reason = hindrance;
 	if (FL_UNLIKELY(reason == FL_REASON_TIME_EXCEEDED || reason == FL_REASON_TOO_BIG))
@@ -404,10 +266,10 @@ FL_INLINE u8 fl_verdict_of(int reason)
 	return FL_DROP;
 }
 
-/* Decides, counts, and says where an answer leaves. */
-FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+/* Carries out what was decided, counts, and says where an answer leaves. */
+FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, int decided, struct fl_result *result)
 {
-	u32 reason = fl_carry_out(view, frame, fl_decide(view, frame), result);
+	u32 reason = fl_carry_out(view, frame, decided, result);
 
 	result->reason = reason;
 	result->verdict = fl_verdict_of(reason);
@@ -421,30 +283,62 @@ FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, st
 	return result->verdict;
 }
 
-/* One frame. The parsed part of struct fl_frame must be zero. Returns the verdict. */
-FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
+/* The view of this moment, with the memory that a frame needs. False: there is no region. */
+FL_INLINE int fl_forward_open(struct fl_view *view, const struct fl_region *region, struct fl_frame *frame,
+			      struct fl_scratch *scratch, u64 now)
 {
-	struct fl_view view;
-#ifdef __bpf__
-	view.scratch = fl_scratch_of_cpu();
-	if (!view.scratch)
-		return FL_PASS;
-	frame->look = &view.scratch->look;
-#else
-	struct fl_scratch scratch;
+	view->scratch = scratch;
+	if (!scratch)
+		return 0;
+	frame->look = &scratch->look;
+	return fl_view_open(view, region, frame->worker, now);
+}
 
-	view.scratch = &scratch;
-	frame->look = &scratch.look;
-#endif
-	if (!fl_view_open(&view, region, frame->worker, now)) {
-		result->verdict = FL_PASS;
-		return FL_PASS;
+/* True: the frame has gone the short way, and the result says where. False: nothing has changed. */
+FL_INLINE int fl_forward_short(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	u32 reason = FL_REASON_NONE;
+	struct fl_flow *flow = fl_short_way(view, frame, &reason);
+
+	if (!flow)
+		return 0;
+	if (reason == FL_REASON_CLIENT_HIT) {
+		if (fl_pass_to_server(view, frame, flow, result))
+			return 0;
+		view->worker->reasons[FL_REASON_CLIENT_HIT]++;
+	} else {
+		if (fl_pass_to_client(view, frame, flow, result))
+			return 0;
+		view->worker->reasons[FL_REASON_SERVER_HIT]++;
 	}
-	fl_look(&view, frame);
-	return fl_conclude(&view, frame, result);
+	result->verdict = FL_FORWARD;
+	result->reason = reason;
+	return 1;
+}
+
+FL_INLINE int fl_forward_long(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	int decided;
+
+	fl_look(view, frame);
+	decided = fl_decide(view, frame);
+	fl_forget(frame);
+	return fl_conclude(view, frame, decided, result);
 }
 
 #ifndef __bpf__
+
+/* One frame. Returns the verdict. */
+FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
+{
+	struct fl_scratch scratch;
+	struct fl_view view;
+
+	result->verdict = FL_PASS;
+	if (!fl_forward_open(&view, region, frame, &scratch, now) || fl_forward_short(&view, frame, result))
+		return result->verdict;
+	return fl_forward_long(&view, frame, result);
+}
 
 #define FL_BATCH 32
 
@@ -508,7 +402,7 @@ static inline void fl_forward_batch(const struct fl_region *region, struct fl_fr
 		if (fl_is_balanced(&frames[i]) && !looks[i].malformed)
 			fl_fetch_flows(&view, &looks[i], return_hash[i]);
 	for (u32 i = 0; i < count; i++)
-		fl_conclude(&view, &frames[i], &results[i]);
+		fl_conclude(&view, &frames[i], fl_decide(&view, &frames[i]), &results[i]);
 }
 
 #endif

@@ -22,16 +22,22 @@
 #define FL_MAGIC 0x6461656c72696166ull /* "fairlead" */
 #define FL_TICK_SHIFT 27
 #define FL_NONE 0xffffffffu
+#define FL_INTERFACES_MOST 8
 
 #define FL_WAYS 8	     /* slots of a bucket: one cache line of 64-bit words, 16 bytes of tags */
 #define FL_PROBES 8	     /* how far a configuration hash may look; the packer grows the table until this holds */
 #define FL_RANGES_PER_VIP 16 /* port ranges that one VIP may carry per lookup */
 
-/* X(NAME, name, element type, halves) in the order of the file */
-#define FL_SECTIONS(X)                                              \
-	X(HEADER, header, struct fl_header, 1)                      \
-	X(SETTINGS, settings, struct fl_settings, 2)                \
-	X(INTERFACES, interfaces, struct fl_interface, 2)           \
+/*
+ * X(NAME, name, element type, halves) in the order of the file. The direct ones have a size that is always the same (1,
+ * 1 and FL_INTERFACES_MOST elements a half), and in BPF each is a single element of its map.
+ */
+#define FL_DIRECT_SECTIONS(X)                        \
+	X(HEADER, header, struct fl_header, 1)       \
+	X(SETTINGS, settings, struct fl_settings, 2) \
+	X(INTERFACES, interfaces, struct fl_interface, 2)
+
+#define FL_TABLE_SECTIONS(X)                                        \
 	X(VIPS, vips, struct fl_vip, 2)                             \
 	X(LISTENS, listens, struct fl_listen, 2)                    \
 	X(RANGES, ranges, struct fl_range, 2)                       \
@@ -48,6 +54,10 @@
 	X(FLOWS, flows, struct fl_flow, 1)                          \
 	X(FLOWS6, flows6, struct fl_flow6, 1)                       \
 	X(RETURNS, returns, struct fl_returns, 1)
+
+#define FL_SECTIONS(X)        \
+	FL_DIRECT_SECTIONS(X) \
+	FL_TABLE_SECTIONS(X)
 
 enum fl_section {
 #define X(NAME, name, type, halves) FL_SECTION_##NAME,
@@ -117,7 +127,7 @@ struct fl_header {
 #define FL_ACTIVE 1
 #define FL_FROZEN 2 /* another engine is taking over: what is ours is dropped, no flow changes (written into a live half) */
 
-/* first[] says where this half begins in each double-buffered section. */
+/* first[] says where this half begins in each double-buffered section; a commit fills it, server_capacity and methods. */
 struct fl_settings {
 	u32 timeout[FL_STATE_COUNT]; /* ticks */
 	u32 is_active;		     /* FL_STANDBY, FL_ACTIVE, FL_FROZEN */
@@ -127,7 +137,8 @@ struct fl_settings {
 	u32 icmp_per_tick; /* ICMP errors a worker may originate in a tick */
 	u32 first[FL_SECTION_COUNT];
 	u32 server_capacity; /* of one half; the stride of TRAFFIC */
-	u32 reserved[29];
+	u32 methods;	     /* bit 1 << enum fl_method for each that a service has */
+	u32 reserved[28];
 };
 
 /* An interface fairlead works on. The position in the section is the id that flows and hops carry. */

@@ -45,11 +45,14 @@ struct fl_scratch {
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
 	u32 quote; /* octets of the frame in an ICMP error */
+	u32 service; /* that a first frame is for */
 	struct fl_look look;
 #ifdef __bpf__
 	u32 now;
 	u32 worker_index;
 	u32 half;
+	u64 jiffies; /* when coarse_ns was asked for */
+	u64 coarse_ns;
 #endif
 };
 
@@ -83,6 +86,11 @@ FL_INLINE int fl_view_open(struct fl_view *view, const struct fl_region *region,
 	view->scratch->half = half;
 #endif
 	return view->settings != NULL;
+}
+
+FL_INLINE const struct fl_interface *fl_interface_of(const struct fl_view *view, u32 id)
+{
+	return fl_interfaces_at(view->region, view->settings->first[FL_SECTION_INTERFACES] + id);
 }
 
 #ifdef __bpf__

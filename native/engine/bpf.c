@@ -73,9 +73,9 @@ static int attach_covered(struct fl_bpf *bpf, const struct fl_spot *spot, u32 wa
 				   &bpf->program[0], false);
 
 	if (!code)
-		code = fl_link_attach(spot, FL_ATTACH_TC, program.fd, &cover);
+		code = fl_link_attach(spot, FL_ATTACH_TC, &program, &cover);
 	if (!code)
-		code = fl_link_attach(spot, wanted, bpf->program[spot->interface].fd, attached);
+		code = fl_link_attach(spot, wanted, &bpf->program[spot->interface], attached);
 	fl_program_close(&program);
 	return code;
 }
@@ -93,7 +93,7 @@ static int attach(struct fl_bpf *bpf, u32 interface, u32 ifindex)
 		return fl_fail(-errno, "%s: xdp cannot send there: %s", spot.name, strerror(errno));
 	code = wanted == FL_ATTACH_XDP_GENERIC && bpf->was_running
 		       ? attach_covered(bpf, &spot, wanted, &attached)
-		       : fl_link_attach(&spot, wanted, bpf->program[interface].fd, &attached);
+		       : fl_link_attach(&spot, wanted, &bpf->program[interface], &attached);
 	if (code)
 		return code;
 	fl_link_detach(&spot, attached != FL_ATTACH_TC); /* the other way it may have been attached before */

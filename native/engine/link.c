@@ -27,6 +27,11 @@ static void pin_path(char *path, const struct fl_spot *spot, const char *suffix,
 	snprintf(path, PATH_OCTETS, "%s%s/%s_%u", spot->directory, suffix, kind_name(is_tc), spot->interface);
 }
 
+static void further_path(char *path, const struct fl_spot *spot, bool is_tc, const char *suffix)
+{
+	snprintf(path, PATH_OCTETS, "%s/%s_%u_further%s", spot->directory, kind_name(is_tc), spot->interface, suffix);
+}
+
 /* The interface's index, or 0 when it is gone. For xdp and tcx it lies at the same place. */
 static u32 link_ifindex(int fd)
 {
@@ -69,9 +74,11 @@ static int pin_link(const struct fl_spot *spot, bool is_tc, int fd)
 
 static void forget_old(const struct fl_spot *spot, bool is_tc)
 {
-	char path[PATH_OCTETS];
+	char path[PATH_OCTETS + 16];
 
 	pin_path(path, spot, "-old", is_tc);
+	unlink(path);
+	strcat(path, "_further");
 	unlink(path);
 }
 
@@ -165,13 +172,39 @@ static int attach_xdp(const struct fl_spot *spot, bool is_generic_wanted, int pr
 	return make_xdp(spot, false, program_fd);
 }
 
-int fl_link_attach(const struct fl_spot *spot, enum fl_attachment wanted, int program_fd, enum fl_attachment *attached)
+/* The map is pinned before a program that needs it runs, and the former program's goes after that. */
+static int pin_further(const struct fl_spot *spot, bool is_tc, int further_fd)
+{
+	char path[PATH_OCTETS];
+
+	further_path(path, spot, is_tc, "_new");
+	unlink(path);
+	return bpf_obj_pin(further_fd, path) ? fl_fail(-errno, "%s: cannot pin a map: %s", path, strerror(errno)) : 0;
+}
+
+static void settle_further(const struct fl_spot *spot, bool is_tc, bool is_attached)
+{
+	char fresh[PATH_OCTETS], path[PATH_OCTETS];
+
+	further_path(fresh, spot, is_tc, "_new");
+	further_path(path, spot, is_tc, "");
+	if (!is_attached || rename(fresh, path))
+		unlink(fresh);
+}
+
+int fl_link_attach(const struct fl_spot *spot, enum fl_attachment wanted, const struct fl_program *program,
+		   enum fl_attachment *attached)
 {
 	bool is_tc = wanted == FL_ATTACH_TC;
 	int code;
 
 	fl_words_listen();
-	code = is_tc ? attach_tc(spot, program_fd) : attach_xdp(spot, wanted == FL_ATTACH_XDP_GENERIC, program_fd);
+	code = pin_further(spot, is_tc, program->further_fd);
+	if (code)
+		return code;
+	code = is_tc ? attach_tc(spot, program->fd)
+		     : attach_xdp(spot, wanted == FL_ATTACH_XDP_GENERIC, program->fd);
+	settle_further(spot, is_tc, code == 0);
 	if (code)
 		return code;
 	forget_old(spot, is_tc);
@@ -184,6 +217,8 @@ void fl_link_detach(const struct fl_spot *spot, bool is_tc)
 	char path[PATH_OCTETS];
 
 	pin_path(path, spot, "", is_tc);
+	unlink(path);
+	further_path(path, spot, is_tc, "");
 	unlink(path);
 	forget_old(spot, is_tc);
 	if (is_tc && spot->ifindex)

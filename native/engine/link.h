@@ -3,12 +3,13 @@
  * maps (xdp; tc where the kernel has tcx, Linux 6.6), or as a clsact filter, which stays by itself.
  *
  * The pins are called KIND_ID, by the interface's id: a successor finds what is attached and replaces the program in it
- * atomically.
+ * atomically. Beside each lies KIND_ID_further, the map by which the program goes on to its longer half: the kernel
+ * empties such a map when nobody in user space holds it.
  */
 #ifndef FL_LINK_H
 #define FL_LINK_H
 
-#include "engine.h"
+#include "program.h"
 
 struct fl_spot {
 	const char *directory; /* where the region's maps are pinned */
@@ -24,7 +25,8 @@ struct fl_spot {
  * where the driver has none). 0 or a negative errno in words; then nothing has changed. Another's XDP program is
  * -EBUSY, and named.
  */
-int fl_link_attach(const struct fl_spot *spot, enum fl_attachment wanted, int program_fd, enum fl_attachment *attached);
+int fl_link_attach(const struct fl_spot *spot, enum fl_attachment wanted, const struct fl_program *program,
+		   enum fl_attachment *attached);
 
 /* Takes off what is attached by this kind; nothing there is no failure. */
 void fl_link_detach(const struct fl_spot *spot, bool is_tc);

@@ -37,6 +37,12 @@ static const char *const name_of[FL_SECTION_COUNT] = {
 #undef X
 };
 
+/* Elements of the map for so many of the section: a direct one is a single element. */
+static u64 entries_for(u32 section, u64 count)
+{
+	return section <= FL_SECTION_INTERFACES ? 1 : count;
+}
+
 static const u32 element_of[FL_SECTION_COUNT] = {
 #define X(NAME, name, type, halves) [FL_SECTION_##NAME] = sizeof(type),
 	FL_SECTIONS(X)
@@ -84,7 +90,9 @@ static int make_map(struct fl_region *region, u32 section, u64 count)
 	int fd;
 
 	snprintf(name, sizeof(name), "fl_%.12s", name_of[section]);
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(u32), element_of[section], room, &options);
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(u32),
+			    element_of[section] * (room / entries_for(section, room)), entries_for(section, room),
+			    &options);
 	if (fd < 0)
 		return fl_fail(-errno, "the kernel makes no map of %llu MiB for %s: %s%s",
 			       (unsigned long long)(room * element_of[section] >> 20), name_of[section],
@@ -123,6 +131,8 @@ static int create(struct fl_region *region, const char *directory, const struct 
 	int code;
 
 	region->size = fl_region_plan(place, sizes);
+	if (sizes->count[FL_SECTION_INTERFACES] != FL_INTERFACES_MOST)
+		return fl_fail(-EINVAL, "the programs in the kernel know %u interfaces", FL_INTERFACES_MOST);
 	code = fl_region_afford(region->size);
 	for (u32 section = 0; !code && section < FL_SECTION_COUNT; section++)
 		code = make_map(region, section, place[section].count);
@@ -144,7 +154,7 @@ static int get_map(const char *directory, u32 section, struct bpf_map_info *info
 		return -errno;
 	memset(info, 0, sizeof(*info));
 	if (bpf_obj_get_info_by_fd(fd, info, &size) || info->type != BPF_MAP_TYPE_ARRAY ||
-	    info->value_size != element_of[section] || !(info->map_flags & BPF_F_MMAPABLE)) {
+	    info->value_size % element_of[section] || !(info->map_flags & BPF_F_MMAPABLE)) {
 		close(fd);
 		return -EINVAL;
 	}
@@ -161,7 +171,7 @@ static int adopt(struct fl_region *region, const char *directory, int protection
 
 		if (fd < 0)
 			return fd;
-		code = take_map(region, section, fd, info.max_entries, protection);
+		code = take_map(region, section, fd, (u64)info.max_entries * info.value_size / element_of[section], protection);
 		if (code)
 			return code;
 	}

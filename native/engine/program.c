@@ -24,8 +24,11 @@ __asm__(".section .rodata\n"
 extern const char core_object[], core_object_end[], replay_object[], replay_object_end[];
 
 static const char *const map_of[FL_SECTION_COUNT] = {
+#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = ".data." #name,
+	FL_DIRECT_SECTIONS(X)
+#undef X
 #define X(NAME, name, type, halves) [FL_SECTION_##NAME] = "fl_" #name,
-	FL_SECTIONS(X)
+		FL_TABLE_SECTIONS(X)
 #undef X
 };
 
@@ -69,27 +72,60 @@ static int refuse(int code, const char *name, const char *log)
 		       file ? file : "");
 }
 
-static int load(struct fl_program *program, const struct fl_entry *entry)
+/* Of an entry's two programs: the one that an interface runs, and the one it goes on to. */
+struct pair {
+	struct bpf_program *own, *further;
+	u32 further_index;
+};
+
+static struct pair pair_of(const struct bpf_object *object, bool is_tc)
 {
-	const char *name = entry->is_tc ? "fairlead_tc" : "fairlead_xdp";
-	struct bpf_program *wanted = bpf_object__find_program_by_name(program->object, name), *each;
-	char *log = calloc(1, LOG_OCTETS);
-	int code;
+	return (struct pair){
+		.own = bpf_object__find_program_by_name(object, is_tc ? "fairlead_tc" : "fairlead_xdp"),
+		.further = bpf_object__find_program_by_name(object, is_tc ? "fairlead_tc_long" : "fairlead_xdp_long"),
+		.further_index = is_tc,
+	};
+}
+
+static int load_pair(struct fl_program *program, const struct pair *pair, const struct fl_entry *entry, char *log)
+{
+	struct bpf_program *each;
+	int code, fd;
 
 	bpf_object__for_each_program(each, program->object)
-		bpf_program__set_autoload(each, each == wanted);
-	if (!wanted || !log) {
-		free(log);
-		return fl_fail(-ENOMEM, "no memory to load %s", name);
+	{
+		bpf_program__set_autoload(each, each == pair->own || each == pair->further);
+		if (entry->has_frags && !entry->is_tc)
+			bpf_program__set_flags(each, BPF_F_XDP_HAS_FRAGS);
 	}
-	bpf_program__set_log_buf(wanted, log, LOG_OCTETS);
-	if (entry->has_frags)
-		bpf_program__set_flags(wanted, BPF_F_XDP_HAS_FRAGS);
+	bpf_program__set_log_buf(pair->own, log, LOG_OCTETS);
+	bpf_program__set_log_buf(pair->further, log + LOG_OCTETS, LOG_OCTETS);
 	code = bpf_object__load(program->object);
 	if (code)
-		code = refuse(code, name, log);
+		return refuse(code, bpf_program__name(log[LOG_OCTETS] ? pair->further : pair->own),
+			      log[LOG_OCTETS] ? log + LOG_OCTETS : log);
+	program->fd = bpf_program__fd(pair->own);
+	program->further_fd = bpf_object__find_map_fd_by_name(program->object, "fl_long");
+	fd = bpf_program__fd(pair->further);
+	if (bpf_map_update_elem(program->further_fd, &pair->further_index, &fd, 0))
+		return fl_fail(-errno, "the core's two programs do not go together: %s", strerror(errno));
+	return 0;
+}
+
+static int load(struct fl_program *program, const struct fl_entry *entry)
+{
+	struct pair pair = pair_of(program->object, entry->is_tc);
+	char *log = calloc(2, LOG_OCTETS);
+	int code;
+
+	if (!pair.own || !pair.further || !log) {
+		free(log);
+		return fl_fail(-ENOMEM, "no memory to load the core");
+	}
+	code = load_pair(program, &pair, entry, log);
 	free(log);
-	program->fd = code ? -1 : bpf_program__fd(wanted);
+	if (code)
+		program->fd = -1;
 	return code;
 }
 

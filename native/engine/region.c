@@ -561,6 +561,9 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 	for (int section = 0; section < FL_SECTION_COUNT; section++)
 		settings->first[section] = halves_of[section] == 2 ? half * (region->count[section] / 2) : 0;
 	settings->server_capacity = capacity;
+	settings->methods = 0;
+	for (u64 i = 0; i < region->count[FL_SECTION_SERVICES] / 2; i++)
+		settings->methods |= 1u << region->services[settings->first[FL_SECTION_SERVICES] + i].method;
 	forget_former_servers(region, (1 - half) * capacity, half * capacity, capacity);
 	fl_store(&header->generation, header->generation + 1);
 	fl_store(&header->active_half, half);

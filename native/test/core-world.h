@@ -229,7 +229,7 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 		.count = {
 			[FL_SECTION_HEADER] = 1,
 			[FL_SECTION_SETTINGS] = 1,
-			[FL_SECTION_INTERFACES] = 2,
+			[FL_SECTION_INTERFACES] = FL_INTERFACES_MOST,
 			[FL_SECTION_VIPS] = WORLD_VIPS,
 			[FL_SECTION_LISTENS] = WORLD_LISTENS,
 			[FL_SECTION_RANGES] = 1,

@@ -1,0 +1,165 @@
+/*
+ * A frame of a flow goes on: to its server, or back to its client. What is in the way is found before anything changes.
+ */
+#ifndef FL_PASS_H
+#define FL_PASS_H
+
+#include "answer.h"
+#include "state.h"
+
+struct fl_result {
+	u8 verdict;
+	u8 reason;
+	u8 out_interface;
+	u8 reserved;
+	u32 out_ifindex;
+};
+
+/* What a replay of the programs in the kernel tells them, and what they tell it. */
+struct fl_replayed {
+	u64 now; /* ns */
+	struct fl_result result;
+};
+
+/* Can the frame go out by this interface? 0, or the reason why not. */
+FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, const struct fl_interface *out)
+{
+	struct fl_look *look = frame->look;
+	u32 size = frame->len - look->l3;
+
+	if (look->ttl <= 1)
+		return FL_REASON_TIME_EXCEEDED;
+	if (frame->gso_size) {
+		const u8 *tcp = fl_bytes(frame, look->l4, 14);
+
+		if (!tcp)
+			return FL_REASON_SHORT_FRAME;
+		size = look->l4 - look->l3 + frame->gso_size +
+		       (look->kind == FL_KIND_TCP ? (u32)(tcp[12] >> 4) * 4 : 8);
+	}
+	if (FL_UNLIKELY(size > out->mtu)) {
+		const u8 *ip = fl_bytes(frame, look->l3, 20);
+		u32 total;
+
+		if (!ip)
+			return FL_REASON_SHORT_FRAME;
+		/* Ethernet padding is not part of the packet. */
+		total = look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
+		if (!frame->gso_size && total <= out->mtu)
+			return 0;
+		if (!look->is_v6 && !(fl_get16(ip + 6) & FL_BE16(0x4000)))
+			return FL_REASON_OVERSIZE;
+		view->scratch->mtu = out->mtu;
+		return FL_REASON_TOO_BIG;
+	}
+	return 0;
+}
+
+FL_INLINE struct fl_traffic *fl_traffic_of(const struct fl_view *view, u32 server_slot)
+{
+	return fl_traffic_at(view->region, view->worker_index * view->settings->server_capacity + server_slot);
+}
+
+/* A client's frame goes to its server: 0, or what hinders it, and then nothing has changed. */
+FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
+			 struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	u32 index = look->index;
+	const u64 *hops;
+	const struct fl_interface *out;
+	struct fl_traffic *traffic;
+	u32 len = frame->len;
+	struct fl_ends *ends = &view->scratch->ends;
+	const u8 *ether;
+	union {
+		u64 word;
+		u8 octet[8];
+	} hop;
+	int hindrance;
+
+	hops = fl_hops_at(view->region, flow->server_slot);
+	if (!hops)
+		return FL_REASON_NO_NEIGHBOUR;
+	hop.word = fl_load(hops);
+	out = fl_interface_of(view, hop.octet[6]);
+	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
+		return FL_REASON_NO_NEIGHBOUR;
+	hindrance = fl_hinder(view, frame, out);
+	if (hindrance)
+		return hindrance;
+	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	if (!ether)
+		return FL_REASON_SHORT_FRAME;
+	fl_flow_words(view, flow, index, FL_WHICH_SERVER, &ends->target);
+	ends->target_port = flow->server_port;
+	ends->source.word[0] = look->source.word[0];
+	if (look->is_v6)
+		ends->source = look->source;
+	ends->source_port = look->source_port;
+	if (flow->flags & FL_FLOW_FULL_NAT) {
+		fl_flow_words(view, flow, index, FL_WHICH_LOCAL, &ends->source);
+		ends->source_port = flow->local_port;
+	}
+	if (FL_UNLIKELY(!fl_flow_is_same(flow, look)))
+		return FL_REASON_NO_FLOW;
+	/* The way back follows the client's router. */
+	if (FL_UNLIKELY(fl_get32(ether + 6) != fl_get32(flow->client_mac) ||
+			fl_get16(ether + 10) != fl_get16(flow->client_mac + 4) ||
+			flow->client_interface != frame->interface)) {
+		__builtin_memcpy(flow->client_mac, ether + 6, 6);
+		flow->client_interface = frame->interface;
+	}
+	fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
+	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, hop.octet, out->mac))
+		return FL_REASON_SHORT_FRAME;
+	traffic = fl_traffic_of(view, flow->server_slot);
+	if (traffic) {
+		traffic->in_frames++;
+		traffic->in_octets += len;
+	}
+	result->out_interface = hop.octet[6];
+	result->out_ifindex = out->ifindex;
+	return 0;
+}
+
+/* A server's frame goes back to its client, by the way the client's came: 0, or what hinders it. */
+FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
+			 struct fl_result *result)
+{
+	u32 index = frame->look->index;
+	const struct fl_interface *out;
+	struct fl_traffic *traffic;
+	u32 len = frame->len;
+	struct fl_ends *ends = &view->scratch->ends;
+	u8 client_interface, mac[6];
+	int hindrance;
+
+	client_interface = flow->client_interface;
+	out = fl_interface_of(view, client_interface);
+	if (!out || !out->ifindex)
+		return FL_REASON_NO_NEIGHBOUR;
+	hindrance = fl_hinder(view, frame, out);
+	if (hindrance)
+		return hindrance;
+	fl_flow_words(view, flow, index, FL_WHICH_VIP, &ends->source);
+	fl_flow_words(view, flow, index, FL_WHICH_CLIENT, &ends->target);
+	ends->source_port = flow->vip_port;
+	ends->target_port = flow->client_port;
+	__builtin_memcpy(mac, flow->client_mac, 6);
+	if (FL_UNLIKELY(!fl_flow_is_same(flow, frame->look)))
+		return FL_REASON_NO_FLOW;
+	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
+	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, mac, out->mac))
+		return FL_REASON_SHORT_FRAME;
+	traffic = fl_traffic_of(view, flow->server_slot);
+	if (traffic) {
+		traffic->out_frames++;
+		traffic->out_octets += len;
+	}
+	result->out_interface = client_interface;
+	result->out_ifindex = out->ifindex;
+	return 0;
+}
+
+#endif
