@@ -255,9 +255,8 @@ static napi_value addon_memory(napi_env env, napi_callback_info info)
 	if (plane->buffers[section])
 		napi_delete_reference(env, plane->buffers[section]);
 	plane->buffers[section] = NULL;
-	if (napi_create_external_arraybuffer(
-		    env, fl_region_section(&plane->region, section), fl_region_octets(&plane->region, section), NULL,
-		    NULL, &buffer) != napi_ok)
+	if (napi_create_external_arraybuffer(env, fl_region_section(&plane->region, section),
+					     fl_region_octets(&plane->region, section), NULL, NULL, &buffer) != napi_ok)
 		return fail(env, -ENOMEM, "Node gives no view of the region");
 	/* Strong: a view must be detached before the memory goes, whoever still holds it. */
 	napi_create_reference(env, buffer, 1, &plane->buffers[section]);
@@ -348,10 +347,10 @@ static napi_value addon_start(napi_env env, napi_callback_info info)
 		return fail(env, -EROFS, "this region was opened for reading");
 	if (plane->runner)
 		return fail(env, -EBUSY, "the engine runs already");
-	code = attachments[0] == FL_ATTACH_PACKET ? fl_packet_start(&plane->runner, &plane->region, names.pointer, count,
-								    workers, &plane->events, plane->wake)
-						  : fl_bpf_start(&plane->runner, &plane->region, names.pointer, attachments,
-								 count, &plane->events, plane->wake);
+	code = attachments[0] == FL_ATTACH_PACKET ? fl_packet_start(&plane->runner, &plane->region, names.pointer,
+								    count, workers, &plane->events, plane->wake)
+						  : fl_bpf_start(&plane->runner, &plane->region, names.pointer,
+								 attachments, count, &plane->events, plane->wake);
 	if (code < 0) {
 		plane->runner = NULL;
 		return fail(env, code, fl_error());

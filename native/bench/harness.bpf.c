@@ -135,7 +135,8 @@ static __always_inline int rewrite(u8 *data, u8 *end)
 
 	if (data + HARNESS_FRAME > end)
 		return -1;
-	change = fl_change32(fl_get32(data + 30), FL_BE32(0x0a00010b)) + fl_change16(fl_get16(data + 36), FL_BE16(8080));
+	change =
+		fl_change32(fl_get32(data + 30), FL_BE32(0x0a00010b)) + fl_change16(fl_get16(data + 36), FL_BE16(8080));
 	__builtin_memcpy(data, macs, 12);
 	fl_put32(data + 30, FL_BE32(0x0a00010b));
 	fl_put16(data + 36, FL_BE16(8080));

@@ -43,8 +43,8 @@ static int program_named(const char *name, const char *entry)
 
 static void *map_memory(const char *name, size_t size)
 {
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			    bpf_object__find_map_fd_by_name(object, name), 0);
+	void *memory =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_object__find_map_fd_by_name(object, name), 0);
 
 	if (memory == MAP_FAILED)
 		die(name);
@@ -156,7 +156,8 @@ static void measure_hits(const char *entry, const struct world *world, enum side
 		double nothing = run(entry, HARNESS_NOTHING, packets);
 
 		rewrite[i] = run(entry, HARNESS_REWRITE, packets) - nothing;
-		core[i] = run_core(entry, world, side == FROM_SERVER ? FL_REASON_SERVER_HIT : FL_REASON_CLIENT_HIT, packets) -
+		core[i] = run_core(entry, world, side == FROM_SERVER ? FL_REASON_SERVER_HIT : FL_REASON_CLIENT_HIT,
+				   packets) -
 			  nothing;
 	}
 	print("kernel-hit", path, world->flows, median(core, repeats), median(rewrite, repeats));
@@ -202,7 +203,8 @@ static void measure_method(const char *entry, enum fl_method method, bool is_qui
 		world.flows = flows[i];
 		for (u32 side = 0; side < 2; side++) {
 			constants[side].is_tc = !strcmp(entry, "tc");
-			if (fl_program_load(&program[side], &world.region, constants[side], side ? &program[0] : NULL, false))
+			if (fl_program_load(&program[side], &world.region, constants[side], side ? &program[0] : NULL,
+					    false))
 				goto failed;
 		}
 		world_establish(&world);

@@ -17,7 +17,7 @@
 #define WORLD_SOURCES 32 /* full-nat's pool: 2 M source ports towards each server */
 /* About one table of a million flows in twenty has a flow that finds both its buckets full. */
 #define WORLD_STRAYS 8
-#define WORLD_HASH 64	 /* entries of each configuration table */
+#define WORLD_HASH 64 /* entries of each configuration table */
 #define SERVICE_PORT FL_BE16(80)
 #define SERVER_PORT FL_BE16(8080)
 

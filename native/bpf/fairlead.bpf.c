@@ -212,29 +212,29 @@ static __always_inline int go_short(void *context, struct fl_frame *frame, struc
 	return 1;
 }
 
-#define GO_LONG(context, frame, result, report)                          \
-	do {                                                             \
-		struct fl_region region = { 0 };                         \
-		struct fl_view view;                                     \
-		int is_sampled;                                          \
-                                                                         \
-		take_frame(frame, context);                              \
-		is_sampled = is_sampling();                              \
-		if (FL_UNLIKELY(is_sampled)) {                           \
-			prepare_report(frame, result, FL_RECORD_BEFORE); \
-			report(context);                                 \
-		}                                                        \
+#define GO_LONG(context, frame, result, report)                                           \
+	do {                                                                              \
+		struct fl_region region = { 0 };                                          \
+		struct fl_view view;                                                      \
+		int is_sampled;                                                           \
+                                                                                          \
+		take_frame(frame, context);                                               \
+		is_sampled = is_sampling();                                               \
+		if (FL_UNLIKELY(is_sampled)) {                                            \
+			prepare_report(frame, result, FL_RECORD_BEFORE);                  \
+			report(context);                                                  \
+		}                                                                         \
 		if (fl_forward_open(&view, &region, frame, fl_scratch_of_cpu(), clock())) \
-			fl_forward_long(&view, frame, result);           \
-		if (FL_UNLIKELY((result)->verdict == FL_HAND_UP)) {      \
-			prepare_report(frame, result, FL_RECORD_SLOW);   \
-			if (!report(context))                            \
-				count_lost(frame);                       \
-		} else if (FL_UNLIKELY(is_sampled)) {                    \
-			prepare_report(frame, result, FL_RECORD_AFTER);  \
-			report(context);                                 \
-		}                                                        \
-		tell(result);                                            \
+			fl_forward_long(&view, frame, result);                            \
+		if (FL_UNLIKELY((result)->verdict == FL_HAND_UP)) {                       \
+			prepare_report(frame, result, FL_RECORD_SLOW);                    \
+			if (!report(context))                                             \
+				count_lost(frame);                                        \
+		} else if (FL_UNLIKELY(is_sampled)) {                                     \
+			prepare_report(frame, result, FL_RECORD_AFTER);                   \
+			report(context);                                                  \
+		}                                                                         \
+		tell(result);                                                             \
 	} while (0)
 
 static __always_inline int leave_xdp(const struct fl_result *result)

@@ -122,7 +122,8 @@ static int fl_change_l4_checksum(struct fl_frame *frame, u32 at, u64 addresses, 
 
 	if (fl_entry.is_tc) {
 		u64 zero_is_none = look->kind == FL_KIND_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-		long code = bpf_l4_csum_replace(frame->context, at, 0, fold32(addresses), BPF_F_PSEUDO_HDR | zero_is_none);
+		long code =
+			bpf_l4_csum_replace(frame->context, at, 0, fold32(addresses), BPF_F_PSEUDO_HDR | zero_is_none);
 
 		code |= bpf_l4_csum_replace(frame->context, at, 0, fold32(ports), zero_is_none);
 		if (look->is_v6)

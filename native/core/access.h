@@ -26,16 +26,16 @@ struct fl_header fl_direct_header[1] SEC(".data.header");
 struct fl_settings fl_direct_settings[2] SEC(".data.settings");
 struct fl_interface fl_direct_interfaces[2 * FL_INTERFACES_MOST] SEC(".data.interfaces");
 
-#define FL_DIRECT(section, element, most)                                                       \
-	FL_INLINE element *fl_##section##_at(const struct fl_region *region, u32 index)         \
-	{                                                                                       \
-		(void)region;                                                                   \
-		if (index >= (most))                                                            \
-			return NULL;                                                            \
+#define FL_DIRECT(section, element, most)                                                           \
+	FL_INLINE element *fl_##section##_at(const struct fl_region *region, u32 index)             \
+	{                                                                                           \
+		(void)region;                                                                       \
+		if (index >= (most))                                                                \
+			return NULL;                                                                \
 		asm volatile("" : "+r"(index)); /* or clang checks one register and adds another */ \
-		if (index >= (most))                                                            \
-			return NULL;                                                            \
-		return &fl_direct_##section[index];                                             \
+		if (index >= (most))                                                                \
+			return NULL;                                                                \
+		return &fl_direct_##section[index];                                                 \
 	}
 FL_DIRECT(header, struct fl_header, 1)
 FL_DIRECT(settings, struct fl_settings, 2)
@@ -64,7 +64,7 @@ FL_TABLE_SECTIONS(X)
 struct fl_region {
 	void *base;
 	u64 size; /* octets of all sections */
-	int fd; /* -1: memory only */
+	int fd;	  /* -1: memory only */
 	int maps; /* 1: each section is a BPF map, and `base` is NULL */
 	int map_fd[FL_SECTION_COUNT];
 	int is_writable;

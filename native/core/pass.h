@@ -62,7 +62,7 @@ FL_INLINE struct fl_traffic *fl_traffic_of(const struct fl_view *view, u32 serve
 
 /* A client's frame goes to its server: 0, or what hinders it, and then nothing has changed. */
 FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
-			 struct fl_result *result)
+				struct fl_result *result)
 {
 	struct fl_look *look = frame->look;
 	u32 index = look->index;
@@ -125,7 +125,7 @@ FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *fra
 
 /* A server's frame goes back to its client, by the way the client's came: 0, or what hinders it. */
 FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
-			 struct fl_result *result)
+				struct fl_result *result)
 {
 	u32 index = frame->look->index;
 	const struct fl_interface *out;

@@ -125,7 +125,8 @@ struct fl_header {
 
 #define FL_STANDBY 0 /* everything passes to the host */
 #define FL_ACTIVE 1
-#define FL_FROZEN 2 /* another engine is taking over: what is ours is dropped, no flow changes (written into a live half) */
+#define FL_FROZEN \
+	2 /* another engine is taking over: what is ours is dropped, no flow changes (written into a live half) */
 
 /* first[] says where this half begins in each double-buffered section; a commit fills it, server_capacity and methods. */
 struct fl_settings {

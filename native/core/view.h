@@ -44,7 +44,7 @@ struct fl_scratch {
 	u32 mtu;      /* what the frame is too big for */
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
-	u32 quote; /* octets of the frame in an ICMP error */
+	u32 quote;   /* octets of the frame in an ICMP error */
 	u32 service; /* that a first frame is for */
 	struct fl_look look;
 #ifdef __bpf__

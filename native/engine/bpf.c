@@ -69,8 +69,8 @@ static int attach_covered(struct fl_bpf *bpf, const struct fl_spot *spot, u32 wa
 {
 	enum fl_attachment cover;
 	struct fl_program program;
-	int code = fl_program_load(&program, bpf->runner.region, entry_of(bpf, spot->interface, true),
-				   &bpf->program[0], false);
+	int code = fl_program_load(&program, bpf->runner.region, entry_of(bpf, spot->interface, true), &bpf->program[0],
+				   false);
 
 	if (!code)
 		code = fl_link_attach(spot, FL_ATTACH_TC, &program, &cover);

@@ -73,7 +73,7 @@ static void names(void)
 	     : FL_##verdict == FL_FORWARD ? "forwarded"                   \
 	     : FL_##verdict == FL_ANSWER  ? "answered"                    \
 	     : FL_##verdict == FL_HAND_UP ? "handed-up"                   \
-					  : "dropped",                     \
+					  : "dropped",                    \
 	     meaning);
 	FL_REASONS(X)
 #undef X

@@ -102,10 +102,11 @@ static int foreign_xdp(const struct fl_spot *spot)
 		bpf_obj_get_info_by_fd(fd, &info, &size);
 		close(fd);
 	}
-	return fl_fail(-EBUSY,
-		       "%s carries another's XDP program, %s (id %u), which fairlead does not replace: use engine: tc, or "
-		       "take it off (ip link set dev %s xdp off)",
-		       spot->name, info.name[0] ? info.name : "without a name", id, spot->name);
+	return fl_fail(
+		-EBUSY,
+		"%s carries another's XDP program, %s (id %u), which fairlead does not replace: use engine: tc, or "
+		"take it off (ip link set dev %s xdp off)",
+		spot->name, info.name[0] ? info.name : "without a name", id, spot->name);
 }
 
 static int refused(const struct fl_spot *spot, const char *what, int code)
@@ -202,8 +203,7 @@ int fl_link_attach(const struct fl_spot *spot, enum fl_attachment wanted, const 
 	code = pin_further(spot, is_tc, program->further_fd);
 	if (code)
 		return code;
-	code = is_tc ? attach_tc(spot, program->fd)
-		     : attach_xdp(spot, wanted == FL_ATTACH_XDP_GENERIC, program->fd);
+	code = is_tc ? attach_tc(spot, program->fd) : attach_xdp(spot, wanted == FL_ATTACH_XDP_GENERIC, program->fd);
 	settle_further(spot, is_tc, code == 0);
 	if (code)
 		return code;

@@ -53,9 +53,9 @@ static void point_at(struct fl_region *region, u32 section, void *memory, u64 co
 {
 	region->count[section] = count;
 	switch (section) {
-#define X(NAME, name, type, halves)      \
-	case FL_SECTION_##NAME:          \
-		region->name = memory;   \
+#define X(NAME, name, type, halves)    \
+	case FL_SECTION_##NAME:        \
+		region->name = memory; \
 		break;
 		FL_SECTIONS(X)
 #undef X
@@ -97,7 +97,7 @@ static int make_map(struct fl_region *region, u32 section, u64 count)
 		return fl_fail(-errno, "the kernel makes no map of %llu MiB for %s: %s%s",
 			       (unsigned long long)(room * element_of[section] >> 20), name_of[section],
 			       strerror(errno),
-			       errno == EPERM  ? "; it takes root, or CAP_BPF and CAP_NET_ADMIN"
+			       errno == EPERM	 ? "; it takes root, or CAP_BPF and CAP_NET_ADMIN"
 			       : errno == ENOMEM ? "; lower flows, or raise the memory limit of this control group"
 						 : "");
 	return take_map(region, section, fd, room, PROT_READ | PROT_WRITE);
@@ -171,7 +171,8 @@ static int adopt(struct fl_region *region, const char *directory, int protection
 
 		if (fd < 0)
 			return fd;
-		code = take_map(region, section, fd, (u64)info.max_entries * info.value_size / element_of[section], protection);
+		code = take_map(region, section, fd, (u64)info.max_entries * info.value_size / element_of[section],
+				protection);
 		if (code)
 			return code;
 	}
@@ -346,7 +347,8 @@ int fl_maps_remove(const char *path)
 int fl_maps_settle(const struct fl_region *region)
 {
 	static const u32 zero;
-	int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fl_settle", sizeof(u32), sizeof(u32), 1, NULL), outer = -1, code;
+	int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fl_settle", sizeof(u32), sizeof(u32), 1, NULL), outer = -1,
+	    code;
 	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = inner);
 
 	(void)region;

@@ -23,7 +23,8 @@ static int check_sizes(const struct fl_region *to, const struct fl_region *from)
 {
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
 		if (is_copied(section) && to->header->place[section].count != from->header->place[section].count)
-			return fl_fail(-EINVAL, "the regions differ in size: flows and configuration stay where they are");
+			return fl_fail(-EINVAL,
+				       "the regions differ in size: flows and configuration stay where they are");
 	return 0;
 }
 

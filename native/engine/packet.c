@@ -36,8 +36,8 @@ static int open_interfaces(struct fl_packet *packet)
 		packet->runner.ifindex[i] = (u32)ifindex;
 	}
 	for (u32 i = 0; i < packet->runner.interface_count; i++) {
-		error = fl_ports_open(packet->newest[i], packet->worker_count, packet->runner.ifindex[i], i, packet->runner.name[i],
-				      packet->guard, &packet->slots);
+		error = fl_ports_open(packet->newest[i], packet->worker_count, packet->runner.ifindex[i], i,
+				      packet->runner.name[i], packet->guard, &packet->slots);
 		for (u32 w = 0; !error && w < packet->worker_count; w++) {
 			packet->worker[w].port[i] = packet->newest[i][w];
 			packet->worker[w].port[i]->worker = fl_workers_at(packet->runner.region, w);

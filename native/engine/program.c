@@ -68,8 +68,8 @@ static int refuse(int code, const char *name, const char *log)
 	if (!log || !log[0])
 		return fl_fail(code, "the kernel did not load %s: %s", name, fl_words_for(code));
 	line = fl_words_of_log(log, &file);
-	return fl_fail(code, "the kernel's verifier refused %s: %s%s%s", name, line, file ? "; the whole log is in " : "",
-		       file ? file : "");
+	return fl_fail(code, "the kernel's verifier refused %s: %s%s%s", name, line,
+		       file ? "; the whole log is in " : "", file ? file : "");
 }
 
 /* Of an entry's two programs: the one that an interface runs, and the one it goes on to. */

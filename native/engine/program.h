@@ -10,7 +10,7 @@
 
 struct fl_program {
 	struct bpf_object *object;
-	int fd;		/* of the entry that was loaded: what an interface runs */
+	int fd; /* of the entry that was loaded: what an interface runs */
 	int further_fd; /* the map by which it goes on to its longer half: empty when no process holds it and it is not pinned */
 	int ports_fd;	/* interface id -> ifindex, for xdp */
 	int records_fd; /* ring buffer of struct fl_record */

@@ -48,7 +48,8 @@ static int keep_record(void *context, void *data, size_t size)
 
 static int share_memory(struct fl_replayer *replayer, int replay_fd)
 {
-	replayer->replayed = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, replay_fd, 0);
+	replayer->replayed =
+		mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, replay_fd, 0);
 	if (replayer->replayed == MAP_FAILED) {
 		replayer->replayed = NULL;
 		return fl_fail(-errno, "the replay's clock cannot be mapped: %s", strerror(errno));
@@ -121,14 +122,15 @@ static int decide_slowly(struct fl_replayer *replayer, struct fl_frame *frame, u
 int fl_replayer_run(struct fl_replayer *replayer, struct fl_frame *frame, u64 now, struct fl_result *result)
 {
 	struct __sk_buff socket_buffer = { .gso_size = frame->gso_size };
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame->data, .data_size_in = frame->len, .data_out = frame->data,
-		    .data_size_out = frame->room);
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame->data, .data_size_in = frame->len,
+		    .data_out = frame->data, .data_size_out = frame->room);
 	int code;
 
 	if (frame->interface >= INTERFACES)
 		return fl_fail(-EINVAL, "there is no interface %u", frame->interface);
 	if (frame->csum_start || (frame->gso_size && !replayer->is_tc))
-		return fl_fail(-EOPNOTSUPP, "a test run in the kernel has no unfinished checksums, and xdp no super-frames");
+		return fl_fail(-EOPNOTSUPP,
+			       "a test run in the kernel has no unfinished checksums, and xdp no super-frames");
 	code = program_for(replayer, frame->interface);
 	if (code)
 		return code;

@@ -43,7 +43,8 @@ struct fl_runner {
 	u32 ifindex[FL_PORTS_MAX]; /* where the engine is attached; 0: nowhere */
 	struct fl_neighbour *neighbour;
 	struct fl_announce *announce;
-	pthread_mutex_t lock; /* ifindex, announce and what engines keep by interface: a commit and the keeper meet there */
+	pthread_mutex_t
+		lock; /* ifindex, announce and what engines keep by interface: a commit and the keeper meet there */
 	pthread_t keeper;
 	bool is_keeper_started;
 	int keeper_fd; /* written to stop */

@@ -70,8 +70,8 @@ static void answer(struct fl_slow *slow, const struct fl_record *record)
 	    fl_slow_decide(slow->region, slow->worker, record, &frame, fl_now(), &result) != FL_ANSWER)
 		return;
 	address.sll_ifindex = (int)slow->ifindex[record->interface];
-	if (sendto(slow->socket_fd, frame.data, frame.len, MSG_DONTWAIT, (struct sockaddr *)&address,
-		   sizeof(address)) < 0)
+	if (sendto(slow->socket_fd, frame.data, frame.len, MSG_DONTWAIT, (struct sockaddr *)&address, sizeof(address)) <
+	    0)
 		slow->region->workers[slow->worker].send_errors++;
 }
 

@@ -28,7 +28,8 @@ void fl_words_listen(void)
 const char *fl_words_for(int code)
 {
 	if (code == -EPERM)
-		return "not permitted: it takes root, or CAP_BPF and CAP_NET_ADMIN, and a kernel that is not locked down";
+		return "not permitted: it takes root, or CAP_BPF and CAP_NET_ADMIN, and a kernel that is not locked "
+		       "down";
 	if (code == -ENOMEM)
 		return "no memory, or RLIMIT_MEMLOCK is too low (before Linux 5.11: ulimit -l unlimited)";
 	return last[0] ? last : strerror(-code);

@@ -1,0 +1,310 @@
+/*
+ * The core as the kernel has it: the verifier takes both programs of both entries, well below its limit, and what they
+ * make of any frame is what user space makes of it, octet for octet, flow for flow and count for count. Root only; with
+ * a number as argument, that many random frames for each entry.
+ *
+ * Two like worlds with one clock, one in this process, one in the programs' maps: each frame, each sweep and each commit
+ * goes to both.
+ */
+#define _GNU_SOURCE
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <sched.h>
+
+#include "../engine/program.h"
+#include "../engine/replay.h"
+#include "check.h"
+#include "core-world.h"
+
+#define SLOTS 512
+#define ROOM 4096
+#define INSTRUCTIONS_MAX 500000 /* half of what the kernel allows: room for other kernels and compilers */
+#define FRAMES 500000
+#define LEAST_OF_TC 54 /* the kernel runs no socket buffer without its IP header */
+
+static struct fl_region ours, theirs;
+static struct fl_replayer *replayer;
+static bool is_tc;
+static u32 processor, generations[WORLD_SERVERS], last_generation;
+static u64 now;
+static u64 random_state = 88172645463325252ull;
+
+static u32 some(u32 bound)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (u32)((random_state >> 32) * bound >> 32);
+}
+
+/* Counters go by processor: only one is used. */
+static void stay_here(void)
+{
+	cpu_set_t one;
+
+	processor = (u32)sched_getcpu();
+	CPU_ZERO(&one);
+	CPU_SET(processor, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void open_worlds(void)
+{
+	u32 workers = (u32)libbpf_num_possible_cpus() + 1;
+	struct fl_sizes sizes = world_sizes(SLOTS, workers);
+	enum fl_open_outcome outcome;
+
+	world_open(&ours, SLOTS, workers);
+	if (fl_region_open(&theirs, "", FL_OPEN_MAPS, &sizes, workers, &outcome)) {
+		printf("  %s\n", fl_error());
+		abort();
+	}
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
+		memcpy(fl_region_section(&theirs, section), fl_region_section(&ours, section),
+		       fl_region_octets(&ours, section));
+	/* Ports are congruent to a worker's number where frames are steered, and in the kernel they are not. */
+	ours.header->worker_count = 1;
+	world_generations(generations);
+	last_generation = 1;
+	now = 1000 * WORLD_TICK;
+}
+
+static void close_worlds(void)
+{
+	fl_region_close(&ours);
+	fl_region_close(&theirs);
+}
+
+static int worlds_differ(void)
+{
+	for (u32 section = FL_SECTION_SETTINGS; section < FL_SECTION_COUNT; section++) {
+		const u8 *a = fl_region_section(&ours, section), *b = fl_region_section(&theirs, section);
+		u64 octets = fl_region_octets(&ours, section);
+
+		for (u64 i = 0; i < octets; i++) {
+			if (a[i] == b[i])
+				continue;
+			printf("  section %u differs at octet %llu: %u here, %u in the kernel\n", section,
+			       (unsigned long long)i, a[i], b[i]);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+struct outcome {
+	u32 len;
+	u8 data[ROOM];
+	struct fl_result result;
+	int is_same;
+};
+
+/* The frame through both worlds. */
+static struct outcome both(const u8 *data, u32 len, u8 interface)
+{
+	static u8 mine[ROOM], kernels[ROOM];
+	struct fl_frame here = { .data = mine, .len = len, .room = ROOM, .interface = interface };
+	struct fl_frame there = { .data = kernels, .len = len, .room = ROOM, .interface = interface };
+	struct fl_result result = { 0 };
+	struct outcome outcome = { .is_same = 1 };
+	int leaves;
+
+	here.worker = (u16)processor;
+	memcpy(mine, data, len);
+	memcpy(kernels, data, len);
+	fl_forward(&ours, &here, now, &outcome.result);
+	if (fl_replayer_run(replayer, &there, now, &result)) {
+		printf("  %s\n", fl_error());
+		abort();
+	}
+	leaves = outcome.result.verdict == FL_FORWARD || outcome.result.verdict == FL_ANSWER;
+	if (result.verdict != outcome.result.verdict || result.reason != outcome.result.reason ||
+	    (leaves && (result.out_interface != outcome.result.out_interface || here.len != there.len ||
+			memcmp(mine, kernels, here.len)))) {
+		printf("  user space: reason %u, %u octets; kernel: reason %u, %u octets\n", outcome.result.reason,
+		       here.len, result.reason, there.len);
+		outcome.is_same = 0;
+	}
+	outcome.len = here.len;
+	memcpy(outcome.data, mine, here.len);
+	return outcome;
+}
+
+/* A frame of a few clients and services, so that flows are met again, with what a connection's frames carry. */
+static u32 make_frame(u8 *data, u8 *interface)
+{
+	static const u8 flags[] = { FL_TCP_SYN,
+				    FL_TCP_SYN,
+				    FL_TCP_ACK,
+				    FL_TCP_ACK,
+				    FL_TCP_ACK | FL_TCP_PSH,
+				    FL_TCP_ACK | FL_TCP_FIN,
+				    FL_TCP_RST,
+				    FL_TCP_SYN | FL_TCP_ACK };
+	u32 service = some(WORLD_SERVICES);
+	struct world_ends ends = {
+		.from = world_client(some(40), service & WORLD_V6 ? 1 : 0),
+		.to = world_vip(service),
+		.from_port = (u16)(3000 + some(8)),
+		.to_port = WORLD_VIP_PORT,
+		.protocol = world_protocol(service),
+		.flags = flags[some(sizeof(flags))],
+		.is_v6 = service & WORLD_V6 ? 1 : 0,
+		.ttl = some(40) ? 64 : (u8)some(3),
+		.payload = some(8) ? some(40) : some(1500),
+		.acknowledged = some(3),
+	};
+
+	*interface = (u8)(some(10) == 0);
+	ends.interface = *interface;
+	return world_frame(data, &ends);
+}
+
+/* An answer to a frame that was sent on: its ends swapped, as it left. */
+static u32 make_answer(u8 *data, const struct outcome *sent, u8 *interface)
+{
+	static const u8 flags[] = { FL_TCP_SYN | FL_TCP_ACK, FL_TCP_SYN | FL_TCP_ACK, FL_TCP_ACK,
+				    FL_TCP_ACK | FL_TCP_FIN, FL_TCP_RST };
+	const u8 *ip = sent->data + FL_ETHER_HEADER, *l4;
+	struct world_ends ends = { .is_v6 = ip[0] >> 4 == 6, .flags = flags[some(sizeof(flags))], .ttl = 64 };
+
+	l4 = ip + (ends.is_v6 ? FL_IPV6_HEADER : (ip[0] & 15) * 4);
+	ends.protocol = ends.is_v6 ? ip[6] : ip[9];
+	fl_get_addr(&ends.to, ip + (ends.is_v6 ? 8 : 12), ends.is_v6);
+	fl_get_addr(&ends.from, ip + (ends.is_v6 ? 24 : 16), ends.is_v6);
+	ends.to_port = FL_BE16(fl_get16(l4));
+	ends.from_port = FL_BE16(fl_get16(l4 + 2));
+	ends.payload = some(60);
+	*interface = ends.interface = sent->result.out_interface;
+	return world_frame(data, &ends);
+}
+
+/* What a broken or hostile sender makes of it. */
+static u32 bend(u8 *data, u32 len)
+{
+	u32 least = is_tc ? LEAST_OF_TC : FL_ETHER_HEADER;
+
+	if (some(4) == 0 && len > least)
+		len = least + some(len - least);
+	for (u32 i = some(4); i; i--)
+		data[some(4) ? some(len < 60 ? len : 60) : some(len)] = (u8)some(256);
+	if (some(8) == 0 && len > 16) {
+		static const u16 types[] = { FL_BE16(0x0806), FL_BE16(0x8100), FL_BE16(0x86dd), FL_BE16(0x0800) };
+
+		fl_put16(data + 12, types[some(4)]);
+	}
+	return len;
+}
+
+static void give_and_take_servers(void)
+{
+	u32 slot = some(WORLD_SERVERS);
+
+	generations[slot] = world_is_used(generations[slot]) ? generations[slot] | WORLD_GONE : ++last_generation;
+	CHECK(world_commit(&ours, generations) == 0 && world_commit(&theirs, generations) == 0);
+}
+
+/* The kernel runs nothing shorter than headers it looks at itself. */
+static bool is_run(u32 len)
+{
+	return len >= (is_tc ? LEAST_OF_TC : FL_ETHER_HEADER);
+}
+
+static void test_random(u32 frames)
+{
+	struct outcome last = { 0 };
+	u32 reasons[FL_REASON_COUNT] = { 0 }, kinds = 0;
+	u8 data[ROOM];
+
+	for (u32 i = 0; i < frames; i++) {
+		u8 interface = 0;
+		u32 len = last.len && some(2) ? make_answer(data, &last, &interface) : make_frame(data, &interface);
+
+		if (some(6) == 0)
+			len = bend(data, len);
+		if (some(500) == 0)
+			now += some(40) * WORLD_TICK;
+		if (some(20000) == 0)
+			CHECK(fl_age_sweep(&ours, now) == fl_age_sweep(&theirs, now));
+		if (some(20000) == 0)
+			give_and_take_servers();
+		if (!is_run(len))
+			continue;
+		last = both(data, len, interface);
+		CHECK(last.is_same);
+		if (!last.is_same)
+			return;
+		reasons[last.result.reason]++;
+		if (last.result.verdict != FL_FORWARD)
+			last.len = 0;
+	}
+	for (u32 i = 0; i < FL_REASON_COUNT; i++)
+		kinds += reasons[i] > 0;
+	printf("  %u frames, %u reasons; %u hits, %u new flows\n", frames, kinds,
+	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW]);
+	CHECK(kinds >= 15);
+	CHECK(reasons[FL_REASON_CLIENT_HIT] > frames / 20 && reasons[FL_REASON_NEW_FLOW] > frames / 100);
+}
+
+static u32 instructions_of(int fd)
+{
+	struct bpf_prog_info info = { 0 };
+	u32 size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : info.verified_insns;
+}
+
+static void test_verifier(const char *entry)
+{
+	struct fl_entry constants = { .is_tc = is_tc, .has_frags = !is_tc && fl_kernel_has_frags() };
+	struct fl_program program;
+	struct bpf_program *each;
+	int code = fl_program_load(&program, &theirs, constants, NULL, false);
+
+	CHECK(code == 0);
+	if (code) {
+		printf("  %s\n", fl_error());
+		return;
+	}
+	bpf_object__for_each_program(each, program.object)
+	{
+		int fd = bpf_program__fd(each);
+
+		if (fd < 0)
+			continue;
+		printf("  %s: %s, %u instructions verified\n", entry, bpf_program__name(each), instructions_of(fd));
+		CHECK(instructions_of(fd) > 0 && instructions_of(fd) < INSTRUCTIONS_MAX);
+	}
+	fl_program_close(&program);
+}
+
+int main(int count, char **arguments)
+{
+	u32 frames = count > 1 ? (u32)strtoul(arguments[1], NULL, 10) : FRAMES;
+
+	stay_here();
+	for (u32 i = 0; i < 2; i++) {
+		is_tc = i == 1;
+		open_worlds();
+		CASE(is_tc ? "the verifier takes both programs of tc, and walks less than half of what it would"
+			   : "the verifier takes both programs of xdp, and walks less than half of what it would");
+		test_verifier(is_tc ? "tc" : "xdp");
+		CASE(is_tc ? "tc decides and rewrites random frames, sequences and commits as user space does"
+			   : "xdp decides and rewrites random frames, sequences and commits as user space does");
+		if (fl_replayer_open(&replayer, &theirs, is_tc)) {
+			printf("  %s\n", fl_error());
+			CHECK(!"the replay opens");
+			return check_end();
+		}
+		test_random(frames);
+		CASE(is_tc ? "after all that tc's region is user space's, octet for octet"
+			   : "after all that xdp's region is user space's, octet for octet");
+		CHECK(!worlds_differ());
+		CHECK(world_fault(&ours) == NULL);
+		fl_replayer_close(replayer);
+		close_worlds();
+	}
+	return check_end();
+}
