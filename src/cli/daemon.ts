@@ -61,8 +61,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function start(): Promise<Daemon> {
     const engine = openEngine(config, { platform, log, workersOf });
     const { plane } = engine;
-    // An adopted region's clients were cut off a moment ago already; what is on the interfaces stays for who tries next.
-    undo.push(() => engine.end(plane.outcome === 'adopted'));
+    // A predecessor's clients were cut off a moment ago already; region and interfaces stay as they are for who tries next.
+    undo.push(() => engine.end(engine.state().isInherited));
     sayRegion(log, engine, config);
     const controller = makeController({
       plane,
@@ -106,7 +106,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       const flows = countFlows(plane);
       const { place } = engine.state();
       engine.end(keep);
-      log.info(keep ? endWords(flows, place) : `ended; ${place.path}, what was on the interfaces and socket are removed`);
+      log.info(
+        keep ? endWords(flows, place) : `ended; ${place.path}, what was on the interfaces and socket are removed`,
+      );
     }
 
     const { services } = controller.state();

@@ -20,13 +20,16 @@ export interface Candidate {
   readonly isStrict: boolean;
 }
 
-/** Drivers of physical cards with XDP in them, redirecting included (Linux 6.x). */
+/**
+ * Drivers of physical cards with XDP in them, redirecting included (Linux 6.x), by the names that they give themselves:
+ * not always that of their folder or module.
+ */
 const XDP_DRIVERS: ReadonlySet<string> = new Set([
   'atlantic',
   'bnxt_en',
-  'dpaa2-eth',
   'ena',
-  'enetc',
+  'fsl_dpaa2_eth',
+  'fsl_enetc',
   'gve',
   'i40e',
   'ice',
@@ -38,11 +41,22 @@ const XDP_DRIVERS: ReadonlySet<string> = new Set([
   'mvneta',
   'mvpp2',
   'nfp',
+  'nicvf',
   'qede',
   'sfc',
   'sfc_siena',
   'st_gmac',
-  'thunder-nicvf',
+]);
+
+/** Drivers of what is no card; some of them have XDP, but see above. */
+const VIRTUAL_DRIVERS: ReadonlySet<string> = new Set([
+  'bridge',
+  'hv_netvsc',
+  'macvlan',
+  'tun',
+  'veth',
+  'virtio_net',
+  'vmxnet3',
 ]);
 
 /** At least one; the next is tried only when the one before cannot be had. */
@@ -64,5 +78,7 @@ export function chooseEngine(wanted: EngineName, interfaces: readonly InterfaceF
 
 function whyTc({ name, driver }: InterfaceFacts): string {
   if (driver === '') return `${name} names no driver; behind any driver tc works`;
-  return `${name} (${driver}) passes super-frames and unfinished checksums, which tc keeps`;
+  if (VIRTUAL_DRIVERS.has(driver))
+    return `${name} (${driver}) passes super-frames and unfinished checksums, which tc keeps`;
+  return `${name} is a card whose driver (${driver}) is not known to have XDP; behind any driver tc works`;
 }

@@ -11,8 +11,9 @@
 
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, EngineName } from '../config/config.ts';
 import { countsFor } from '../plane/capacity.ts';
+import { isAlike, type LeftRegion, openLeft } from '../plane/left-region.ts';
 import type { Attachment, Plane, Started } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
 import { backingFor, placeOfRegion, type RegionPlace } from '../plane/region-place.ts';
@@ -25,13 +26,15 @@ export interface EngineState {
   readonly attached: readonly Attachment[];
   readonly why: string;
   readonly place: RegionPlace;
+  /** What a predecessor left is in the region: adopted, or taken over from another kind of engine. */
+  readonly isInherited: boolean;
 }
 
 export interface Engine {
   /** Whatever is at work now; holds for the engine's life. */
   readonly plane: Plane;
   state(): EngineState;
-  /** Follows a configuration that wants another engine; throws in words, and then the one before goes on. */
+  /** Follows a configuration whose engine is another one; throws in words, and then the one before goes on. */
   follow(config: Config): void;
   /** Starts again after a failure. */
   restart(): void;
@@ -51,6 +54,9 @@ interface Opened {
   readonly place: RegionPlace;
   readonly started: Started;
   readonly candidate: Candidate;
+  /** As configured. */
+  readonly engine: EngineName;
+  readonly isInherited: boolean;
 }
 
 export function openEngine(config: Config, options: EngineOptions): Engine {
@@ -58,23 +64,30 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
   const names = interfaceNames(config);
   let current = openFirst(config, candidatesFor(config));
   const plane = makeSwitchPlane(current.plane);
-  say(current.started);
+  say(current);
 
   return {
     plane,
-    state: () => ({ attached: current.started.attached, why: current.candidate.why, place: current.place }),
+    state: () => ({
+      attached: current.started.attached,
+      why: current.candidate.why,
+      place: current.place,
+      isInherited: current.isInherited,
+    }),
     follow: (next) => {
-      const candidates = candidatesFor(next);
-      if (candidates.some(({ attachments }) => attachments.join() === current.started.attached.join())) return;
+      if (next.engine === current.engine) return;
       const before = current.started.attached.join('/');
-      current = firstThatWorks(candidates, (candidate) => switchTo(next, candidate));
-      say(current.started);
-      log.info(`the engine is ${current.started.attached.join('/')} now, it was ${before}; flows go on`);
+      current = firstThatWorks(candidatesFor(next), (candidate) =>
+        isAtWork(candidate) ? { ...current, candidate, engine: next.engine } : switchTo(next, candidate),
+      );
+      say(current);
+      const now = current.started.attached.join('/');
+      if (now !== before) log.info(`the engine is ${now} now, it was ${before}; flows go on`);
     },
     restart: () => {
       current.plane.stop(true);
       current = { ...current, started: startOn(current.plane, current.candidate) };
-      say(current.started);
+      say(current);
     },
     end: (keep) => {
       current.plane.stop(keep);
@@ -96,85 +109,106 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
     return placeOfRegion(wanted.name, backing, bpffs);
   }
 
-  function openAt(place: RegionPlace, wanted: Config): Plane {
+  function workersFor({ backing }: RegionPlace, wanted: Config): number {
     // The kernel's programs count by processor, and the slow path has one more.
-    const workers = place.backing === 'maps' ? platform.processors + 1 : options.workersOf(wanted);
-    return platform.openPlane(place, countsFor(wanted, workers), workers);
+    return backing === 'maps' ? platform.processors + 1 : options.workersOf(wanted);
+  }
+
+  function isAtWork({ attachments }: Candidate): boolean {
+    return attachments.join() === current.started.attached.join();
   }
 
   function openFirst(wanted: Config, candidates: readonly Candidate[]): Opened {
     return firstThatWorks(candidates, (candidate) => {
       const place = placeFor(candidate, wanted);
-      const opened = openAt(place, wanted);
+      const workers = workersFor(place, wanted);
+      const opened = platform.openPlane(place, countsFor(wanted, workers), workers);
       const isFresh = readHeader(opened).generation === 0;
-      const left = leftElsewhere(place, wanted, isFresh);
+      let left: LeftRegion | null = null;
+      let isTaken = false;
+      let started: Started;
       try {
-        if (left !== null && isFresh) takeOver(opened, left);
+        left = leftElsewhere(place, wanted);
+        if (isFresh && left !== null) isTaken = takeOver(opened, left);
         // A predecessor that died in the middle of a switch has frozen it.
         if (!isFresh) opened.resume();
-        const started = startOn(opened, candidate);
-        left?.dispose();
-        return { plane: opened, place, started, candidate };
+        started = startOn(opened, candidate);
       } catch (error) {
-        left?.plane?.resume();
-        left?.plane?.close();
+        if (isTaken) left?.plane.resume();
+        left?.plane.close();
         opened.stop(!isFresh);
         opened.close();
         if (opened.outcome !== 'adopted') platform.removeRegion(place);
         throw error;
       }
+      if (left !== null) dispose(left);
+      return { plane: opened, place, started, candidate, engine: wanted.engine, isInherited: isTaken || !isFresh };
     });
   }
 
-  function takeOver(opened: Plane, left: Left): void {
-    if (left.plane === null) return;
-    opened.takeFrom(left.plane);
-    log.info(`took over what the region ${left.place.path} held`);
-  }
-
   /** What another kind of engine left of this instance. */
-  function leftElsewhere(place: RegionPlace, wanted: Config, isWanted: boolean): Left | null {
+  function leftElsewhere(place: RegionPlace, wanted: Config): LeftRegion | null {
     const backing = place.backing === 'maps' ? 'file' : 'maps';
     const other = placeOfRegion(wanted.name, backing, platform.bpffs(wanted.bpffs, false));
-    if (!platform.hasRegion(other)) return null;
-    const opened = openAt(other, wanted);
-    const isAlike = opened.outcome === 'adopted' && readHeader(opened).generation > 0;
-    if (isWanted && !isAlike) log.warn(`the region ${other.path} is of another layout or size: its flows are lost`);
-    const dispose = (): void => {
-      opened.detach(names);
-      opened.close();
-      platform.removeRegion(other);
-    };
-    return { plane: isAlike ? opened : null, place: other, dispose };
+    return platform.hasRegion(other) ? openLeft(platform, other) : null;
+  }
+
+  /** False when there is nothing to take, or nothing that fits. */
+  function takeOver(opened: Plane, { plane: former, place }: LeftRegion): boolean {
+    const isUsed = readHeader(former).generation > 0;
+    if (isUsed && isAlike(opened.counts, former.counts)) {
+      opened.takeFrom(former);
+      log.info(`took over what the region ${place.path} held`);
+      return true;
+    }
+    if (isUsed || former.outcome === 'set-aside') {
+      log.warn(`the region ${place.path} is of another layout or size: its flows are lost`);
+    }
+    return false;
+  }
+
+  /** Off the interfaces, and away. The engine is at work already: what cannot be removed is no reason to end it. */
+  function dispose({ plane: former, place, interfaces }: LeftRegion): void {
+    try {
+      former.detach(interfaces);
+      former.close();
+      platform.removeRegion(place);
+    } catch (error) {
+      log.warn(`${place.path} could not be removed: ${(error as Error).message}; "fairlead down" removes it`);
+    }
   }
 
   function switchTo(wanted: Config, candidate: Candidate): Opened {
     const place = placeFor(candidate, wanted);
-    return place.path === current.place.path ? changePlaces(candidate) : changeRegions(wanted, candidate, place);
+    const next = place.path === current.place.path ? changePlaces(candidate) : changeRegions(wanted, candidate, place);
+    return { ...next, candidate, engine: wanted.engine, isInherited: current.isInherited };
   }
 
-  function changePlaces(candidate: Candidate): Opened {
+  function changePlaces(candidate: Candidate): Pick<Opened, 'plane' | 'place' | 'started'> {
     const { plane: same, place } = current;
     same.stop(true);
     try {
-      return { plane: same, place, candidate, started: startOn(same, candidate) };
+      return { plane: same, place, started: startOn(same, candidate) };
     } catch (error) {
       current = { ...current, started: startOn(same, current.candidate) };
       throw error;
     }
   }
 
-  function changeRegions(wanted: Config, candidate: Candidate, place: RegionPlace): Opened {
+  function changeRegions(
+    wanted: Config,
+    candidate: Candidate,
+    place: RegionPlace,
+  ): Pick<Opened, 'plane' | 'place' | 'started'> {
     platform.removeRegion(place);
-    const next = openAt(place, wanted);
+    // The sizes stay: a configuration that has become smaller would make a region that flows cannot move to.
+    const workers = workersFor(place, wanted);
+    const { counts } = current.plane;
+    const next = platform.openPlane(place, { ...counts, workers, traffic: workers * counts.servers }, workers);
+    let started: Started;
     try {
       next.takeFrom(current.plane);
-      const started = startOn(next, candidate);
-      const before = plane.become(next);
-      before.stop(false);
-      before.close();
-      platform.removeRegion(current.place);
-      return { plane: next, place, candidate, started };
+      started = startOn(next, candidate);
     } catch (error) {
       current.plane.resume();
       next.stop(false);
@@ -182,6 +216,10 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       platform.removeRegion(place);
       throw error;
     }
+    const before = plane.become(next);
+    before.stop(false);
+    dispose({ plane: before, place: current.place, interfaces: [] });
+    return { plane: next, place, started };
   }
 
   /** Throws when it cannot be had as the candidate wants it. */
@@ -201,7 +239,8 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       return run(first!);
     } catch (error) {
       const [next] = others;
-      if (next === undefined) throw error;
+      // Who finds another fairlead at work has nothing to fall back to.
+      if (next === undefined || (error instanceof FairleadError && error.code === 'refused')) throw error;
       const reason = (error as Error).message;
       log.warn(`${first!.attachments.join('/')} cannot be had here: ${reason}; trying ${next.attachments.join('/')}`);
       const why = `${next.why} (${first!.attachments[0]} was refused: ${reason})`;
@@ -209,18 +248,10 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
     }
   }
 
-  function say({ warning, attached }: Started): void {
+  function say({ started: { warning, attached }, candidate }: Opened): void {
     if (warning !== '') log.warn(warning);
-    if (attached.includes('xdp-generic') && config.engine === 'xdp') {
+    if (candidate.attachments.some((by, id) => by === 'xdp' && attached[id] === 'xdp-generic')) {
       log.warn('the driver has no XDP: it runs in the generic mode, behind the driver, and tc would be faster');
     }
   }
-}
-
-interface Left {
-  /** Null: not to be taken over. */
-  readonly plane: Plane | null;
-  readonly place: RegionPlace;
-  /** Off the interfaces, and away. */
-  dispose(): void;
 }

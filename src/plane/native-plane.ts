@@ -55,12 +55,14 @@ export function makeKernelReplayPlane(
 
 function replaying(addon: Addon, opened: [handle: unknown, outcome: number]): ReplayPlane {
   const [handle] = opened;
-  return {
+  const plane: ReplayPlane = {
     ...wrap(addon, 'replay', opened),
     replay: (frame, { interfaceId, nowNs, csumStart = 0, gsoSize = 0 }) =>
       addon.replay(handle, frame, interfaceId, csumStart, gsoSize, nowNs),
     age: (nowNs) => addon.age(handle, nowNs),
   };
+  handles.set(plane, handle);
+  return plane;
 }
 
 /** Handles by plane, for what two planes do together. */

@@ -11,7 +11,9 @@ import type { DropsView, ServerView, ServiceView, StatusView } from '../../src/a
 import { FairleadError } from '../../src/base/errors.ts';
 import { makeClient } from '../../src/cli/client.ts';
 import { makeController } from '../../src/control/controller.ts';
+import type { Engine } from '../../src/control/engine.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
+import { placeOfRegion } from '../../src/plane/region-place.ts';
 import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { writeFlow } from '../plane/flow-writer.ts';
 import { configOf, WEB } from '../plane/targets.ts';
@@ -24,22 +26,33 @@ async function open(t: TestContext) {
   const checks = makeFakeProbe();
   checks.down.add('10.0.1.12:8080');
   const { log } = makeFakeLog();
-  const options = { plane, clock, probe: checks.probe, log, inspect: () => fakeHost };
+  const options = { plane, clock, probe: checks.probe, log, inspect: () => fakeHost, prepare: () => {} };
   const controller = makeController({ ...options, config: configOf(WEB) });
   const started = controller.start();
   await clock.advance(0);
   await started;
   const meter = makeRateMeter(plane, clock);
   const calls: string[] = [];
+  const engine: Engine = {
+    plane,
+    state: () => ({
+      attached: ['xdp', 'tc'],
+      why: 'a test',
+      place: placeOfRegion('fairlead', 'maps', '/sys/fs/bpf'),
+      isInherited: false,
+    }),
+    follow: () => {},
+    restart: () => {},
+    end: () => {},
+  };
   let next = (): ReturnType<typeof configOf> => configOf(WEB);
   const openIt = (): Promise<AdminServer> =>
     openAdmin(
       { socket },
       {
-        plane,
+        engine,
         controller,
         meter,
-        engineWhy: 'a test',
         reload: () => controller.reload(next),
         down: () => calls.push('down'),
       },
@@ -67,9 +80,11 @@ test('status, services, servers and drops tell how it is', async (t) => {
   assert.equal(status.instance, 'fairlead');
   assert.deepEqual(status.servers, { up: 1, down: 1, drained: 0 });
   assert.deepEqual(
-    status.interfaces.map(({ name, side, state }) => `${name} ${side} ${state}`),
-    ['eth0 outside up', 'eth1 inside up'],
+    status.interfaces.map(({ name, side, state, by }) => `${name} ${side} ${state} ${by}`),
+    ['eth0 outside up xdp', 'eth1 inside up tc'],
   );
+  const path = '/sys/fs/bpf/fairlead-fairlead';
+  assert.deepEqual(status.engine, { kind: 'xdp/tc', why: 'a test', region: 'created', path });
   const [service] = await client.get<ServiceView[]>('/v1/services');
   assert.deepEqual(service?.listen, ['203.0.113.10:80/tcp']);
   assert.equal(`${service.usable}/${service.servers} ${service.state}`, '1/2 up');

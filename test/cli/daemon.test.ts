@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { test, type TestContext } from 'node:test';
@@ -11,20 +12,24 @@ import { makeClient } from '../../src/cli/client.ts';
 import { startDaemon } from '../../src/cli/daemon.ts';
 import { removeLeftovers } from '../../src/cli/leftovers.ts';
 import { waitUntil } from '../../src/cli/wait-until.ts';
+import { placeOfRegion } from '../../src/plane/region-place.ts';
 import { makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { configOf, WEB } from '../plane/targets.ts';
 import { writeFlow } from '../plane/flow-writer.ts';
 import { makeFakePlatform } from './fake-platform.ts';
 
+const START = 'file start eth0:packet eth1:packet';
+
 function setUp(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-daemon-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const socket = join(folder, 'run', 'control.sock');
-  const region = join(folder, 'region');
-  const head = `flows: 4096\nworkers: 1\ncontrol: { socket: ${socket} }`;
+  const region = placeOfRegion('fairlead', 'file', '/sys/fs/bpf');
+  const head = `engine: packet\nflows: 4096\nworkers: 1\ncontrol: { socket: ${socket} }`;
   const made = {
     config: configOf(WEB, head),
     withServices: (services: string): Config => configOf(services, head),
+    withEngine: (engine: string): Config => configOf(WEB, head.replace('packet', engine)),
     platform: makeFakePlatform(),
     checks: makeFakeProbe(),
     client: makeClient(socket),
@@ -39,7 +44,6 @@ function setUp(t: TestContext) {
       clock: makeSystemClock(),
       probe: made.checks.probe,
       makeLog: () => made.log.log,
-      regionFile: () => region,
     });
     t.after(() => daemon.end(false));
     return daemon;
@@ -51,7 +55,7 @@ function setUp(t: TestContext) {
 test('a daemon that is ready has its engine started, an image committed, and answers on its socket', async (t) => {
   const { start, platform, client, socket, said } = setUp(t);
   await start();
-  assert.deepEqual(platform.calls, ['open created', 'start eth0 eth1']);
+  assert.deepEqual(platform.calls, ['file created', START]);
   const status = await client.get<StatusView>('/v1/status');
   assert.equal(status.generation, 1);
   assert.deepEqual(status.services, { up: 1, down: 0 });
@@ -68,9 +72,9 @@ test('a signal ends it and leaves region and guard, and its successor carries th
   new Uint32Array(platform.planes[0]!.section('server_state'))[0] = 1;
   await first.end(true);
   await first.ended;
-  assert.deepEqual(platform.calls.slice(2), ['stop keeping the guard', 'close']);
+  assert.deepEqual(platform.calls.slice(2), ['file stop and keep', 'file close']);
   assert.equal(platform.notified.at(-1), 'STOPPING=1');
-  assert.equal(existsSync(region), true);
+  assert.equal(platform.hasRegion(region), true);
   assert.equal(existsSync(socket), false);
   assert.match(said(), /with 1 flow and the guard on the interfaces stay for a successor/);
 
@@ -87,8 +91,8 @@ test('down ends it and removes region, guard and socket', async (t) => {
   const daemon = await start();
   await client.post('/v1/down');
   await daemon.ended;
-  assert.deepEqual(platform.calls.slice(2), ['stop', 'close']);
-  assert.deepEqual([existsSync(region), existsSync(socket)], [false, false]);
+  assert.deepEqual(platform.calls.slice(2), ['file stop', 'file close', 'file removed']);
+  assert.deepEqual([platform.hasRegion(region), existsSync(socket)], [false, false]);
 });
 
 test('what a killed daemon left is removed by adopting it once more', async (t) => {
@@ -96,25 +100,25 @@ test('what a killed daemon left is removed by adopting it once more', async (t) 
   const daemon = await start();
   await daemon.end(true);
   platform.calls.length = 0;
-  assert.deepEqual(removeLeftovers(platform, region, socket), ['the guard', region]);
-  assert.deepEqual(platform.calls, ['open adopted', 'start eth0 eth1', 'stop', 'close']);
-  assert.equal(existsSync(region), false);
+  assert.deepEqual(removeLeftovers(platform, [region], socket), ['the guard', region.path]);
+  assert.deepEqual(platform.calls, ['file adopted', 'file detach eth0 eth1', 'file close', 'file removed']);
+  assert.equal(platform.hasRegion(region), false);
 });
 
 test('an engine that does not start leaves nothing behind', async (t) => {
   const { start, platform, region, socket } = setUp(t);
-  platform.startFails = new Error('eth0 has no room for a ring');
+  platform.refused.set('packet', new Error('eth0 has no room for a ring'));
   await assert.rejects(start(), /no room for a ring/);
-  assert.deepEqual(platform.calls, ['open created', 'close']);
-  assert.deepEqual([existsSync(region), existsSync(socket)], [false, false]);
+  assert.deepEqual(platform.calls, ['file created', 'file stop', 'file close', 'file removed']);
+  assert.deepEqual([platform.hasRegion(region), existsSync(socket)], [false, false]);
 });
 
 test('a second daemon on the same region is refused and the first is not disturbed', async (t) => {
-  const { start, client, region } = setUp(t);
+  const { start, client, region, platform } = setUp(t);
   await start();
   await assert.rejects(start(), { code: 'refused' });
   assert.equal((await client.get<StatusView>('/v1/status')).generation, 1);
-  assert.equal(existsSync(region), true);
+  assert.equal(platform.hasRegion(region), true);
 });
 
 test('a configuration that this host cannot run is refused before anything is made', async (t) => {
@@ -133,6 +137,68 @@ test('a reload by signal that fails is logged, and the daemon goes on', async (t
   made.config = made.withServices(WEB.replace('weight: 3', 'weight: 5'));
   await daemon.reload();
   assert.equal((await client.get<ServerView[]>('/v1/servers'))[1]?.weight, 5);
+});
+
+test('a reload with another engine switches to it, and status tells what works where and why', async (t) => {
+  const { start, platform, client, made } = setUp(t);
+  const daemon = await start();
+  const flows = new Uint32Array(platform.planes[0]!.section('server_state'));
+  flows[0] = 1;
+  platform.withoutXdp.add('eth1');
+  made.config = made.withEngine('xdp');
+  await daemon.reload();
+  const status = await client.get<StatusView>('/v1/status');
+  const path = '/sys/fs/bpf/fairlead-fairlead';
+  assert.deepEqual(status.engine, { kind: 'xdp/xdp-generic', why: 'configured', region: 'created', path });
+  assert.deepEqual(
+    status.interfaces.map(({ name, by }) => `${name} ${by}`),
+    ['eth0 xdp', 'eth1 xdp-generic'],
+  );
+  assert.deepEqual([status.generation, status.flows.inUse], [2, 1]);
+  assert.deepEqual(platform.regions(), [path]);
+  await client.post('/v1/down');
+  await daemon.ended;
+  assert.deepEqual(platform.regions(), []);
+});
+
+test('a reload whose engine cannot be had is refused whole, and the engine before goes on', async (t) => {
+  const { start, platform, client, made, region } = setUp(t);
+  await start();
+  platform.refused.set('tc', new Error('the verifier refused fairlead_tc'));
+  const heavier = made.withServices(WEB.replace('weight: 3', 'weight: 5'));
+  made.config = { ...heavier, engine: 'tc' };
+  await assert.rejects(client.post('/v1/reload'), /the verifier refused fairlead_tc/);
+  const status = await client.get<StatusView>('/v1/status');
+  assert.deepEqual([status.generation, status.engine.kind, status.engine.path], [1, 'packet', region.path]);
+  assert.equal((await client.get<ServerView[]>('/v1/servers'))[1]?.weight, 3);
+  assert.deepEqual(platform.regions(), [region.path]);
+});
+
+test('a start that fails after it has taken over what another engine left keeps it for the next', async (t) => {
+  const { start, platform, made, socket } = setUp(t);
+  const daemon = await start();
+  new Uint32Array(platform.planes[0]!.section('server_state'))[0] = 1;
+  await daemon.end(true);
+  const other = createServer();
+  await new Promise<void>((resolve) => other.listen(socket, resolve));
+  made.config = made.withEngine('tc');
+  await assert.rejects(start(), { code: 'refused' });
+  await new Promise((resolve) => other.close(resolve));
+  assert.deepEqual(platform.calls.slice(-2), ['maps stop and keep', 'maps close']);
+  await start();
+  assert.match(made.log.lines.map(({ msg }) => msg).join('\n'), /adopted the region .*fairlead-fairlead: 1 flow live/);
+});
+
+test('what a killed daemon left in maps is removed with its programs, but not while a process has it', async (t) => {
+  const { start, platform, region, socket, made } = setUp(t);
+  made.config = made.withEngine('tc');
+  const daemon = await start();
+  const places = [region, placeOfRegion('fairlead', 'maps', '/sys/fs/bpf')];
+  assert.throws(() => removeLeftovers(platform, places, socket), { code: 'refused' });
+  await daemon.end(true);
+  platform.calls.length = 0;
+  assert.deepEqual(removeLeftovers(platform, places, socket), ["the kernel's programs", places[1]!.path]);
+  assert.deepEqual(platform.calls, ['maps adopted', 'maps detach eth0 eth1', 'maps close', 'maps removed']);
 });
 
 test('a link that is lost and comes back, and a full table, are said aloud once', async (t) => {
@@ -175,5 +241,5 @@ test('an engine whose worker died is started again with the guard kept', async (
   platform.planes[0]!.emit({ workerDied: true });
   const isBack = await waitUntil(() => said().includes('forwards again'), 5000);
   assert.ok(isBack, said());
-  assert.deepEqual(platform.calls.slice(2), ['stop keeping the guard', 'start eth0 eth1']);
+  assert.deepEqual(platform.calls.slice(2), ['file stop and keep', START]);
 });

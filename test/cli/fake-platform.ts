@@ -1,8 +1,8 @@
-// A platform without addon, privileges or packets: memory planes that outlive their daemon, as a region file would.
+// A platform without addon, privileges or packets: memory planes that outlive their daemon, as regions would.
 
-import { writeFileSync } from 'node:fs';
 import { FairleadError } from '../../src/base/errors.ts';
 import type { HostView } from '../../src/config/host-check.ts';
+import { layout, sections } from '../../src/native/layout.ts';
 import {
   makeMemoryPlane,
   makeMemoryRegion,
@@ -10,70 +10,151 @@ import {
   type MemoryRegion,
 } from '../../src/plane/memory-plane.ts';
 import type { Platform } from '../../src/plane/platform.ts';
-import type { SectionCounts } from '../../src/plane/plane.ts';
+import type { Attach, Attachment, Plane, SectionCounts, SectionName, Started } from '../../src/plane/plane.ts';
+import { type RegionPlace, setAsidePath } from '../../src/plane/region-place.ts';
 import { fakeHost } from '../control/fakes.ts';
 
 /** 02:00:00:00:00:11 on interface 1. */
 const KNOWN_HOP = 0x0101_1100_0000_0002n;
 
 export interface FakePlatform extends Platform {
-  /** In the order in which it happened: "open created", "start eth0 eth1", "stop", "stop keeping the guard", "close". */
+  /**
+   * In the order in which it happened, each with the kind of region: "maps created", "maps start eth0:tc eth1:tc",
+   * "maps stop", "maps stop and keep", "maps takes from file", "file goes on", "file detach eth0 eth1", "maps close",
+   * "maps removed".
+   */
   readonly calls: string[];
   readonly notified: string[];
   readonly planes: MemoryPlane[];
+  /** Paths of the regions there are. */
+  regions(): string[];
   host: HostView;
-  /** Thrown by the next start of an engine. */
-  startFails: Error | null;
+  /** By interface; those that are not here have none. */
+  drivers: Readonly<Record<string, string>>;
+  /** What a start that wants this attachment throws. */
+  readonly refused: Map<Attachment, Error>;
+  /** Interfaces whose driver has no XDP. */
+  readonly withoutXdp: Set<string>;
+  /** Where no bpffs can be mounted. */
+  mountFails: Error | null;
+}
+
+interface Region {
+  readonly counts: SectionCounts;
+  readonly workers: number;
+  readonly memory: MemoryRegion;
 }
 
 export function makeFakePlatform(): FakePlatform {
-  const regions = new Map<string, { counts: SectionCounts; workers: number; memory: MemoryRegion }>();
+  const regions = new Map<string, Region>();
   const locked = new Set<string>();
   const platform: FakePlatform = {
     calls: [],
     notified: [],
     planes: [],
+    regions: () => [...regions.keys()],
     host: fakeHost,
-    startFails: null,
-    openPlane: (path, counts, workers) => {
-      if (locked.has(path)) throw new FairleadError('refused', `another process has ${path}`);
+    drivers: { eth0: 'veth', eth1: 'veth' },
+    refused: new Map(),
+    withoutXdp: new Set(),
+    mountFails: null,
+    openPlane: (place, counts, workers) => {
+      const { path } = place;
+      if (locked.has(path)) throw new FairleadError('refused', `another fairlead works on the region ${path}`);
       const left = regions.get(path);
-      const memory = left?.memory ?? makeMemoryRegion(counts, workers);
+      const isSame = left !== undefined && isEqual(left, { counts, workers });
+      if (left !== undefined && !isSame) regions.set(setAsidePath(place), left);
+      const memory = isSame ? left.memory : makeMemoryRegion(counts, workers);
       regions.set(path, { counts, workers, memory });
-      writeFileSync(path, '');
       locked.add(path);
-      const plane = makeMemoryPlane(counts, workers, memory);
-      const outcome = left === undefined ? 'created' : 'adopted';
-      platform.calls.push(`open ${outcome}`);
-      const opened: MemoryPlane = {
-        ...plane,
-        outcome,
-        start: (names) => {
-          if (platform.startFails !== null) throw platform.startFails;
-          platform.calls.push(`start ${names.join(' ')}`);
-          return '';
-        },
-        commit: (image) => {
-          const generation = plane.commit(image);
-          for (let slot = 0; slot < 8; slot++) new BigUint64Array(plane.section('hops'))[slot] = KNOWN_HOP;
-          return generation;
-        },
-        stop: (keep) => platform.calls.push(keep ? 'stop keeping the guard' : 'stop'),
-        close: () => {
-          locked.delete(path);
-          platform.calls.push('close');
-          plane.close();
-        },
-      };
+      const opened = {
+        ...fakeEngine(platform, place, makeMemoryPlane(counts, workers, memory), () => locked.delete(path)),
+        outcome: isSame ? 'adopted' : left === undefined ? 'created' : 'set-aside',
+      } as const;
+      platform.calls.push(`${place.backing} ${opened.outcome}`);
       platform.planes.push(opened);
       return opened;
     },
-    readPlane: (path) => {
-      const { counts, workers, memory } = regions.get(path)!;
-      return makeMemoryPlane(counts, workers, memory);
+    readPlane: ({ path }) => {
+      const there = regions.get(path);
+      if (there === undefined) throw new FairleadError('failed', `cannot open the region ${path}`);
+      return makeMemoryPlane(there.counts, there.workers, there.memory);
+    },
+    hasRegion: ({ path }) => regions.has(path),
+    removeRegion: (place) => {
+      const removed = [place.path, setAsidePath(place)].filter((path) => regions.delete(path));
+      if (removed.length > 0) platform.calls.push(`${place.backing} removed`);
+      return removed;
     },
     inspect: () => platform.host,
+    driverOf: (name) => platform.drivers[name] ?? '',
+    processors: 2,
+    bpffs: (configured, mayMount) => {
+      if (mayMount && platform.mountFails !== null) throw platform.mountFails;
+      return configured ?? '/sys/fs/bpf';
+    },
     notify: (state) => platform.notified.push(state),
   };
   return platform;
+}
+
+/** A memory plane that tells what is done with it, and knows every next hop. */
+function fakeEngine(
+  platform: FakePlatform,
+  { backing }: RegionPlace,
+  plane: MemoryPlane,
+  unlock: () => void,
+): MemoryPlane {
+  const call = (what: string) => void platform.calls.push(`${backing} ${what}`);
+  return {
+    ...plane,
+    kind: backing === 'file' ? 'packet' : 'kernel',
+    start: (interfaces) => {
+      for (const { by } of interfaces) {
+        const reason = platform.refused.get(by);
+        if (reason !== undefined) throw reason;
+      }
+      call(`start ${interfaces.map(({ name, by }) => `${name}:${by}`).join(' ')}`);
+      return startedOn(platform, interfaces);
+    },
+    commit: (image) => {
+      const generation = plane.commit(image);
+      for (let slot = 0; slot < 8; slot++) new BigUint64Array(plane.section('hops'))[slot] = KNOWN_HOP;
+      return generation;
+    },
+    stop: (keep) => call(keep ? 'stop and keep' : 'stop'),
+    takeFrom: (former) => {
+      copyRegion(plane, former);
+      call(`takes from ${former.kind === 'packet' ? 'file' : 'maps'}`);
+    },
+    resume: () => call('goes on'),
+    detach: (interfaces) => call(`detach ${interfaces.join(' ')}`),
+    close: () => {
+      unlock();
+      call('close');
+      plane.close();
+    },
+  };
+}
+
+function startedOn(platform: FakePlatform, interfaces: readonly Attach[]): Started {
+  const had = ({ name, by }: Attach): Attachment =>
+    by === 'xdp' && platform.withoutXdp.has(name) ? 'xdp-generic' : by;
+  return { warning: '', attached: interfaces.map(had) };
+}
+
+/** As native/engine/move.c, but for the counts. */
+function copyRegion(to: Plane, from: Plane): void {
+  for (const name of Object.keys(sections) as SectionName[]) {
+    if (name === 'header' || name === 'workers' || name === 'traffic') continue;
+    new Uint8Array(to.section(name)).set(new Uint8Array(from.section(name)));
+  }
+  const { generation, active_half } = layout.fl_header;
+  const [target, source] = [new DataView(to.section('header')), new DataView(from.section('header'))];
+  target.setBigUint64(generation, source.getBigUint64(generation, true), true);
+  target.setUint32(active_half, source.getUint32(active_half, true), true);
+}
+
+function isEqual(one: Omit<Region, 'memory'>, other: Omit<Region, 'memory'>): boolean {
+  return JSON.stringify([one.counts, one.workers]) === JSON.stringify([other.counts, other.workers]);
 }

@@ -37,6 +37,7 @@ describe('a configuration', () => {
         name: 'fairlead',
         interfaces: { outside: 'eth0' },
         engine: 'auto',
+        bpffs: null,
         workers: 'auto',
         flows: 1_048_576,
         timeouts: {
@@ -85,6 +86,7 @@ version: 1
 name: edge-1
 interfaces: { outside: eth0, inside: br-inside.100 }
 engine: packet
+bpffs: /run/edge/bpf
 workers: 4
 flows: 4096
 timeouts:
@@ -106,6 +108,7 @@ services:
       web.3_x: { address: '[2001:db8:1::13]:8080', weight: 0 }
 `);
     assert.equal(config.name, 'edge-1');
+    assert.deepEqual([config.engine, config.bpffs], ['packet', '/run/edge/bpf']);
     assert.equal(config.workers, 4);
     assert.equal(config.flows, 4096);
     assert.deepEqual(Object.values(config.timeouts), [1000, 2000, 180_000, 4000, 5000, 600, 7000, 3_600_000]);
@@ -131,6 +134,12 @@ services:
   it('names its control socket after the instance', () => {
     assert.equal(parse(`${HEAD}name: edge\nservices: {}\n`).control.socket, '/run/fairlead/edge.sock');
   });
+
+  for (const engine of ['auto', 'packet', 'tc', 'xdp', 'xdp-generic']) {
+    it(`may have the engine ${engine}`, () => {
+      assert.equal(parse(`${HEAD}engine: ${engine}\nservices: {}\n`).engine, engine);
+    });
+  }
 
   it('may have no service yet', () => {
     assert.deepEqual(parse(`${HEAD}services: {}\n`).services, []);

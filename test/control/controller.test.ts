@@ -21,8 +21,17 @@ function setUp(config: Config = configOf(WEB)) {
   const clock = makeFakeClock();
   const checks = makeFakeProbe();
   const { log, lines } = makeFakeLog();
-  const controller = makeController({ plane, config, clock, probe: checks.probe, log, inspect: () => host.view });
-  return { plane, clock, checks, lines, controller, host };
+  const engine: { prepare: (config: Config) => void } = { prepare: () => {} };
+  const controller = makeController({
+    plane,
+    config,
+    clock,
+    probe: checks.probe,
+    log,
+    inspect: () => host.view,
+    prepare: (next) => engine.prepare(next),
+  });
+  return { plane, clock, checks, lines, controller, host, engine };
 }
 
 async function start(...options: Parameters<typeof setUp>) {
@@ -137,13 +146,35 @@ test('a reload that fails anywhere leaves everything as it was', async () => {
 
 test('a key that is settled at the start is refused on reload by name', async () => {
   const { controller, clock } = await start();
-  const answer = controller.reload(() => configOf(WEB, 'flows: 8192\nworkers: 3'));
+  const answer = controller.reload(() => configOf(WEB, 'bpffs: /run/bpf\nflows: 8192\nworkers: 3'));
   const failed = assert.rejects(
     answer,
-    (error: Error) => isRefused(error) && error.message.startsWith('workers, flows cannot change'),
+    (error: Error) => isRefused(error) && error.message.startsWith('bpffs, workers, flows cannot change'),
   );
   await clock.advance(0);
   await failed;
+  controller.stop();
+});
+
+test('a configuration is applied only once the engine has followed it', async () => {
+  const { controller, clock, plane, engine } = await start();
+  const seen: [string, number][] = [];
+  engine.prepare = (config) => seen.push([config.engine, readHeader(plane).generation]);
+  await reload(controller, clock, configOf(WEB, 'engine: tc'));
+  assert.deepEqual(seen, [['tc', 1]]);
+  assert.equal(readHeader(plane).generation, 2);
+  engine.prepare = () => {
+    throw new FairleadError('failed', 'eth0 carries another’s XDP program');
+  };
+  const failed = assert.rejects(
+    controller.reload(() => configOf(WEB.replace('weight: 3', 'weight: 5'), 'engine: xdp')),
+    /carries another’s XDP program/,
+  );
+  await clock.advance(0);
+  await failed;
+  assert.equal(readHeader(plane).generation, 2);
+  assert.equal(weights(controller), 'web/web-1=1 web/web-2=3');
+  assert.equal(controller.state().config.engine, 'tc');
   controller.stop();
 });
 

@@ -21,6 +21,11 @@ const cases: readonly Case[] = [
     changes: ['service dns: new on 203.0.113.53:53/udp, full-nat', 'server dns/ns-1: new at 10.0.1.21, weight 1'],
   },
   {
+    title: 'another engine is a change of its own, and nothing else is touched',
+    head: 'engine: tc',
+    changes: ['engine: auto → tc'],
+  },
+  {
     title: 'a removed service ends its flows',
     before: WEB + DNS,
     after: WEB,
@@ -77,6 +82,6 @@ for (const { title, before = WEB, after = WEB, head = '', changes } of cases) {
 test('what is settled at the start is told apart from what a reload may change', () => {
   const before = configOf(WEB);
   assert.deepEqual(fixedChanges(before, configOf(WEB + DNS, 'log: { level: debug }')), []);
-  const head = 'name: other\nengine: packet\nworkers: 4\nflows: 8192\ncontrol: { group: adm }';
-  assert.deepEqual(fixedChanges(before, configOf(WEB, head)), ['name', 'engine', 'workers', 'flows', 'control']);
+  const head = 'name: other\nengine: packet\nbpffs: /run/bpf\nworkers: 4\nflows: 8192\ncontrol: { group: adm }';
+  assert.deepEqual(fixedChanges(before, configOf(WEB, head)), ['name', 'bpffs', 'workers', 'flows', 'control']);
 });
