@@ -1,15 +1,26 @@
-// The core alone: bench-core's lines as rows.
+// The core alone, in user space and in the kernel: the lines of bench-core and bench-kernel as rows.
 
 import { spawn } from 'node:child_process';
+import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import { forgetLab, rememberLab } from '../../netns-lab/lib/interrupt.ts';
-import { coreTool } from './network.ts';
+import { coreTool, kernelTool, nativeDirectory } from './network.ts';
 import { coresToUse } from './placement.ts';
 import type { Row } from './row.ts';
 
-export async function measureCore(isQuick: boolean): Promise<Row[]> {
+export function measureCore(isQuick: boolean): Promise<Row[]> {
+  return run(coreTool, isQuick);
+}
+
+/** Root only. */
+export function measureKernel(isQuick: boolean): Promise<Row[]> {
+  return run(kernelTool, isQuick);
+}
+
+async function run(tool: string, isQuick: boolean): Promise<Row[]> {
   const [, core] = coresToUse();
-  const child = spawn('taskset', ['-c', core, coreTool, ...(isQuick ? ['--quick'] : [])], {
+  const child = spawn('taskset', ['-c', core, tool, ...(isQuick ? ['--quick'] : [])], {
+    cwd: nativeDirectory,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise<number>((resolve, reject) => {
@@ -25,10 +36,10 @@ export async function measureCore(isQuick: boolean): Promise<Row[]> {
   rememberLab(interruptible);
   const rows: Row[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
-    rows.push({ ...(JSON.parse(line) as Omit<Row, 'against' | 'ratio'>), against: null, ratio: null });
+    rows.push({ against: null, ratio: null, ...(JSON.parse(line) as Omit<Row, 'against' | 'ratio'>) });
   }
   const code = await ended;
   forgetLab(interruptible);
-  if (code !== 0) throw new Error(`bench-core ended with ${code}`);
+  if (code !== 0) throw new Error(`${basename(tool)} ended with ${code}`);
   return rows;
 }

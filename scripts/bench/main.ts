@@ -2,17 +2,17 @@
 //
 // How it works: a network of namespaces for each path, all standing at once (network.ts, paths.ts); measures that go
 // through the paths in turn (measures.ts, rounds.ts); targets held against the rows (targets.ts). The core alone is
-// native/bench/core.c. Everything that was made is taken down at the end, also after Ctrl-C.
+// native/bench/core.c, in the kernel native/bench/kernel.c. Everything that was made is taken down at the end, also after Ctrl-C.
 
 import { accessSync, constants, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execute } from '../../netns-lab/lib/command.ts';
 import { sweepLabs } from '../../netns-lab/lib/leftovers.ts';
 import { machineConditions, networkConditions } from './conditions.ts';
-import { measureCore } from './core.ts';
+import { measureCore, measureKernel } from './core.ts';
 import { type Measure, measures } from './measures.ts';
 import { help, type Options, parseOptions } from './options.ts';
-import { makePath, type Path, pathNames } from './paths.ts';
+import { longPaths, makePath, type Path, type PathName, pathNames } from './paths.ts';
 import { formatRows, formatVerdict } from './report.ts';
 import { measureInTurn, type Outcome } from './rounds.ts';
 
@@ -24,7 +24,8 @@ async function build(): Promise<void> {
 
 async function throughLabs(wanted: readonly Measure[], { isQuick }: Options): Promise<Outcome> {
   await sweepLabs();
-  const needed = pathNames.filter((name) => wanted.some((measure) => measure.paths.includes(name)));
+  const isMeasured = (name: PathName) => wanted.some((measure) => measure.paths.includes(name));
+  const needed = pathNames.filter((name) => isMeasured(name) && !(isQuick && longPaths.has(name)));
   const paths: Path[] = [];
   for (const name of needed) paths.push(await makePath(name));
   if (paths[0] !== undefined) console.log(`  ${await networkConditions(paths[0])}\n`);
@@ -43,13 +44,14 @@ async function run(options: Options): Promise<number> {
   const isWanted = (name: string) => name.includes(options.only);
   const wanted = measures.filter((it) => isWanted(it.name) && (!options.isQuick || it.isLong !== true));
   const withCore = 'core'.includes(options.only) || options.only.startsWith('core');
-  if (wanted.length === 0 && !withCore) {
+  const withKernel = 'kernel'.includes(options.only) || options.only.startsWith('kernel');
+  if (wanted.length === 0 && !withCore && !withKernel) {
     console.error(
-      `no measure is called ${options.only}; there are core and ${[...new Set(measures.map((it) => it.name))].join(', ')}`,
+      `no measure is called ${options.only}; there are core, kernel and ${[...new Set(measures.map((it) => it.name))].join(', ')}`,
     );
     return 2;
   }
-  if (wanted.length > 0 && process.getuid?.() !== 0) {
+  if ((wanted.length > 0 || withKernel) && process.getuid?.() !== 0) {
     console.error('network namespaces need root; without it there is: npm run bench -- --only core');
     return 7;
   }
@@ -58,8 +60,10 @@ async function run(options: Options): Promise<number> {
   console.log((await machineConditions()).map((line) => `  ${line}`).join('\n'));
   const core = withCore ? await measureCore(options.isQuick) : [];
   if (withCore) console.log(`\n${formatRows(core)}\n`);
+  const kernel = withKernel ? await measureKernel(options.isQuick) : [];
+  if (withKernel) console.log(`${formatRows(kernel)}\n`);
   const { rows, troubles } = wanted.length > 0 ? await throughLabs(wanted, options) : { rows: [], troubles: [] };
-  const all = [...core, ...rows];
+  const all = [...core, ...kernel, ...rows];
   if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(all, null, 2)}\n`);
   for (const trouble of troubles) console.error(`could not be measured: ${trouble}`);
   console.log(formatVerdict(all));

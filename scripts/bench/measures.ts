@@ -2,7 +2,7 @@
 
 import { urlOf } from '../../netns-lab/lib/traffic.ts';
 import { floodClient, floodTool, pingTool, ports } from './network.ts';
-import type { Path, PathName } from './paths.ts';
+import { type Path, type PathName, pathNames } from './paths.ts';
 import { type Placement, place } from './placement.ts';
 
 export interface Measure {
@@ -19,8 +19,9 @@ export interface Measure {
   readonly run: (path: Path, seconds: number) => Promise<Record<string, number>>;
 }
 
-const packetPaths = ['kernel', 'nftables', 'fairlead-nat', 'fairlead-full-nat'] as const;
-const streamPaths = ['kernel', 'nftables', 'haproxy', 'nginx', 'fairlead-nat', 'fairlead-full-nat'] as const;
+const fairlead = pathNames.filter((name) => name.startsWith('fairlead'));
+const packetPaths: readonly PathName[] = ['kernel', 'nftables', 'xdp-redirect', ...fairlead];
+const streamPaths: readonly PathName[] = ['kernel', 'nftables', 'haproxy', 'nginx', ...fairlead];
 
 const million = 1_000_000;
 // Slow enough for the slowest table, so that none of its flows gets lost.

@@ -17,10 +17,13 @@ export const floodClient = '10.64.0.0';
 export const ports = { web: webPort, bulk: 5201, ping: 7000, flood: 9000 } as const;
 export const tcpPorts = [ports.web, ports.bulk, ports.ping] as const;
 
-const tools = join(import.meta.dirname, '..', '..', 'native', 'build');
+export const nativeDirectory = join(import.meta.dirname, '..', '..', 'native');
+const tools = join(nativeDirectory, 'build');
 export const floodTool = join(tools, 'bench-flood');
 export const pingTool = join(tools, 'bench-ping');
 export const coreTool = join(tools, 'bench-core');
+export const kernelTool = join(tools, 'bench-kernel');
+export const limitTool = join(tools, 'bench-limit');
 
 export interface Network {
   readonly lab: Lab;

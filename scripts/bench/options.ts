@@ -4,12 +4,12 @@ import { parseArgs } from 'node:util';
 
 export const help = `npm run bench [-- OPTION...]
 
-Measures the core alone, and through labs the packet engine beside plain kernel forwarding, nftables DNAT, HAProxy and
-nginx stream, in turn within one run. Figures of one run compare with each other and with nothing else.
+Measures the core alone, in user space and as the kernel runs it, and through labs the engines (packet, tc, xdp) beside
+plain kernel forwarding, nftables DNAT, HAProxy, nginx stream and a bare XDP redirect, in turn within one run. Figures of one run compare with each other and with nothing else.
 
   --quick          3 repeats instead of 7, shorter ones; under five minutes
   --json FILE      writes rows {measure, path, flows, value, unit, against, ratio} as an array
-  --only PATTERN   only measures whose name contains PATTERN: core, packets, bulk, connections, latency
+  --only PATTERN   only measures whose name contains PATTERN: core, kernel, packets, bulk, connections, latency
   --help           this
 
 Reading the table: "median" is of all repeats; "ratio" is this path's figure by that of the path under "against", the

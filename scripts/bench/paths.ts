@@ -3,10 +3,26 @@
 
 import { writeFileSync } from 'node:fs';
 import { Fairlead } from '../../netns-lab/lib/fairlead.ts';
-import { buildNetwork, type Network, ports, serverAddress, tcpPorts, vip } from './network.ts';
+import { waitFor } from '../../netns-lab/lib/wait-for.ts';
+import { buildNetwork, limitTool, type Network, ports, serverAddress, tcpPorts, vip } from './network.ts';
 
-export const pathNames = ['kernel', 'nftables', 'haproxy', 'nginx', 'fairlead-nat', 'fairlead-full-nat'] as const;
+export const pathNames = [
+  'kernel',
+  'nftables',
+  'haproxy',
+  'nginx',
+  'xdp-redirect',
+  'fairlead-nat',
+  'fairlead-full-nat',
+  'fairlead-tc-nat',
+  'fairlead-tc-full-nat',
+  'fairlead-xdp-nat',
+  'fairlead-xdp-full-nat',
+] as const;
 export type PathName = (typeof pathNames)[number];
+
+/** Left out of a quick run. */
+export const longPaths: ReadonlySet<PathName> = new Set(['nginx', 'fairlead-tc-full-nat', 'fairlead-xdp-full-nat']);
 
 export interface Path {
   readonly name: PathName;
@@ -23,15 +39,42 @@ export async function makePath(name: PathName): Promise<Path> {
   return { name, net, target: name === 'kernel' ? serverAddress : vip };
 }
 
+// A pool, because one address has 64,512 ports towards a server: a million flows need sixteen.
+const pool = { method: 'full-nat', source: '198.51.100.64-198.51.100.95' } as const;
+
 const setUps: Record<PathName, (net: Network) => Promise<void>> = {
   kernel: async () => {},
   nftables,
   haproxy,
   nginx,
-  'fairlead-nat': (net) => fairlead(net, {}),
-  // A pool, because one address has 64,512 ports towards a server: a million flows need sixteen.
-  'fairlead-full-nat': (net) => fairlead(net, { method: 'full-nat', source: '198.51.100.64-198.51.100.95' }),
+  'xdp-redirect': xdpRedirect,
+  'fairlead-nat': (net) => fairlead(net, 'packet', {}),
+  'fairlead-full-nat': (net) => fairlead(net, 'packet', pool),
+  'fairlead-tc-nat': (net) => fairlead(net, 'tc', {}),
+  'fairlead-tc-full-nat': (net) => fairlead(net, 'tc', pool),
+  'fairlead-xdp-nat': (net) => fairlead(net, 'xdp', {}),
+  'fairlead-xdp-full-nat': (net) => fairlead(net, 'xdp', pool),
 };
+
+/**
+ * In the driver a frame has to be as it is on the wire: who sends into veth makes the checksums himself. And what xdp
+ * sends to a veth is received only by an end that polls, which gro sees to.
+ */
+async function prepareForXdp({ client, server }: Network): Promise<void> {
+  await Promise.all([client, server].map((host) => host.run('ethtool -K eth0 tx off gro on')));
+}
+
+/** The least that a balancer in the driver could do with a frame: the limit that the others are held against. */
+async function xdpRedirect(net: Network): Promise<void> {
+  await prepareForXdp(net);
+  const mac = await net.server.mac('eth0');
+  const limit = await net.balancer.start('limit', `${limitTool} out in ${vip} ${serverAddress} ${mac}`);
+  await waitFor(
+    'the limit to stand',
+    () => limit.output(),
+    (text) => text.includes('ready'),
+  );
+}
 
 async function ownVip({ balancer }: Network): Promise<void> {
   await balancer.address('out', `${vip}/32`);
@@ -91,10 +134,16 @@ function listens({ balancer }: Network): () => Promise<boolean> {
   return async () => (await balancer.attempt(`ss -Hltn sport = ${ports.ping}`)).stdout !== '';
 }
 
-async function fairlead(net: Network, more: { method?: 'full-nat'; source?: string }): Promise<void> {
+async function fairlead(
+  net: Network,
+  engine: 'packet' | 'tc' | 'xdp',
+  more: { method?: 'full-nat'; source?: string },
+): Promise<void> {
+  if (engine === 'xdp') await prepareForXdp(net);
   const listen = [...tcpPorts.map((port) => `${vip}:${port}/tcp`), `${vip}:${ports.flood}/udp`];
   await new Fairlead(net.lab, net.balancer).up({
     interfaces: { outside: 'out', inside: 'in' },
+    engine,
     flows,
     timeouts: { 'udp-one-way': '600s' },
     services: { bench: { listen, method: 'nat', check: 'none', ...more, servers: { real: serverAddress } } },

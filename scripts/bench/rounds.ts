@@ -13,7 +13,7 @@ export interface Outcome {
   readonly troubles: string[];
 }
 
-const baselines: readonly PathName[] = ['kernel', 'nftables', 'haproxy'];
+const baselines: readonly PathName[] = ['kernel', 'nftables', 'haproxy', 'xdp-redirect'];
 
 export async function measureInTurn(
   measure: Measure,

@@ -14,6 +14,8 @@ export interface Target {
 }
 
 const nat = 'fairlead-nat';
+const tc = 'fairlead-tc-nat';
+const xdp = 'fairlead-xdp-nat';
 
 const targets: readonly Target[] = [
   // Workers decide in batches, so that is what the target is about; one frame alone waits for memory twice.
@@ -29,6 +31,14 @@ const targets: readonly Target[] = [
   { measure: 'connections', path: nat, against: 'haproxy', least: 1.3 },
   { measure: 'latency-p50', path: nat, against: 'kernel', most: 2.1 },
   { measure: 'latency-p99', path: nat, against: 'kernel', most: 3 },
+  { measure: 'packets', path: tc, flows: 1000, against: 'kernel', least: 1.3 },
+  { measure: 'bulk', path: tc, against: 'kernel', least: 1 },
+  { measure: 'connections', path: tc, against: 'kernel', least: 1 },
+  { measure: 'latency-p50', path: tc, against: 'kernel', most: 1.1 },
+  { measure: 'latency-p99', path: tc, against: 'kernel', most: 1.3 },
+  { measure: 'packets', path: xdp, flows: 1000, against: 'xdp-redirect', least: 0.8 },
+  { measure: 'latency-p50', path: xdp, against: 'kernel', most: 1.1 },
+  { measure: 'latency-p99', path: xdp, against: 'kernel', most: 1.3 },
 ];
 
 export function targetOf(row: Row): Target | null {
