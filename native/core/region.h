@@ -119,7 +119,8 @@ struct fl_header {
 	u64 created_ns;	   /* CLOCK_REALTIME */
 	u32 is_sampling;   /* programs in the kernel report what they decide */
 	u32 reserved_word;
-	u64 reserved[3];
+	u64 swept_generation; /* the commit by which the last sweep asked for VIPs */
+	u64 reserved[2];
 	struct fl_place place[FL_SECTION_COUNT];
 };
 

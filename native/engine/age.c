@@ -1,6 +1,7 @@
 /*
- * Ageing: frees flows that expired, or whose server is gone, so that counts are right and slots are free before they
- * are wanted. The tags are walked first, eight slots to a load, so that an empty table costs nothing much.
+ * Ageing: frees flows that expired, or whose server or VIP is gone, so that counts are right and slots are free before
+ * they are wanted. The tags are walked first, eight slots to a load, so that an empty table costs nothing much; VIPs are
+ * asked for only in the sweep after a commit.
  */
 #include "../core/forward.h"
 #include "engine.h"
@@ -26,9 +27,20 @@ static int view_renew(struct fl_view *view, struct fl_region *region, u64 *stamp
 	return 1;
 }
 
+/* A flow to an address that is no longer ours, though its service and server stay: nobody is to answer from there. */
+static int is_vip_gone(const struct fl_view *view, const struct fl_flow *flow, u32 index)
+{
+	struct fl_addr vip;
+
+	fl_flow_addr(view, flow, index, FL_WHICH_VIP, &vip);
+	return !fl_vip_find(view, &vip, flow->flags & FL_FLOW_V6 ? 1 : 0);
+}
+
 u64 fl_age_sweep(struct fl_region *region, u64 now)
 {
 	u64 stamp = stamp_of(region);
+	u64 generation = stamp >> 1;
+	int is_first_since_commit = region->header->swept_generation != generation;
 	struct fl_scratch scratch;
 	struct fl_view view = { .scratch = &scratch };
 	u64 freed = 0;
@@ -48,7 +60,8 @@ u64 fl_age_sweep(struct fl_region *region, u64 now)
 				continue;
 			control = fl_load(&flow->control);
 			if (!fl_state_is_live(control) ||
-			    (!fl_flow_is_expired(&view, flow, control) && fl_flow_is_valid(&view, flow)))
+			    (!fl_flow_is_expired(&view, flow, control) && fl_flow_is_valid(&view, flow) &&
+			     !(is_first_since_commit && is_vip_gone(&view, flow, index))))
 				continue;
 			if (view_renew(&view, region, &stamp, now)) {
 				way--; /* once more, by what holds now */
@@ -60,5 +73,6 @@ u64 fl_age_sweep(struct fl_region *region, u64 now)
 			}
 		}
 	}
+	region->header->swept_generation = generation;
 	return freed;
 }

@@ -55,6 +55,22 @@ for (const engine of engines) {
         stage.assertCountsExact(['10.0.1.11', '10.0.1.13']);
       });
 
+      test('a VIP that a service gives up takes its flows along with the next sweep, and no others', (t) => {
+        const stage = openStage(t, engine);
+        const both = service({ method }).replace('203.0.113.10:80/udp', '[203.0.113.10:80/udp, 203.0.113.11:80/udp]');
+        stage.configure(both);
+        enter(stage, 1, 30);
+        for (let port = 1; port <= 20; port++) {
+          const other = { ...request(udp), to: '203.0.113.11', fromPort: 1000 + port };
+          assert.equal(stage.send(other).said, 'forwarded: new-flow');
+        }
+        stage.configure(service({ method }));
+        assert.equal(stage.age(), 20);
+        assert.equal(placesOf(stage).size, 30);
+        stage.assertCountsExact(SERVERS);
+        assert.equal(stage.age(), 0);
+      });
+
       test('a removed server’s answers no longer reach clients', (t) => {
         const stage = openStage(t, engine);
         stage.configure(service({ method }));
