@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +11,8 @@ import { FairleadError } from '../../src/base/errors.ts';
 import { type Addon, loadAddon } from '../../src/native/addon.ts';
 import { constants, sections } from '../../src/native/layout.ts';
 import { smallCounts } from '../../src/plane/memory-plane.ts';
-import { makeReplayPlane, openPacketPlane, openReadPlane } from '../../src/plane/native-plane.ts';
-import type { SectionName } from '../../src/plane/plane.ts';
+import { makeReplayPlane, openPlane, openReadPlane } from '../../src/plane/native-plane.ts';
+import type { Plane, SectionCounts, SectionName } from '../../src/plane/plane.ts';
 import { readHeader } from '../../src/plane/sections.ts';
 
 const addon = loadAddon();
@@ -35,6 +35,10 @@ function openMemory(t: TestContext): unknown {
   return handle;
 }
 
+function openFile(path: string, sizesOf: SectionCounts = counts): Plane {
+  return openPlane(addon, { backing: 'file', path }, sizesOf, 1);
+}
+
 /** The addon as a caller without types has it. */
 const untyped = addon as unknown as Record<keyof Addon, (...given: unknown[]) => unknown>;
 
@@ -46,6 +50,7 @@ function folder(t: TestContext): string {
 
 describe('the native boundary', () => {
   const frame = new Uint8Array(60);
+  const tc = constants.attachTc;
   const wrong: Record<string, (handle: unknown) => unknown> = {
     'open without arguments': () => untyped.open(),
     'open in no mode': () => untyped.open(9, '', sizes(), 1),
@@ -60,9 +65,18 @@ describe('the native boundary', () => {
     'memory of null': () => untyped.memory(null, 0),
     'commit of a typed array': (handle) => untyped.commit(handle, new Uint8Array(16)),
     'commit of nothing': (handle) => untyped.commit(handle),
-    'start without interfaces': (handle) => untyped.start(handle, [], 1),
-    'start with a number for an interface': (handle) => untyped.start(handle, [3], 1),
-    'start with nine interfaces': (handle) => untyped.start(handle, Array<string>(9).fill('eth0'), 1),
+    'start without interfaces': (handle) => untyped.start(handle, [], [], 1),
+    'start with a number for an interface': (handle) => untyped.start(handle, [3], [tc], 1),
+    'start with nine interfaces': (handle) =>
+      untyped.start(handle, Array<string>(9).fill('lo'), Array<number>(9).fill(tc), 1),
+    'start without attachments': (handle) => untyped.start(handle, ['lo'], null, 1),
+    'start with an attachment too few': (handle) => untyped.start(handle, ['lo', 'lo'], [tc], 1),
+    'start with an attachment by name': (handle) => untyped.start(handle, ['lo'], ['tc'], 1),
+    'start with no attachment there is': (handle) => untyped.start(handle, ['lo'], [5], 1),
+    'start with an interface that is not worked on': (handle) => untyped.start(handle, ['lo'], [0], 1),
+    'start with rings on one interface and a program on another': (handle) =>
+      untyped.start(handle, ['lo', 'lo'], [constants.attachPacket, tc], 1),
+    'start of programs over plain memory': (handle) => untyped.start(handle, ['lo'], [tc], 1),
     'stop without saying what of the guard': (handle) => untyped.stop(handle, 'yes'),
     'watch without a function': (handle) => untyped.watch(handle, 'me'),
     'replay of a string': (handle) => untyped.replay(handle, 'frame', 0, 0, 0, 0),
@@ -71,6 +85,35 @@ describe('the native boundary', () => {
     'replay at no time': (handle) => untyped.replay(handle, frame, 0, 0, 0, Number.NaN),
     'replay before time began': (handle) => untyped.replay(handle, frame, 0, 0, 0, -1),
     'age at a time that is text': (handle) => untyped.age(handle, 'now'),
+    'replayer by name': (handle) => untyped.replayer(handle, 'tc'),
+    'replayer over plain memory': (handle) => untyped.replayer(handle, true),
+    'replayer of no plane': () => untyped.replayer({}, true),
+    'move from nothing': (handle) => untyped.move(handle),
+    'move from no plane': (handle) => untyped.move(handle, {}),
+    'move to null': (handle) => untyped.move(null, handle),
+    'thaw of nothing': () => untyped.thaw(),
+    'thaw of no plane': () => untyped.thaw({}),
+    'detach of no interface': (handle) => untyped.detach(handle, []),
+    'detach of an interface alone': (handle) => untyped.detach(handle, 'lo'),
+    'detach of a number': (handle) => untyped.detach(handle, [3]),
+    'detach of nine interfaces': (handle) => untyped.detach(handle, Array<string>(9).fill('lo')),
+    'remove of nothing': () => untyped.remove(),
+    'remove of a number': () => untyped.remove(3),
+    'remove of an endless path': () => untyped.remove('x'.repeat(5000)),
+    'remove of a file': () => untyped.remove(fileURLToPath(import.meta.url)),
+    'bpffs without saying whether to mount': () => untyped.bpffs('/'),
+    'bpffs that may be mounted by text': () => untyped.bpffs('/', 'yes'),
+    'bpffs at a number': () => untyped.bpffs(3, false),
+    'bpffs at an endless path': () => untyped.bpffs('x'.repeat(5000), false),
+    'bpffs where there is none': () => untyped.bpffs('/', false),
+    'sample without saying whether': (handle) => untyped.sample(handle),
+    'sample by number': (handle) => untyped.sample(handle, 1),
+    'sample of no plane': () => untyped.sample({}, true),
+    'samples of nothing': () => untyped.samples(),
+    'samples of no plane': () => untyped.samples({}),
+    'driver of nothing': () => untyped.driver(),
+    'driver of a number': () => untyped.driver(3),
+    'driver of an endless name': () => untyped.driver('x'.repeat(5000)),
     'inspect by name': () => untyped.inspect('links', 0),
     'notify of a number': () => untyped.notify(1),
     'close of nothing': () => untyped.close(undefined),
@@ -87,17 +130,39 @@ describe('the native boundary', () => {
   test('a closed handle does nothing any more, and closing it twice is an error', (t) => {
     const handle = openMemory(t);
     addon.close(handle);
+    const other = openMemory(t);
     const calls: (() => unknown)[] = [
       () => addon.memory(handle, 0),
       () => addon.commit(handle, new ArrayBuffer(0)),
-      () => addon.start(handle, ['lo'], 1),
+      () => addon.start(handle, ['lo'], [tc], 1),
       () => addon.stop(handle, false),
       () => addon.watch(handle, () => {}),
       () => addon.replay(handle, frame, 0, 0, 0, 0),
       () => addon.age(handle, 0),
+      () => addon.replayer(handle, true),
+      () => addon.move(handle, other),
+      () => addon.move(other, handle),
+      () => addon.thaw(handle),
+      () => addon.detach(handle, ['lo']),
+      () => addon.sample(handle, true),
+      () => addon.samples(handle),
       () => addon.close(handle),
     ];
     for (const call of calls) assert.throws(call, /an open plane is wanted here/);
+  });
+
+  test('what nobody knows is no error: an interface’s driver, samples where no program runs', (t) => {
+    const handle = openMemory(t);
+    assert.equal(addon.driver('nowhere'), '');
+    assert.equal(addon.driver('lo'), '');
+    assert.equal(addon.samples(handle).byteLength, 0);
+    addon.sample(handle, true);
+    assert.equal(addon.samples(handle).byteLength, 0);
+    addon.detach(handle, ['nowhere']);
+  });
+
+  test('there are as many processors as Node sees, or more', () => {
+    assert.ok(addon.processors() >= cpus().length, `${addon.processors()}`);
   });
 
   test('another external is no plane', () => {
@@ -170,31 +235,31 @@ function readComm(task: string): string {
 describe('a region file', () => {
   test('opened for reading takes no frame, no sweep, no engine', (t) => {
     const path = join(folder(t), 'region');
-    openPacketPlane(addon, path, counts, 1).close();
+    openFile(path).close();
     const [handle] = addon.open(constants.openRead, path, new Float64Array(NAMES.length), 0);
     t.after(() => addon.close(handle));
     assert.throws(() => addon.replay(handle, new Uint8Array(60), 0, 0, 0, 0), /opened for reading/);
     assert.throws(() => addon.age(handle, 0), /opened for reading/);
-    assert.throws(() => addon.start(handle, ['lo'], 1), /opened for reading/);
+    assert.throws(() => addon.start(handle, ['lo'], [constants.attachPacket], 1), /opened for reading/);
     assert.throws(() => addon.commit(handle, new ArrayBuffer(0)), /opened for reading/);
   });
 
   test('is not opened by two at once, and the second is told what to do', (t) => {
     const path = join(folder(t), 'region');
-    const first = openPacketPlane(addon, path, counts, 1);
+    const first = openFile(path);
     t.after(() => first.close());
-    assert.throws(() => openPacketPlane(addon, path, counts, 1), /another fairlead works on the region/);
+    assert.throws(() => openFile(path), /another fairlead works on the region/);
     first.commit(new ArrayBuffer(0));
     assert.equal(readHeader(first).generation, 1);
   });
 
   test('is adopted by the next with everything in it', (t) => {
     const path = join(folder(t), 'region');
-    const first = openPacketPlane(addon, path, counts, 1);
+    const first = openFile(path);
     assert.equal(first.outcome, 'created');
     first.commit(new ArrayBuffer(0));
     first.close();
-    const second = openPacketPlane(addon, path, counts, 1);
+    const second = openFile(path);
     t.after(() => second.close());
     assert.equal(second.outcome, 'adopted');
     assert.equal(readHeader(second).generation, 1);
@@ -202,8 +267,8 @@ describe('a region file', () => {
 
   test('of other sizes is set aside, not lost', (t) => {
     const path = join(folder(t), 'region');
-    openPacketPlane(addon, path, counts, 1).close();
-    const second = openPacketPlane(addon, path, smallCounts(8192, 1), 1);
+    openFile(path).close();
+    const second = openFile(path, smallCounts(8192, 1));
     t.after(() => second.close());
     assert.equal(second.outcome, 'set-aside');
     assert.ok(statSync(`${path}.old`).size > 0);
@@ -211,7 +276,7 @@ describe('a region file', () => {
 
   test('is read by another process while the first works on it', (t) => {
     const path = join(folder(t), 'region');
-    const first = openPacketPlane(addon, path, counts, 1);
+    const first = openFile(path);
     t.after(() => first.close());
     first.commit(new ArrayBuffer(0));
     const base = new URL('../../src/', import.meta.url).href;
@@ -219,7 +284,7 @@ describe('a region file', () => {
       const { loadAddon } = await import('${base}native/addon.ts');
       const { openReadPlane } = await import('${base}plane/native-plane.ts');
       const { readHeader } = await import('${base}plane/sections.ts');
-      const plane = openReadPlane(loadAddon(), process.argv[1]);
+      const plane = openReadPlane(loadAddon(), { backing: 'file', path: process.argv[1] });
       console.log(JSON.stringify([readHeader(plane).generation, plane.counts.flows]));
       try { plane.commit(new ArrayBuffer(0)); } catch (error) { console.log(error.message); }
     `;
@@ -227,7 +292,7 @@ describe('a region file', () => {
     assert.equal(stderr.toString(), '');
     assert.deepEqual(stdout.toString().trim().split('\n'), ['[1,4096]', 'this region was opened for reading']);
     first.commit(new ArrayBuffer(0));
-    const reader = openReadPlane(addon, path);
+    const reader = openReadPlane(addon, { backing: 'file', path });
     t.after(() => reader.close());
     first.commit(new ArrayBuffer(0));
     assert.equal(readHeader(reader).generation, 3);
@@ -241,18 +306,21 @@ describe('a region file', () => {
     test(`that is ${what} is not read as one`, (t) => {
       const path = join(folder(t), 'region');
       writeFileSync(path, Buffer.alloc(octets, 7));
-      assert.throws(() => openReadPlane(addon, path), /is not a region of this version's layout/);
+      assert.throws(() => openReadPlane(addon, { backing: 'file', path }), /is not a region of this version's layout/);
     });
   }
 
   test('that does not exist is named in the error', (t) => {
-    assert.throws(() => openReadPlane(addon, join(folder(t), 'nowhere')), /nowhere: No such file or directory/);
+    assert.throws(
+      () => openReadPlane(addon, { backing: 'file', path: join(folder(t), 'nowhere') }),
+      /nowhere: No such file or directory/,
+    );
   });
 
   test('that cannot be made leaves nothing behind', (t) => {
     const path = folder(t);
     const huge = { ...counts, flows: 0x7ffffff8, flows6: 8 };
-    assert.throws(() => openPacketPlane(addon, join(path, 'region'), huge, 1), /lower flows/);
+    assert.throws(() => openFile(join(path, 'region'), huge), /lower flows/);
     assert.deepEqual(readdirSync(path), []);
   });
 });

@@ -47,5 +47,7 @@ export function writeFlow(plane: Plane, flow: WrittenFlow): void {
   view.setUint32(at + FLOW.seen, flow.seen ?? 0, true);
   view.setUint32(at + FLOW.created, flow.created ?? 0, true);
   view.setUint32(at + FLOW.control, stateNames.indexOf(flow.state ?? 'established') | (1 << 16), true);
-  new Uint16Array(plane.section('tags'))[index] = 1 + (index % 65_535);
+  const tag = 1 + (index % 65_535);
+  view.setUint16(at + FLOW.tag, tag, true);
+  new Uint16Array(plane.section('tags'))[index] = tag;
 }
