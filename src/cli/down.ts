@@ -1,6 +1,6 @@
 // fairlead down: ends the daemon and removes all it made; where no daemon runs, removes what a dead one left.
 
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import type { StatusView } from '../admin/views.ts';
 import { isAnswered } from '../admin/socket.ts';
@@ -50,6 +50,16 @@ async function removeAfterDeath({ name, bpffs }: Whose, socket: string): Promise
   const platform = makePlatform();
   const pinnedIn = platform.bpffs(bpffs ?? null, false);
   const places = (['file', 'maps'] as const).map((backing) => placeOfRegion(name, backing, pinnedIn));
-  if (places.some((place) => platform.hasRegion(place))) requirePrivileges();
+  if (isHidden(pinnedIn) || places.some((place) => platform.hasRegion(place))) requirePrivileges();
   return removeLeftovers(platform, places, socket);
+}
+
+/** Who may not look into a directory would see no region in it either. A bpffs is root's alone as systemd mounts it. */
+function isHidden(directory: string): boolean {
+  try {
+    accessSync(directory, constants.X_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES';
+  }
 }

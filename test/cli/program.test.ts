@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -82,9 +82,21 @@ test('check says what a good file holds', () => {
 });
 
 test('down with nothing there says so and is no failure', () => {
-  const { code, stdout } = run('down', '--name', 'nobody-at-all');
+  const { code, stdout } = run('down', '--name', 'nobody-at-all', '--bpffs', folder);
   assert.equal(stdout, 'no daemon runs, and none left anything\n');
   assert.equal(code, 0);
+});
+
+test('down does not say that nothing was left where it may not look', () => {
+  const hidden = join(folder, 'hidden');
+  mkdirSync(hidden, { mode: 0o000 });
+  chmodSync(folder, 0o755);
+  // Root sees everything; anybody else may be as they are.
+  const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const words = ['down', '--bpffs', hidden, '--socket', join(folder, 'nobody.sock')];
+  const { status, stderr } = spawnSync(process.execPath, [main, ...words], { encoding: 'utf8', ...nobody });
+  assert.match(stderr, /fairlead lacks privileges here/);
+  assert.equal(status, 1);
 });
 
 test('a process without capabilities is told which it lacks', () => {
