@@ -37,7 +37,6 @@ struct plane {
 	struct fl_runner *runner;
 	struct fl_replayer *replayer; /* frames are replayed by the kernel's programs */
 	int is_open;
-	int is_bpf; /* the runner is programs in the kernel */
 	u32 events; /* or-ed by engine threads, taken whole by the watcher */
 	int wake;
 	int stop;
@@ -355,7 +354,6 @@ static napi_value addon_start(napi_env env, napi_callback_info info)
 		plane->runner = NULL;
 		return fail(env, code, fl_error());
 	}
-	plane->is_bpf = attachments[0] != FL_ATTACH_PACKET;
 	for (u32 i = 0; i < count; i++) {
 		napi_value attachment;
 
@@ -619,7 +617,7 @@ static napi_value addon_remove(napi_env env, napi_callback_info info)
 	return code ? fail(env, code, fl_error()) : NULL;
 }
 
-/* sample(handle, on): programs in the kernel report what they decide, or no longer do */
+/* sample(handle, on): whoever forwards reports what it decides, or no longer does */
 static napi_value addon_sample(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[2];
@@ -650,7 +648,7 @@ static napi_value addon_samples(napi_env env, napi_callback_info info)
 	records = malloc(FL_SAMPLES * sizeof(*records));
 	if (!records)
 		return fail(env, -ENOMEM, "no memory for samples");
-	count = plane->runner && plane->is_bpf ? fl_bpf_samples(plane->runner, records) : 0;
+	count = plane->runner ? fl_runner_samples(plane->runner, records) : 0;
 	if (napi_create_arraybuffer(env, count * sizeof(*records), &copy, &buffer) == napi_ok && count)
 		memcpy(copy, records, count * sizeof(*records));
 	free(records);

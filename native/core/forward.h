@@ -328,16 +328,28 @@ FL_INLINE int fl_forward_long(const struct fl_view *view, struct fl_frame *frame
 
 #ifndef __bpf__
 
-/* One frame. Returns the verdict. */
-FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
+/* One frame. Returns the verdict; *flow is the index of the flow that a forwarded frame belongs to. */
+FL_INLINE int fl_forward_noting(const struct fl_region *region, struct fl_frame *frame, u64 now,
+				struct fl_result *result, u32 *flow)
 {
 	struct fl_scratch scratch;
 	struct fl_view view;
 
 	result->verdict = FL_PASS;
-	if (!fl_forward_open(&view, region, frame, &scratch, now) || fl_forward_short(&view, frame, result))
+	if (!fl_forward_open(&view, region, frame, &scratch, now))
 		return result->verdict;
-	return fl_forward_long(&view, frame, result);
+	if (!fl_forward_short(&view, frame, result))
+		fl_forward_long(&view, frame, result);
+	if (result->verdict == FL_FORWARD)
+		*flow = scratch.look.index;
+	return result->verdict;
+}
+
+FL_INLINE int fl_forward(const struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
+{
+	u32 flow;
+
+	return fl_forward_noting(region, frame, now, result, &flow);
 }
 
 #define FL_BATCH 32

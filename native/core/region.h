@@ -117,7 +117,7 @@ struct fl_header {
 	u32 buckets;	   /* of TAGS, FLOWS / 8, RETURNS */
 	u32 pressure_tick; /* when a flow was last refused a slot; 0: never */
 	u64 created_ns;	   /* CLOCK_REALTIME */
-	u32 is_sampling;   /* programs in the kernel report what they decide */
+	u32 is_sampling;   /* whoever forwards reports what it decides */
 	u32 reserved_word;
 	u64 swept_generation; /* the commit by which the last sweep asked for VIPs */
 	u64 reserved[2];

@@ -190,8 +190,7 @@ static int start(struct fl_bpf *bpf)
 	bpf->slow.region = runner->region;
 	bpf->slow.ifindex = runner->ifindex;
 	bpf->slow.worker = runner->region->header->worker_count - 1;
-	bpf->slow.events = runner->events;
-	bpf->slow.wake = runner->wake;
+	bpf->slow.samples = &runner->samples;
 	if ((code = fl_slow_start(&bpf->slow, bpf->program[0].records_fd)) || (code = attach_all(bpf)))
 		return code;
 	return fl_runner_start(runner);
@@ -242,9 +241,4 @@ int fl_bpf_start(struct fl_runner **runner, struct fl_region *region, const char
 		attachments[i] = made->attachment[i];
 	*runner = &made->runner;
 	return 0;
-}
-
-u32 fl_bpf_samples(struct fl_runner *runner, struct fl_record *samples)
-{
-	return fl_slow_samples(&bpf_of(runner)->slow, samples);
 }

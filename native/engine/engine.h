@@ -35,7 +35,6 @@ enum fl_open_outcome {
 #define FL_EVENT_LINK 2	      /* an interface of ours came, went, or changed address, MAC or MTU */
 #define FL_EVENT_TABLE_FULL 4 /* a flow was refused a slot */
 #define FL_EVENT_WORKER_DIED 8
-#define FL_EVENT_SAMPLES 16 /* programs in the kernel have reported decisions */
 
 struct fl_engine;
 
@@ -99,9 +98,10 @@ enum fl_attachment {
  * was had comes out. */
 int fl_bpf_start(struct fl_runner **runner, struct fl_region *region, const char *const *interfaces, u32 *attachments,
 		 u32 interface_count, u32 *events, int wake);
-/* Copies out at most FL_SAMPLES records that the programs have reported since last asked; returns how many. */
+/* Copies out at most FL_SAMPLES records that have come since last asked; returns how many. None comes unless the
+ * header's is_sampling says so. */
 struct fl_record;
-u32 fl_bpf_samples(struct fl_runner *runner, struct fl_record *samples);
+u32 fl_runner_samples(struct fl_runner *runner, struct fl_record *records);
 
 /* Takes off interfaces what a process that is no more left there for this region: the guard, or programs. */
 void fl_detach(const struct fl_region *region, const char *const *interfaces, u32 interface_count);

@@ -201,8 +201,7 @@
 	C(eventNeighbour, FL_EVENT_NEIGHBOUR) \
 	C(eventLink, FL_EVENT_LINK) \
 	C(eventTableFull, FL_EVENT_TABLE_FULL) \
-	C(eventWorkerDied, FL_EVENT_WORKER_DIED) \
-	C(eventSamples, FL_EVENT_SAMPLES)
+	C(eventWorkerDied, FL_EVENT_WORKER_DIED)
 
 /* clang-format on */
 

@@ -59,6 +59,7 @@ int fl_runner_prepare(struct fl_runner *runner, const struct fl_ways *ways, stru
 	runner->wake = wake;
 	runner->keeper_fd = -1;
 	pthread_mutex_init(&runner->lock, NULL);
+	fl_samples_open(&runner->samples);
 	if (interface_count < 1 || interface_count > FL_PORTS_MAX)
 		return fl_fail(-EINVAL, "%u interfaces; an engine works on 1 to %u", interface_count, FL_PORTS_MAX);
 	for (u32 i = 0; i < interface_count; i++) {
@@ -98,6 +99,11 @@ int fl_runner_committed(struct fl_runner *runner)
 	return error;
 }
 
+u32 fl_runner_samples(struct fl_runner *runner, struct fl_record *records)
+{
+	return fl_samples_take(&runner->samples, records);
+}
+
 void fl_runner_stop(struct fl_runner *runner, bool keep)
 {
 	if (runner->is_keeper_started) {
@@ -111,6 +117,7 @@ void fl_runner_stop(struct fl_runner *runner, bool keep)
 		fl_neighbour_stop(runner->neighbour);
 	fl_announce_close(runner->announce);
 	pthread_mutex_destroy(&runner->lock);
+	fl_samples_close(&runner->samples);
 	for (u32 i = 0; i < runner->interface_count; i++)
 		free(runner->name[i]);
 	runner->ways->close(runner, keep);

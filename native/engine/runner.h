@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "announce.h"
+#include "samples.h"
 
 #define FL_PORTS_MAX 8
 
@@ -48,6 +49,7 @@ struct fl_runner {
 	pthread_t keeper;
 	bool is_keeper_started;
 	int keeper_fd; /* written to stop */
+	struct fl_samples samples;
 };
 
 /* The interface's index, if it is there, up and an Ethernet; else a negative errno and words. */

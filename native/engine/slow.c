@@ -75,16 +75,6 @@ static void answer(struct fl_slow *slow, const struct fl_record *record)
 		slow->region->workers[slow->worker].send_errors++;
 }
 
-static void keep(struct fl_slow *slow, const struct fl_record *record)
-{
-	pthread_mutex_lock(&slow->lock);
-	if (slow->sample_count < FL_SAMPLES)
-		slow->samples[slow->sample_count++] = *record;
-	pthread_mutex_unlock(&slow->lock);
-	__atomic_fetch_or(slow->events, FL_EVENT_SAMPLES, __ATOMIC_SEQ_CST);
-	fl_wake(slow->wake);
-}
-
 static int take(void *context, void *data, size_t size)
 {
 	const struct fl_record *record = data;
@@ -94,7 +84,7 @@ static int take(void *context, void *data, size_t size)
 	if (record->kind == FL_RECORD_SLOW)
 		answer(context, record);
 	else
-		keep(context, record);
+		fl_samples_put(((struct fl_slow *)context)->samples, record, 1);
 	return 0;
 }
 
@@ -109,11 +99,9 @@ static void *run(void *argument)
 
 int fl_slow_start(struct fl_slow *slow, int records_fd)
 {
-	pthread_mutex_init(&slow->lock, NULL);
 	slow->room = calloc(1, ROOM);
-	slow->samples = calloc(FL_SAMPLES, sizeof(*slow->samples));
 	slow->socket_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (!slow->room || !slow->samples)
+	if (!slow->room)
 		return fl_fail(-ENOMEM, "no memory for the slow path");
 	if (slow->socket_fd < 0)
 		return fl_fail(-errno, "cannot open a packet socket: %s", strerror(errno));
@@ -134,17 +122,4 @@ void fl_slow_stop(struct fl_slow *slow)
 	if (slow->socket_fd >= 0)
 		close(slow->socket_fd);
 	free(slow->room);
-	free(slow->samples);
-}
-
-u32 fl_slow_samples(struct fl_slow *slow, struct fl_record *samples)
-{
-	u32 count;
-
-	pthread_mutex_lock(&slow->lock);
-	count = slow->sample_count;
-	memcpy(samples, slow->samples, count * sizeof(*samples));
-	slow->sample_count = 0;
-	pthread_mutex_unlock(&slow->lock);
-	return count;
 }

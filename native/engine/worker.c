@@ -41,7 +41,8 @@ struct batch {
 	struct fl_result result[FL_BATCH];
 	struct virtio_net_hdr vnet[FL_BATCH];
 	u32 large;
-	u8 *buffer; /* LARGE_MOST of LARGE_BUFFER */
+	u8 *buffer;			      /* LARGE_MOST of LARGE_BUFFER */
+	struct fl_record sample[FL_BATCH][2]; /* before and after, when somebody asked for them */
 };
 
 /* Promiscuous neighbours' frames and echoes of our own are nobody's business here. */
@@ -153,6 +154,47 @@ static void emit(struct fl_packet_worker *self, struct batch *batch)
 		fl_port_flush(port[i]);
 }
 
+static void sample(const struct fl_packet_worker *self, struct fl_record *record, const struct fl_frame *frame,
+		   const struct fl_result *result, u8 kind)
+{
+	u32 size = frame->len < FL_RECORD_DATA ? frame->len : FL_RECORD_DATA;
+
+	*record = (struct fl_record){
+		.now_ns = fl_now(),
+		.len = frame->len,
+		.size = size,
+		.flow = FL_NONE,
+		.gso_size = frame->gso_size,
+		.csum_start = frame->csum_start,
+		.worker = (u16)self->index,
+		.kind = kind,
+		.interface = frame->interface,
+		.verdict = result->verdict,
+		.reason = result->reason,
+		.out_interface = result->out_interface,
+	};
+	memcpy(record->data, frame->data, size);
+}
+
+/* Each frame by itself, as it comes, so that what it looked like before and after lie together. */
+static void decide_and_sample(struct fl_packet_worker *self, struct batch *batch, u64 now)
+{
+	struct fl_samples *samples = &self->packet->runner.samples;
+
+	for (u32 i = 0; i < batch->count; i++) {
+		struct fl_frame *frame = &batch->frame[i];
+		struct fl_result *result = &batch->result[i];
+		struct fl_record *pair = batch->sample[i];
+		u32 flow = FL_NONE;
+
+		sample(self, &pair[0], frame, result, FL_RECORD_BEFORE);
+		fl_forward_noting(self->packet->runner.region, frame, now, result, &flow);
+		sample(self, &pair[1], frame, result, FL_RECORD_AFTER);
+		pair[1].flow = flow;
+		fl_samples_put(samples, pair, 2);
+	}
+}
+
 static u32 serve(struct fl_packet_worker *self, struct batch *batch, struct fl_port *port, u64 now)
 {
 	const struct fl_region *region = self->packet->runner.region;
@@ -161,7 +203,10 @@ static u32 serve(struct fl_packet_worker *self, struct batch *batch, struct fl_p
 	gather(batch, port, (u8)self->index);
 	if (batch->count) {
 		enter_half(region->header, counters);
-		fl_forward_batch(region, batch->frame, batch->result, batch->count, now);
+		if (FL_LIKELY(!__atomic_load_n(&region->header->is_sampling, __ATOMIC_RELAXED)))
+			fl_forward_batch(region, batch->frame, batch->result, batch->count, now);
+		else
+			decide_and_sample(self, batch, now);
 		__atomic_store_n(&counters->half_in_use, 0, __ATOMIC_RELEASE);
 		emit(self, batch);
 	}

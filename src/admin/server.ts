@@ -7,6 +7,7 @@ import type { Config } from '../config/config.ts';
 import type { Controller } from '../control/controller.ts';
 import type { Engine } from '../control/engine.ts';
 import { findServer, notFound } from '../control/overrides.ts';
+import { makeCapture } from './capture.ts';
 import { streamFlows } from './flow-stream.ts';
 import { flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
 import type { RateMeter } from './rate-meter.ts';
@@ -64,6 +65,11 @@ function addViews(server: FastifyInstance, { engine, controller, meter }: AdminO
     return reply.type('application/x-ndjson').send(Readable.from(lines, { objectMode: false }));
   });
   server.get('/v1/drops', () => viewDrops(plane));
+  const capture = makeCapture(plane, () => controller.state());
+  server.get('/v1/capture', (request, reply) => {
+    const { service } = parseInput(serversQuery, request.query);
+    return reply.type('application/x-ndjson').send(Readable.from(capture.stream(service), { objectMode: false }));
+  });
 }
 
 function addActions(server: FastifyInstance, { engine: { plane }, controller, reload, down }: AdminOptions): void {

@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { ConfigError, exitCodeOf, FairleadError } from '../base/errors.ts';
 import { drainCommand, enableCommand, reloadCommand, weightCommand } from './change.ts';
+import { captureCommand } from './capture.ts';
 import { checkCommand } from './check.ts';
 import { downCommand } from './down.ts';
 import { dropsCommand } from './drops.ts';
@@ -33,6 +34,7 @@ export function makeProgram(version: string): Command {
     enableCommand(),
     weightCommand(),
     dropsCommand(),
+    captureCommand(),
     downCommand(),
     labCommand(),
   ];

@@ -240,9 +240,9 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
     } catch (error) {
       const [next] = others;
       // Who finds another fairlead at work has nothing to fall back to.
-      if (next === undefined || (error instanceof FairleadError && error.code === 'refused')) throw error;
+      if (next === undefined || (error instanceof FairleadError && error.code === 'refused')) throw inWords(error);
       const reason = (error as Error).message;
-      log.warn(`${first!.attachments.join('/')} cannot be had here: ${reason}; trying ${next.attachments.join('/')}`);
+      log.warn(`${wordFor(first!.attachments)} cannot be had here: ${reason}; trying ${wordFor(next.attachments)}`);
       const why = `${next.why} (${first!.attachments[0]} was refused: ${reason})`;
       return firstThatWorks([{ ...next, why }, ...others.slice(1)], run);
     }

@@ -14,7 +14,12 @@ export interface Change {
 }
 
 export function planChanges(before: Config, after: Config): Change[] {
-  return [...changedEngine(before, after), ...changedTimeouts(before, after), ...changedLog(before, after), ...changedServices(before, after)];
+  return [
+    ...changedEngine(before, after),
+    ...changedTimeouts(before, after),
+    ...changedLog(before, after),
+    ...changedServices(before, after),
+  ];
 }
 
 /** Keys that are settled when the daemon starts; a reload that changes one is refused. */

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '52801449e9bd5222';
+export const layoutHash = '1c49f8aaa5410486';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -285,5 +285,4 @@ export const constants = {
   eventLink: 2,
   eventTableFull: 4,
   eventWorkerDied: 8,
-  eventSamples: 16,
 } as const;

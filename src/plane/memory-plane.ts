@@ -41,7 +41,7 @@ export function makeMemoryPlane(counts: SectionCounts, workers: number, left?: M
       listener = run;
     },
     emit: (events) => {
-      listener?.({ neighbour: false, link: false, tableFull: false, workerDied: false, samples: false, ...events });
+      listener?.({ neighbour: false, link: false, tableFull: false, workerDied: false, ...events });
     },
     close: () => {
       isOpen = false;

@@ -30,7 +30,6 @@ export interface Started {
 }
 
 export interface PlaneEvents {
-  readonly samples: boolean;
   readonly neighbour: boolean;
   readonly link: boolean;
   readonly tableFull: boolean;
@@ -59,7 +58,7 @@ export interface Plane {
   resume(): void;
   /** Takes off these interfaces what a process that is no more left there for this region. */
   detach(interfaces: readonly string[]): void;
-  /** Programs in the kernel report what they decide, or no longer do. */
+  /** Whoever forwards reports what it decides, or no longer does. */
   sample(isOn: boolean): void;
   /** struct fl_record, those that came since last asked. */
   samples(): ArrayBuffer;
@@ -96,6 +95,5 @@ export function eventsOf(bits: number): PlaneEvents {
     link: (bits & constants.eventLink) !== 0,
     tableFull: (bits & constants.eventTableFull) !== 0,
     workerDied: (bits & constants.eventWorkerDied) !== 0,
-    samples: (bits & constants.eventSamples) !== 0,
   };
 }
