@@ -41,9 +41,15 @@ async function row(net: Topology, protocol: Protocol, family: Family): Promise<{
   return { cells, errors: vip.errors };
 }
 
+/** The engine that was chosen, and why. */
+async function engineOf({ fairlead }: Topology): Promise<{ kind: string; why: string }> {
+  return (await fairlead.json<{ engine: { kind: string; why: string } }>('status')).engine;
+}
+
 /** Sends requests of every kind through the VIP and prints what came of them; gives the number of errors. */
 async function show(net: Topology, title: string, picture: string): Promise<number> {
-  console.log(`\n${title}\n${picture}`);
+  const engine = await engineOf(net);
+  console.log(`\n${title}\n${picture}\n  engine ${engine.kind} (${engine.why})\n`);
   const rows = [];
   for (const family of families) {
     rows.push(await row(net, 'tcp', family), await row(net, 'udp', family));
@@ -94,7 +100,7 @@ async function drain(net: Topology): Promise<number> {
 }
 
 async function stand(label: string, method: Method, build: (lab: Lab) => Promise<Topology>): Promise<Topology> {
-  const net = await build(new Lab(label));
+  const net = await build(new Lab(label, 'auto'));
   await net.fairlead.up(net.config(net.everyService(method)));
   return net;
 }

@@ -23,7 +23,7 @@ async function up(name: string): Promise<number> {
   if (stage === null) {
     return complain(`nothing is called "${name}"; "fairlead lab list" shows what there is`, 5);
   }
-  const lab = new Lab(name);
+  const lab = new Lab(name, 'auto');
   try {
     const net = await stage.stage(lab);
     console.log(`${stage.title}\n${stage.picture}${playCommands(net)}`);

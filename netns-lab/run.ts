@@ -1,66 +1,89 @@
-// Runs lab scenarios one after another.
+// Runs lab scenarios, each on the engines it is about: two at a time, then those that measure, one by one.
 //   node netns-lab/run.ts [PATTERN...]   those whose name or title contains one of the patterns; all without a pattern
-//     --list   only show them     --keep   leave their labs standing
-import { saveEvidence } from './lib/evidence.ts';
-import { playCommands } from './lib/hints.ts';
-import { Lab } from './lib/lab.ts';
+//     --engine NAME   only on this engine     --abreast N   as many at a time instead of two
+//     --list          only show them          --keep        leave their labs standing
+import { parseArgs } from 'node:util';
+import { type Engine, engines, isEngine } from './lib/engine.ts';
 import { sweepLabs } from './lib/leftovers.ts';
-import { allScenarios, type Scenario } from './lib/scenario.ts';
+import { playAll, type Played } from './lib/play.ts';
+import { formatTable } from './lib/report.ts';
+import { allScenarios, type Play, playsOf, type Scenario } from './lib/scenario.ts';
 
-// Far more than any scenario needs; every wait inside has a shorter deadline of its own.
-const scenarioLimitMs = 90_000;
-
-function limit(ms: number): { expired: Promise<never>; clear: () => void } {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`the scenario took longer than ${ms / 1000} s`)), ms);
-  return { expired: promise, clear: () => clearTimeout(timer) };
+interface Options {
+  patterns: string[];
+  engine: Engine | null;
+  abreast: number;
+  isList: boolean;
+  isKept: boolean;
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** Runs one scenario in a lab of its own; gives what went wrong, or null. */
-async function runScenario(scenario: Scenario, isKept: boolean): Promise<string | null> {
-  const lab = new Lab(scenario.name);
-  const { expired, clear } = limit(scenarioLimitMs);
-  let trouble: string | null = null;
-  try {
-    const play = async () => {
-      const net = await scenario.stage(lab);
-      await scenario.run(net);
-      return net;
-    };
-    const net = await Promise.race([play(), expired]);
-    if (isKept) {
-      console.log(playCommands(net));
-    }
-  } catch (error) {
-    const folder = await saveEvidence(lab, scenario.name, error);
-    trouble = `${messageOf(error)}\nevidence: ${folder}`;
-  } finally {
-    clear();
+function parseOptions(args: string[]): Options {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      engine: { type: 'string' },
+      abreast: { type: 'string', default: '2' },
+      list: { type: 'boolean', default: false },
+      keep: { type: 'boolean', default: false },
+    },
+  });
+  const { engine = null, list, keep } = values;
+  const abreast = Number(values.abreast);
+  if (engine !== null && !isEngine(engine)) {
+    throw new Error(`there is no engine "${engine}"; there are ${engines.join(', ')}`);
   }
-  try {
-    await (isKept ? lab.keep() : lab.close());
-  } catch (error) {
-    trouble ??= `the lab did not come down cleanly: ${messageOf(error)}`;
+  if (!Number.isInteger(abreast) || abreast < 1) {
+    throw new Error(`--abreast takes a number from 1 on, not "${values.abreast}"`);
   }
-  return trouble;
+  return { patterns: positionals, engine, abreast, isList: list, isKept: keep };
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const patterns = args.filter((arg) => !arg.startsWith('--'));
+function tell({ play, seconds, trouble }: Played): void {
+  const time = seconds.toFixed(1).padStart(5);
+  console.log(`${trouble === null ? 'ok  ' : 'FAIL'} ${time} s  ${play.label}: ${play.scenario.title}`);
+  if (trouble !== null) {
+    console.log(trouble.replaceAll(/^/gm, '       '));
+  }
+}
+
+/** What each engine took; its scenarios' seconds, some of which ran at the same time. */
+function summary(played: readonly Played[]): string {
+  const rows = [...engines, null].flatMap((engine) => {
+    const its = played.filter(({ play }) => play.engine === engine);
+    const sum = its.reduce((seconds, it) => seconds + it.seconds, 0);
+    const good = its.filter(({ trouble }) => trouble === null).length;
+    return its.length === 0 ? [] : [[engine ?? '-', String(good), String(its.length - good), sum.toFixed(0)]];
+  });
+  return formatTable(['engine', 'passed', 'failed', 'seconds'], rows);
+}
+
+async function playInOrder(plays: readonly Play[], { abreast, isKept }: Options): Promise<Played[]> {
+  const [loud, quiet] = [plays.filter(({ scenario }) => scenario.isLoud), plays.filter((it) => !it.scenario.isLoud)];
+  return [...(await playAll(quiet, abreast, isKept, tell)), ...(await playAll(loud, 1, isKept, tell))];
+}
+
+async function main(args: string[]): Promise<number> {
+  let options: Options;
+  try {
+    options = parseOptions(args);
+  } catch (error) {
+    console.error(`lab: ${error instanceof Error ? error.message : String(error)}`);
+    return 2;
+  }
+  const { patterns, engine } = options;
   const matches = ({ name, title }: Scenario) => patterns.some((it) => name.includes(it) || title.includes(it));
   const scenarios = (await allScenarios()).filter((scenario) => patterns.length === 0 || matches(scenario));
-  if (args.includes('--list')) {
-    for (const { name, title } of scenarios) {
-      console.log(`${name.padEnd(32)} ${title}`);
+  const plays = scenarios.flatMap((scenario) => playsOf(scenario, engine));
+  if (options.isList) {
+    for (const { label, scenario } of plays) {
+      console.log(`${label.padEnd(40)} ${scenario.title}`);
     }
     return 0;
   }
-  if (scenarios.length === 0) {
-    console.error(`no scenario matches ${patterns.join(', ')}; --list shows them`);
+  if (plays.length === 0) {
+    const where = engine === null ? '' : ` on ${engine}`;
+    console.error(`no scenario matches ${patterns.join(', ')}${where}; --list shows them`);
     return 2;
   }
   if (process.getuid?.() !== 0) {
@@ -71,18 +94,11 @@ async function main(args: readonly string[]): Promise<number> {
   if (swept.length > 0) {
     console.log(`swept what dead runs left: ${swept.join(' ')}`);
   }
-  let failed = 0;
-  for (const scenario of scenarios) {
-    const start = performance.now();
-    const trouble = await runScenario(scenario, args.includes('--keep'));
-    const seconds = ((performance.now() - start) / 1000).toFixed(1).padStart(5);
-    console.log(`${trouble === null ? 'ok  ' : 'FAIL'} ${seconds} s  ${scenario.name}: ${scenario.title}`);
-    if (trouble !== null) {
-      failed += 1;
-      console.log(trouble.replaceAll(/^/gm, '       '));
-    }
-  }
-  console.log(`${scenarios.length - failed} passed, ${failed} failed`);
+  const start = performance.now();
+  const played = await playInOrder(plays, options);
+  const failed = played.filter(({ trouble }) => trouble !== null).length;
+  console.log(`\n${summary(played)}\n\n${((performance.now() - start) / 1000).toFixed(0)} s in all`);
+  console.log(`${played.length - failed} passed, ${failed} failed`);
   return failed === 0 ? 0 : 1;
 }
 

@@ -1,7 +1,7 @@
 // A program that runs beside the scenario: its output goes to a file, it is ready when a condition holds, and it ends
 // with its whole process group.
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { endGroup } from './command.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -20,12 +20,15 @@ export class Background {
   readonly ended: Promise<number>;
   private readonly input: NodeJS.WritableStream | null;
   private code: number | null = null;
+  /** Where in the file its own output begins: one of the same name may have run before. */
+  private readonly outputStart: number;
 
   constructor(name: string, argv: readonly string[], command: string, logFile: string, env: Record<string, string>) {
     this.name = name;
     this.logFile = logFile;
     const log = openSync(logFile, 'a');
     writeSync(log, `$ ${command}\n`);
+    this.outputStart = fstatSync(log).size;
     const [program, ...rest] = argv;
     const child = spawn(program ?? '', rest, {
       detached: true,
@@ -56,7 +59,7 @@ export class Background {
 
   /** All that it has written so far, both streams. */
   output(): string {
-    return readFileSync(this.logFile, 'utf8');
+    return readFileSync(this.logFile).subarray(this.outputStart).toString();
   }
 
   write(text: string): void {

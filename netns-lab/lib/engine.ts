@@ -1,12 +1,20 @@
-// Which engine the labs run: FAIRLEAD_ENGINE=tc npm run lab.
+// The engines, and which scenario is played on which: what a scenario says nothing about is played on every one.
 
+/** `xdp-generic` is xdp behind a driver that has none, here in spite of the driver. */
 export const engines = ['packet', 'tc', 'xdp', 'xdp-generic'] as const;
 export type Engine = (typeof engines)[number];
 
-const wanted = process.env.FAIRLEAD_ENGINE ?? 'packet';
+export const everyEngine: readonly Engine[] = ['packet', 'tc', 'xdp'];
 
-if (!engines.some((name) => name === wanted)) {
-  throw new Error(`FAIRLEAD_ENGINE is ${wanted}; there are ${engines.join(', ')}`);
+/** One scenario of each theme; the programs are those of xdp, so the rest would prove the same again. */
+export const everyEngineAndMode: readonly Engine[] = engines;
+
+/** What only programs that outlive their process can show. */
+export const kernelEngines: readonly Engine[] = ['tc', 'xdp'];
+
+/** Played once: it ends before an engine starts, or names the engines itself. */
+export const noEngine: readonly Engine[] = [];
+
+export function isEngine(name: string): name is Engine {
+  return (engines as readonly string[]).includes(name);
 }
-
-export const engine = wanted as Engine;

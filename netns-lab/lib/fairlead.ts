@@ -1,12 +1,13 @@
 // The product as a lab sees it: a configuration file, a daemon and the command, all the real ones.
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Background } from './background.ts';
 import { CommandError, type CommandOptions, type CommandResult } from './command.ts';
-import { engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import type { Host } from './host.ts';
 import type { Lab } from './lab.ts';
+import { regionsOf } from './leftovers.ts';
 import { type Deadline, waitFor } from './wait-for.ts';
 
 // Another build can be put through the same labs: FAIRLEAD=/usr/bin/fairlead npm run lab.
@@ -37,42 +38,58 @@ export class Fairlead {
   readonly host: Host;
   readonly configFile: string;
   readonly socket: string;
-  /** The instance, and thereby the region's file name. */
+  /** The instance, and thereby its region's name. */
   readonly name: string;
-  readonly regionFile: string;
   daemon: Background | null = null;
+  private readonly engine: Engine | 'auto';
   private readonly processName: string;
 
   constructor(lab: Lab, host: Host, suffix = '') {
     this.host = host;
+    this.engine = lab.engine;
     this.name = `${lab.name}${suffix}`;
     this.processName = `fairlead${suffix}`;
     this.configFile = host.file(`fairlead${suffix}.yaml`);
     this.socket = host.file(`fairlead${suffix}.sock`);
-    this.regionFile = `/dev/shm/fairlead.${this.name}`;
-    lab.defer(`remove ${this.regionFile}`, () => rmSync(this.regionFile, { force: true }));
+    const file = this.regionOf('packet');
+    lab.defer(`remove ${file}`, () => rmSync(file, { force: true }));
     for (const question of ['status', 'servers', 'drops']) {
       lab.evidence.set(`${this.name}.${question}.json`, async () => (await this.attempt(`${question} -o json`)).stdout);
     }
   }
 
+  /** Where an engine keeps its region: a file, or a directory of pinned maps. */
+  regionOf(engine: Engine): string {
+    return engine === 'packet' ? `/dev/shm/fairlead.${this.name}` : join(this.host.bpffs, `fairlead-${this.name}`);
+  }
+
+  /** The regions that are there, those set aside among them. */
+  regions(): string[] {
+    const pinned = readdirSync(this.host.bpffs).filter((it) => it.startsWith('fairlead-'));
+    const files = regionsOf(this.name).map((it) => join('/dev/shm', it));
+    return [...files, ...pinned.map((it) => join(this.host.bpffs, it))].toSorted();
+  }
+
   writeConfig(config: ConfigDocument): void {
     // Small table, one worker: labs are small, and several of them may stand on one machine.
     const { interfaces, services, ...rest } = config;
-    const head = { version: 1, name: this.name, interfaces, engine, bpffs: this.host.bpffs, workers: 1, flows: 65536 };
+    const head = { version: 1, name: this.name, interfaces, bpffs: this.host.bpffs, workers: 1, flows: 65536 };
     writeFileSync(
       this.configFile,
-      stringify({ ...head, control: { socket: this.socket }, ...rest, services }, { aliasDuplicateObjects: false }),
+      stringify(
+        { ...head, engine: this.engine, control: { socket: this.socket }, ...rest, services },
+        { aliasDuplicateObjects: false },
+      ),
     );
   }
 
-  /** Starts `fairlead up` and waits until it answers. */
-  async up(config?: ConfigDocument): Promise<Background> {
+  /** Starts `fairlead up` and waits until it says that it is ready; `through` is what runs it ("setpriv ... "). */
+  async up(config?: ConfigDocument, through = ''): Promise<Background> {
     if (config !== undefined) {
       this.writeConfig(config);
     }
-    this.daemon = await this.host.start(this.processName, `${command} up -c ${this.configFile}`, {
-      ready: async () => (await this.attempt('status')).code === 0,
+    this.daemon = await this.host.start(this.processName, `${through}${command} up -c ${this.configFile}`, {
+      ready: (process) => process.output().includes('"msg":"ready: '),
       readyWithinMs: 10_000,
     });
     return this.daemon;
@@ -104,6 +121,7 @@ export class Fairlead {
     await this.run('reload');
   }
 
+  /** What the daemon that runs now, or ran last, has logged. */
   log(): string {
     return this.daemon?.output() ?? '';
   }

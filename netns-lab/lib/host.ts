@@ -33,6 +33,10 @@ export class Host {
     return this.lab.bpffs;
   }
 
+  get directory(): string {
+    return this.lab.directory;
+  }
+
   /** A file of this host in the lab's folder. */
   file(name: string): string {
     return join(this.lab.directory, `${this.name}.${name}`);

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommandError, execute } from './command.ts';
-import { engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import { Host } from './host.ts';
 import { forgetLab, rememberLab } from './interrupt.ts';
 import { destroyLab, labsDirectory, startTimeOf } from './leftovers.ts';
@@ -23,13 +23,7 @@ let made = 0;
  * make them. And what xdp sends to a veth is received by its other end only if that polls, which gro sees to; but merging
  * nothing, so that captures count what passed.
  */
-const offloads = engine.startsWith('xdp')
-  ? (device: string) => ` && ethtool -K ${device} tx off gro on && ip link set ${device} gro_max_size 1500`
-  : () => '';
-
-async function bringUp(host: Host, device: string): Promise<void> {
-  await host.run(`ip link set ${device} up${offloads(device)}`);
-}
+const likeOnWire = (device: string) => `ethtool -K ${device} tx off gro on && ip link set ${device} gro_max_size 1500`;
 
 export class Lab {
   /** Short and unique, with the owner's pid, so that a later run can tell a dead lab from a living one. */
@@ -37,6 +31,10 @@ export class Lab {
   readonly label: string;
   readonly directory: string;
   readonly bpffs: string;
+  /** What its balancers run when their configuration does not say otherwise. */
+  readonly engine: Engine | 'auto';
+  /** Links made from now on carry frames as xdp needs them. */
+  isReadyForXdp: boolean;
   readonly startedAtMs = performance.now();
   readonly hosts = new Map<string, Host>();
   /** Files that are made only when a scenario failed: name in the evidence folder, and where its text comes from. */
@@ -44,8 +42,10 @@ export class Lab {
   private readonly deferred: { what: string; action: () => unknown }[] = [];
   private closing: Promise<void> | null = null;
 
-  constructor(label: string) {
+  constructor(label: string, engine: Engine | 'auto' = 'packet') {
     made += 1;
+    this.engine = engine;
+    this.isReadyForXdp = engine.startsWith('xdp');
     this.name = `fl${process.pid}-${made}`;
     this.label = label;
     this.directory = join(labsDirectory, this.name);
@@ -119,7 +119,11 @@ export class Lab {
   async connect(a: Host, deviceA: string, b: Host, deviceB: string, mac?: string): Promise<void> {
     const ends = `${deviceA} netns ${a.namespace} ${mac ? `address ${mac}` : ''} type veth peer name ${deviceB} netns ${b.namespace}`;
     await this.outside(`ip link add ${ends}`);
-    await Promise.all([bringUp(a, deviceA), bringUp(b, deviceB)]);
+    await Promise.all([this.bringUp(a, deviceA), this.bringUp(b, deviceB)]);
+  }
+
+  private async bringUp(host: Host, device: string): Promise<void> {
+    await host.run(`ip link set ${device} up${this.isReadyForXdp ? ` && ${likeOnWire(device)}` : ''}`);
   }
 
   /** Plugs a host's new interface into a switch and gives the switch's port. */

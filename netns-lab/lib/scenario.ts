@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { buildInline, picture as inlinePicture } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import type { Topology } from '../topologies/topology.ts';
+import { type Engine, everyEngine } from './engine.ts';
 import type { Lab } from './lab.ts';
 
 export interface Scenario {
@@ -13,9 +14,29 @@ export interface Scenario {
   /** A sentence about behaviour. */
   title: string;
   picture: string;
+  /** Those it is played on, when not on every one; with none it is played once. */
+  engines?: readonly Engine[];
+  /** It puts the machine under load, or measures: nothing else may run meanwhile. */
+  isLoud?: true;
   /** Builds what the proof needs; `lab up NAME` does only this. */
   stage(lab: Lab): Promise<Topology>;
   run(net: Topology): Promise<void>;
+}
+
+/** A scenario on an engine; on none, when it concerns none. */
+export interface Play {
+  scenario: Scenario;
+  engine: Engine | null;
+  label: string;
+}
+
+/** Once on each of its engines. With `only`, just on that one, and then whatever can be played on it. */
+export function playsOf(scenario: Scenario, only: Engine | null): Play[] {
+  const { name, engines = everyEngine } = scenario;
+  if (engines.length === 0) return only === null ? [{ scenario, engine: null, label: name }] : [];
+  const isPossible = (it: Engine) => engines.includes(it) || (it === 'xdp-generic' && engines.includes('xdp'));
+  const wanted = only === null ? engines : [only].filter(isPossible);
+  return wanted.map((engine) => ({ scenario, engine, label: `${name} [${engine}]` }));
 }
 
 const directory = join(import.meta.dirname, '..', 'scenarios');

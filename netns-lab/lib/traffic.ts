@@ -91,10 +91,11 @@ export interface Load {
   text: string;
 }
 
-/** Presses requests through with wrk for some seconds; `failed` counts socket errors, time-outs and bad answers. */
-export async function load(client: Host, url: string, seconds: number, connections = 16, options = ''): Promise<Load> {
-  const line = `wrk -t1 -c${connections} -d${seconds}s --timeout 3s ${options} '${url}'`;
-  const text = await client.run(line, { timeoutMs: seconds * 1000 + 15_000 });
+function wrk(url: string, seconds: number, connections: number, options: string): string {
+  return `wrk -t1 -c${connections} -d${seconds}s --timeout 3s ${options} '${url}'`;
+}
+
+function parseLoad(text: string): Load {
   const numberAfter = (pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? 0);
   const sockets = /connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text)?.slice(1) ?? [];
   const socketErrors = sockets.reduce((sum, it) => sum + Number(it), 0);
@@ -103,6 +104,32 @@ export async function load(client: Host, url: string, seconds: number, connectio
     perSecond: numberAfter(/Requests\/sec:\s+([\d.]+)/),
     failed: socketErrors + numberAfter(/Non-2xx or 3xx responses: (\d+)/),
     text,
+  };
+}
+
+/** Presses requests through with wrk for some seconds; `failed` counts socket errors, time-outs and bad answers. */
+export async function load(client: Host, url: string, seconds: number, connections = 16, options = ''): Promise<Load> {
+  const line = wrk(url, seconds, connections, options);
+  return parseLoad(await client.run(line, { timeoutMs: seconds * 1000 + 15_000 }));
+}
+
+let loads = 0;
+
+/** The same until it is told to end. */
+export async function startLoad(
+  client: Host,
+  url: string,
+  connections: number,
+  options = '',
+): Promise<{ end(): Promise<Load> }> {
+  loads += 1;
+  // No scenario lasts that long.
+  const process = await client.start(`load-${loads}`, wrk(url, 300, connections, options));
+  return {
+    end: async () => {
+      await process.stop('SIGINT'); // on which wrk tells its sums
+      return parseLoad(process.output());
+    },
   };
 }
 

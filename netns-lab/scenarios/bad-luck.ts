@@ -1,9 +1,10 @@
 // What happens to a running balancer: its neighbours change, it is killed, its cable vanishes, a server dies.
 import { equal, notEqual } from 'node:assert/strict';
+import { everyEngineAndMode } from '../lib/engine.ts';
+import { assertAlive, openEverywhere } from '../lib/open-sessions.ts';
 import { assertServed, assertShares } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { bigFile } from '../lib/servers.ts';
-import { openSession, type Session } from '../lib/session.ts';
 import { datagrams, download, requests, urlOf } from '../lib/traffic.ts';
 import { meanwhile, waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
@@ -18,32 +19,8 @@ async function stageInline(lab: Parameters<typeof buildInline>[0], method: Metho
   return net;
 }
 
-/** A connection to each of the servers, in each family. */
-async function sessionsEverywhere(net: Topology): Promise<{ session: Session; answer: string }[]> {
-  const all = [];
-  for (const family of families) {
-    for (const _ of net.servers) {
-      const session = await openSession(net.client, net.vip[family]);
-      all.push({ session, answer: await session.ask() });
-    }
-  }
-  equal(new Set(all.map(({ answer }) => answer.split(' ')[0])).size, net.servers.length, 'a connection to each server');
-  return all;
-}
-
-async function assertAlive(
-  sessions: { session: Session; answer: string }[],
-  when: string,
-  withinMs = 5000,
-): Promise<void> {
-  const now = await Promise.all(sessions.map(({ session }) => session.ask(withinMs)));
-  for (const [index, { answer }] of sessions.entries()) {
-    equal(now[index], answer, `the same connection to the same server ${when}`);
-  }
-}
-
 async function macChange(net: Topology): Promise<void> {
-  const sessions = await sessionsEverywhere(net);
+  const sessions = await openEverywhere(net);
   const { host } = net.server(0);
   const before = await host.mac('eth0');
   const transfers = meanwhile(
@@ -68,7 +45,7 @@ async function macChange(net: Topology): Promise<void> {
 
 /** Only what a client sends can tell where it is now: a client that merely listens would wait for its own next packet. */
 async function routerChange(net: Topology): Promise<void> {
-  const sessions = await sessionsEverywhere(net);
+  const sessions = await openEverywhere(net);
   const router = net.lab.host('router');
   const before = await router.mac('north');
   await router.run('ip link set north address 02:00:00:00:be:ef');
@@ -80,7 +57,7 @@ async function routerChange(net: Topology): Promise<void> {
 }
 
 async function killAndRestart(net: Topology): Promise<void> {
-  const sessions = await sessionsEverywhere(net);
+  const sessions = await openEverywhere(net);
   const transfers = meanwhile(
     Promise.all(families.map((family) => download(net.client, urlOf(net.vip[family], 80, '/slow?rate=3m')))),
   );
@@ -104,14 +81,14 @@ async function killAndRestart(net: Topology): Promise<void> {
 }
 
 async function politeRestart(net: Topology): Promise<void> {
-  const sessions = await sessionsEverywhere(net);
+  const sessions = await openEverywhere(net);
   equal(await net.fairlead.daemon?.stop('SIGTERM'), 0, 'SIGTERM ends the daemon in order');
   await net.fairlead.up();
   await assertAlive(sessions, 'after stop and start', 15_000);
 }
 
 async function interfaceVanishes(net: Topology): Promise<void> {
-  const sessions = await sessionsEverywhere(net);
+  const sessions = await openEverywhere(net);
   const { lab, balancer, plan } = net;
   for (const [device, port, addresses] of [
     ['in', plan.ports.inside, ['10.0.1.1/24', '2001:db8:b::1/64']],
@@ -177,6 +154,7 @@ export const scenarios: Scenario[] = [
     name: 'kill-and-restart',
     title: 'kill -9 and a restart leave established connections alive, in both families',
     picture,
+    engines: everyEngineAndMode,
     stage: (lab) => stageInline(lab),
     run: killAndRestart,
   },

@@ -1,5 +1,6 @@
 // Long streams with iperf3: many super-frames in a row, in both directions, and datagrams at a steady rate.
 import { equal, ok } from 'node:assert/strict';
+import { everyEngineAndMode } from '../lib/engine.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { families, type Topology } from '../topologies/topology.ts';
@@ -46,6 +47,8 @@ export const scenarios: Scenario[] = [
     name: 'bulk',
     title: 'bulk TCP in each direction at default offloads, and a steady stream of datagrams without a loss',
     picture,
+    engines: everyEngineAndMode,
+    isLoud: true,
     stage: async (lab) => {
       const net = await buildInline(lab, { captures: false });
       const { host } = net.server(0);

@@ -1,38 +1,21 @@
 // What an operator does while clients are busy: drain, enable, reload. No request may notice.
 import { equal, ok } from 'node:assert/strict';
+import { everyEngineAndMode } from '../lib/engine.ts';
 import type { Scenario } from '../lib/scenario.ts';
-import { assertNoFailure, assertServed, assertShares } from '../lib/proof.ts';
+import { assertServed, assertShares } from '../lib/proof.ts';
 import { openSession } from '../lib/session.ts';
-import { load, requests, urlOf } from '../lib/traffic.ts';
-import { meanwhile, waitFor } from '../lib/wait-for.ts';
+import { requests } from '../lib/traffic.ts';
+import { underLoad } from '../lib/under-load.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import type { Topology } from '../topologies/topology.ts';
 
-const everyRequestAnew = "-H 'Connection: close'";
 const names = ['web-1', 'web-2', 'web-3'];
-
-/** Two kinds of load at once: connections that stay open, and a new connection for each request. */
-async function underLoad(net: Topology, seconds: number, change: () => Promise<void>): Promise<void> {
-  const url = urlOf(net.vip[4]);
-  const before = await Promise.all(net.servers.map((it) => it.requests()));
-  const loads = meanwhile(
-    Promise.all([load(net.client, url, seconds, 8), load(net.client, url, seconds, 4, everyRequestAnew)]),
-  );
-  const served = async () => {
-    const now = await Promise.all(net.servers.map((it) => it.requests()));
-    return now.map((count, index) => count - (before[index] ?? 0));
-  };
-  await waitFor('load to reach every server', served, (counts) => counts.every((count) => count > 200));
-  const [[kept, renewed]] = await Promise.all([loads, change()]);
-  assertNoFailure(kept, 'connections kept open');
-  assertNoFailure(renewed, 'a new connection for each request');
-}
 
 async function drainUnderLoad(net: Topology): Promise<void> {
   const session = await openSession(net.client, net.vip[4]);
   const home = (await session.ask()).split(' ')[0] ?? '';
-  await underLoad(net, 3, async () => {
+  await underLoad(net, async () => {
     await net.fairlead.run(`drain web4 ${home}`);
     const rest = names.filter((name) => name !== home);
     assertServed(await requests(net.client, net.vip[4], 40), 40, rest, 'new connections while a server drains');
@@ -50,7 +33,7 @@ async function reloadUnderLoad(net: Topology): Promise<void> {
   const weighted = net.service({ method: 'nat', family: 4, scheduler: 'wrr', weights: [1, 2, 3] });
   const { 'web-3': gone, ...fewer } = plain.web6?.servers ?? {};
   ok(gone, 'there is a server to take away');
-  await underLoad(net, 4, async () => {
+  await underLoad(net, async () => {
     await net.fairlead.reload(net.config({ ...plain, web4: weighted }));
     await net.fairlead.reload(
       net.config({ ...plain, web4: weighted, web6: { ...weighted, ...plain.web6, servers: fewer } }),
@@ -96,6 +79,8 @@ export const scenarios: Scenario[] = [
     name: 'drain-under-load',
     title: 'a drained server gets no new connections, keeps its open ones, and no request fails',
     picture,
+    engines: everyEngineAndMode,
+    isLoud: true,
     stage: async (lab) => {
       const net = await buildInline(lab, { captures: false });
       await net.fairlead.up(net.config(net.everyService('nat')));
@@ -107,6 +92,7 @@ export const scenarios: Scenario[] = [
     name: 'drain-under-load-full-nat',
     title: 'draining with full-nat beside the path loses no request either',
     picture: oneArmPicture,
+    isLoud: true,
     stage: async (lab) => {
       const net = await buildOneArm(lab, { captures: false });
       await net.fairlead.up(net.config(net.everyService('full-nat')));
@@ -118,6 +104,7 @@ export const scenarios: Scenario[] = [
     name: 'reload-under-load',
     title: 'reloads that change weights, take a server away and add a service cost no request and no open connection',
     picture,
+    isLoud: true,
     stage: async (lab) => {
       const net = await buildInline(lab, { captures: false });
       await net.fairlead.up(net.config(net.everyService('nat')));

@@ -2,7 +2,9 @@
 // balancer sends nothing else. A host that forwards a copy, or answers by itself, shows up in the sums.
 import { deepEqual } from 'node:assert/strict';
 import { type Capture, capture } from '../lib/capture.ts';
+import { everyEngine, everyEngineAndMode } from '../lib/engine.ts';
 import { assertShares } from '../lib/proof.ts';
+import type { Host } from '../lib/host.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { udpPort, webPort } from '../lib/servers.ts';
 import { datagrams, download, requests, urlOf } from '../lib/traffic.ts';
@@ -54,7 +56,16 @@ function isBalanced({ asked, given, answered, returned, sent }: Sums): boolean {
   return asked >= 30 && answered >= 30 && asked === given && answered === returned && sent === given + returned;
 }
 
+/**
+ * What xdp sends to a veth lies in a ring of 256 frames until its other end polls, and a frame too many is dropped, which
+ * no balancer can see. A window of 64 KiB is less than a ring.
+ */
+async function keepBelowRing(client: Host): Promise<void> {
+  await client.sysctl('net.ipv4.tcp_rmem', '"4096 65536 65536"');
+}
+
 async function prove(net: Topology, method: Method): Promise<void> {
+  if (net.lab.isReadyForXdp) await keepBelowRing(net.client);
   const { balancer, plan } = net;
   const { interfaces } = plan;
   const outside = { capture: await capture(plan.ports.outside), mac: await balancer.mac(interfaces.outside) };
@@ -83,6 +94,7 @@ function scenario(topology: 'inline' | 'one-arm', method: Method): Scenario {
     name: `exactly-once-${method}-${topology}`,
     title: `${method} ${topology}: each frame passes exactly once, and the balancer sends nothing else`,
     picture: topology === 'inline' ? inlinePicture : oneArmPicture,
+    engines: topology === 'inline' && method === 'nat' ? everyEngineAndMode : everyEngine,
     stage: async (lab) => {
       const gateway = method === 'nat' ? 'balancer' : 'router';
       const net = await (topology === 'inline' ? buildInline(lab) : buildOneArm(lab, { gateway }));

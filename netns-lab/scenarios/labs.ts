@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Background } from '../lib/background.ts';
 import { execute } from '../lib/command.ts';
 import { labsDirectory, listLabs, namespacesOf, regionsOf, sweepLabs } from '../lib/leftovers.ts';
+import { noEngine } from '../lib/engine.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import type { Lab } from '../lib/lab.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
@@ -68,6 +69,7 @@ export const scenarios: Scenario[] = [
     name: 'lab-up-and-down',
     title: 'a lab can be left standing beside others and taken down without a trace',
     picture,
+    engines: noEngine,
     stage,
     run: keptLab,
   },
@@ -75,6 +77,7 @@ export const scenarios: Scenario[] = [
     name: 'lab-interrupted',
     title: 'a lab whose maker is interrupted or killed leaves nothing behind',
     picture,
+    engines: noEngine,
     stage,
     run: async (net) => {
       await endedLab(net, 'SIGINT');

@@ -1,6 +1,7 @@
 // The balancer's main job, for each method in each topology: both protocols, both families, small answers and 10 MB.
-import { equal, match, ok } from 'node:assert/strict';
+import { equal } from 'node:assert/strict';
 import { capture } from '../lib/capture.ts';
+import { everyEngine, everyEngineAndMode } from '../lib/engine.ts';
 import { assertShares } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { bigFile, sha256 } from '../lib/servers.ts';
@@ -24,8 +25,8 @@ async function proveSmall(net: Topology, method: Method, family: Family): Promis
 }
 
 async function proveBig(net: Topology, family: Family): Promise<void> {
-  const offloads = await net.client.run('ethtool -k eth0');
-  match(offloads, /tcp-segmentation-offload: on/, 'the proof is about default offloads');
+  // Everywhere but in the driver the proof is about default offloads.
+  const isWhole = !net.lab.isReadyForXdp;
   const frames = await capture(net.plan.ports.inside, 'greater 4000');
   const big = bigFile(net.lab);
   equal(await download(net.client, urlOf(net.vip[family], 80, '/big')), big.sha256, `IPv${family}: 10 MB down`);
@@ -33,7 +34,7 @@ async function proveBig(net: Topology, family: Family): Promise<void> {
   const taker = await upload(net.client, urlOf(net.vip[family], 80, `/upload/${name}`), big.path);
   const server = net.servers.find((it) => it.name === taker);
   equal(server && sha256(server.upload(name)), big.sha256, `IPv${family}: 10 MB up`);
-  ok((await frames.count()) > 0, 'frames far above the MTU passed, so segmentation offload was at work');
+  equal((await frames.count()) > 0, isWhole, 'frames far above the MTU passed, so segmentation offload was at work');
   await frames.stop();
 }
 
@@ -49,6 +50,7 @@ function scenario(topology: 'inline' | 'one-arm', method: Method, workers: numbe
     name: `requests-${method}-${topology}`,
     title: `${method} ${topology} with ${workers} worker(s): TCP, UDP, IPv4 and IPv6 reach all servers, 10 MB pass both ways intact`,
     picture: topology === 'inline' ? inlinePicture : oneArmPicture,
+    engines: topology === 'inline' && method === 'nat' ? everyEngineAndMode : everyEngine,
     stage: async (lab) => {
       const gateway = method === 'nat' ? 'balancer' : 'router';
       const net = await (topology === 'inline' ? buildInline(lab) : buildOneArm(lab, { gateway }));

@@ -115,7 +115,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
   }
 
   function isAtWork({ attachments }: Candidate): boolean {
-    return attachments.join() === current.started.attached.join();
+    return attachments.join(' ') === current.started.attached.join(' ');
   }
 
   function openFirst(wanted: Config, candidates: readonly Candidate[]): Opened {
@@ -225,7 +225,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
   /** Throws when it cannot be had as the candidate wants it. */
   function startOn(target: Plane, { attachments, isStrict }: Candidate): Started {
     const started = target.start(names.map((name, id) => ({ name, by: attachments[id]! })));
-    const isOtherwise = started.attached.join() !== attachments.join();
+    const isOtherwise = started.attached.join(' ') !== attachments.join(' ');
     if (isStrict && isOtherwise) {
       target.stop(true);
       throw new FairleadError('failed', `the interfaces take ${started.attached.join('/')} only`);
@@ -242,7 +242,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       // Who finds another fairlead at work has nothing to fall back to.
       if (next === undefined || (error instanceof FairleadError && error.code === 'refused')) throw inWords(error);
       const reason = (error as Error).message;
-      log.warn(`${wordFor(first!.attachments)} cannot be had here: ${reason}; trying ${wordFor(next.attachments)}`);
+      log.warn(`${first!.attachments.join('/')} cannot be had here: ${reason}; trying ${next.attachments.join('/')}`);
       const why = `${next.why} (${first!.attachments[0]} was refused: ${reason})`;
       return firstThatWorks([{ ...next, why }, ...others.slice(1)], run);
     }
@@ -254,4 +254,11 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       log.warn('the driver has no XDP: it runs in the generic mode, behind the driver, and tc would be faster');
     }
   }
+}
+
+/** What the data plane says is for the operator; it comes with a code (native/addon/addon.c), mistakes of ours do not. */
+function inWords(error: unknown): unknown {
+  const { message, code } = error as NodeJS.ErrnoException;
+  if (error instanceof FairleadError || code === undefined) return error;
+  return new FairleadError('failed', message, { cause: error });
 }
