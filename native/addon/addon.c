@@ -532,6 +532,10 @@ static napi_value addon_move(napi_env env, napi_callback_info info)
 	if (!read_arguments(env, info, arguments, 2) || !(to = read_plane(env, arguments[0])) ||
 	    !(from = read_plane(env, arguments[1])))
 		return NULL;
+	if (!to->region.is_writable || !from->region.is_writable)
+		return fail(env, -EROFS, "a region that was opened for reading is not moved from or to");
+	if (to == from)
+		return fail(env, -EINVAL, "a region is not moved into itself");
 	code = fl_region_move(&to->region, &from->region);
 	return code ? fail(env, code, fl_error()) : NULL;
 }
@@ -630,6 +634,8 @@ static napi_value addon_sample(napi_env env, napi_callback_info info)
 		napi_throw_type_error(env, NULL, "a boolean is wanted here");
 		return NULL;
 	}
+	if (!plane->region.is_writable)
+		return fail(env, -EROFS, "this region was opened for reading");
 	fl_store(&plane->region.header->is_sampling, (u32)is_on);
 	return NULL;
 }

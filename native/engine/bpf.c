@@ -32,7 +32,6 @@ struct fl_bpf {
 	struct fl_program program[FL_PORTS_MAX];
 	struct fl_slow slow;
 	bool has_frags;
-	bool was_running; /* a predecessor's programs were on the interfaces when this one came */
 };
 
 static struct fl_bpf *bpf_of(struct fl_runner *runner)
@@ -91,9 +90,8 @@ static int attach(struct fl_bpf *bpf, u32 interface, u32 ifindex)
 	/* The kernel wants to know where xdp sends; an interface that cannot be sent to so is found out by doctor. */
 	if (bpf_map_update_elem(bpf->program[0].ports_fd, &interface, &ifindex, 0) && wanted != FL_ATTACH_TC)
 		return fl_fail(-errno, "%s: xdp cannot send there: %s", spot.name, strerror(errno));
-	code = wanted == FL_ATTACH_XDP_GENERIC && bpf->was_running
-		       ? attach_covered(bpf, &spot, wanted, &attached)
-		       : fl_link_attach(&spot, wanted, &bpf->program[interface], &attached);
+	code = fl_link_changes_mode(&spot, wanted) ? attach_covered(bpf, &spot, wanted, &attached)
+						   : fl_link_attach(&spot, wanted, &bpf->program[interface], &attached);
 	if (code)
 		return code;
 	fl_link_detach(&spot, attached != FL_ATTACH_TC); /* the other way it may have been attached before */
@@ -225,7 +223,6 @@ int fl_bpf_start(struct fl_runner **runner, struct fl_region *region, const char
 	made->directory = directory_of(region);
 	made->instance = fl_instance_of(region);
 	made->has_frags = fl_kernel_has_frags();
-	made->was_running = region->header->generation > 0;
 	for (u32 i = 0; i < interface_count && i < FL_PORTS_MAX; i++)
 		made->attachment[i] = attachments[i];
 	code = fl_runner_prepare(&made->runner, &ways, region, interfaces, interface_count, events, wake);

@@ -27,7 +27,7 @@ enum fl_open_mode {
 enum fl_open_outcome {
 	FL_OPEN_CREATED,
 	FL_OPEN_ADOPTED,
-	FL_OPEN_SET_ASIDE, /* another layout or size was there and set aside as PATH.old (PATH-old for maps); a new one made */
+	FL_OPEN_SET_ASIDE, /* another layout or size was there and set aside as PATH.old (PATH_old for maps); a new one made */
 };
 
 /* Events a control plane may want to know of, coalesced. */

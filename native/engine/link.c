@@ -21,7 +21,7 @@ static const char *kind_name(bool is_tc)
 	return is_tc ? "tc" : "xdp";
 }
 
-/* `suffix` is "" or "-old": what belonged to a region that was set aside. */
+/* `suffix` is "" or "_old": what belonged to a region that was set aside. */
 static void pin_path(char *path, const struct fl_spot *spot, const char *suffix, bool is_tc)
 {
 	snprintf(path, PATH_OCTETS, "%s%s/%s_%u", spot->directory, suffix, kind_name(is_tc), spot->interface);
@@ -44,7 +44,7 @@ static u32 link_ifindex(int fd)
 /* The link of this kind on this interface, or -1. One whose interface is gone is removed. */
 static int find_link(const struct fl_spot *spot, bool is_tc, char *path)
 {
-	static const char *const suffixes[] = { "", "-old" };
+	static const char *const suffixes[] = { "", "_old" };
 
 	for (u32 i = 0; i < 2; i++) {
 		int fd;
@@ -72,12 +72,24 @@ static int pin_link(const struct fl_spot *spot, bool is_tc, int fd)
 	return bpf_obj_pin(fd, path) ? fl_fail(-errno, "%s: cannot pin a link: %s", path, strerror(errno)) : 0;
 }
 
+/* At once, whoever else still holds it. */
+static void detach_pinned(const char *path)
+{
+	int fd = bpf_obj_get(path);
+
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	unlink(path);
+}
+
 static void forget_old(const struct fl_spot *spot, bool is_tc)
 {
 	char path[PATH_OCTETS + 16];
 
-	pin_path(path, spot, "-old", is_tc);
-	unlink(path);
+	pin_path(path, spot, "_old", is_tc);
+	unlink(path); /* the link itself may be the one that was taken over */
 	strcat(path, "_further");
 	unlink(path);
 }
@@ -162,15 +174,27 @@ static int attach_xdp(const struct fl_spot *spot, bool is_generic_wanted, int pr
 
 	if (fd < 0)
 		return make_xdp(spot, !is_generic_wanted, program_fd);
-	if (is_generic(spot->ifindex) == is_generic_wanted || !is_generic_wanted) {
+	if (is_generic(spot->ifindex) == is_generic_wanted) {
 		code = bpf_link_update(fd, program_fd, NULL) ? -errno : pin_link(spot, false, fd);
 		close(fd);
 		return code ? refused(spot, "new XDP program", code) : 0;
 	}
-	/* Out of the driver: an interface has one of the two at a time. */
+	/* An interface has one of the two modes at a time. */
+	bpf_link_detach(fd);
 	close(fd);
 	unlink(path);
-	return make_xdp(spot, false, program_fd);
+	return make_xdp(spot, !is_generic_wanted, program_fd);
+}
+
+bool fl_link_changes_mode(const struct fl_spot *spot, enum fl_attachment wanted)
+{
+	char path[PATH_OCTETS];
+	int fd = wanted == FL_ATTACH_TC ? -1 : find_link(spot, false, path);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return is_generic(spot->ifindex) != (wanted == FL_ATTACH_XDP_GENERIC);
 }
 
 /* The map is pinned before a program that needs it runs, and the former program's goes after that. */
@@ -217,7 +241,7 @@ void fl_link_detach(const struct fl_spot *spot, bool is_tc)
 	char path[PATH_OCTETS];
 
 	pin_path(path, spot, "", is_tc);
-	unlink(path);
+	detach_pinned(path);
 	further_path(path, spot, is_tc, "");
 	unlink(path);
 	forget_old(spot, is_tc);

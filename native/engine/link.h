@@ -28,6 +28,9 @@ struct fl_spot {
 int fl_link_attach(const struct fl_spot *spot, enum fl_attachment wanted, const struct fl_program *program,
 		   enum fl_attachment *attached);
 
+/* To attach so, would what is there have to go first? Then the interface would be without us for a moment. */
+bool fl_link_changes_mode(const struct fl_spot *spot, enum fl_attachment wanted);
+
 /* Takes off what is attached by this kind; nothing there is no failure. */
 void fl_link_detach(const struct fl_spot *spot, bool is_tc);
 

@@ -4,7 +4,7 @@
  * Theory of operation. Every section is an array map made with BPF_F_MMAPABLE and mapped here; struct fl_region points
  * into the mappings, so all that works on a region file works on this. The maps are pinned in a directory of a bpffs,
  * which outlives the process as a file under /dev/shm does: PATH/header, PATH/flows, ... The directory is locked
- * (flock), so there is one writer; a directory whose header is of another layout or size is renamed to PATH-old.
+ * (flock), so there is one writer; a directory whose header is of another layout or size is renamed to PATH_old.
  *
  * A commit must know that nobody decides by the half it is about to write. Workers of the packet engine say which half
  * they are in; programs in the kernel do not, as that would cost each frame a fence. They run inside an RCU read-side
@@ -261,12 +261,12 @@ static void unmap(struct fl_region *region)
 	}
 }
 
-/* What was there gives way, together with the links pinned beside it: who replaces them finds them under PATH-old. */
+/* What was there gives way, together with the links pinned beside it: who replaces them finds them under PATH_old. */
 static int set_aside(struct fl_region *region, const char *path)
 {
 	char aside[PATH_OCTETS];
 
-	if (snprintf(aside, sizeof(aside), "%s-old", path) >= (int)sizeof(aside))
+	if (snprintf(aside, sizeof(aside), "%s_old", path) >= (int)sizeof(aside))
 		return fl_fail(-ENAMETOOLONG, "%s: the path is too long", path);
 	fl_maps_remove(aside);
 	if (rename(path, aside))

@@ -84,7 +84,6 @@ int fl_region_move(struct fl_region *to, struct fl_region *from)
 		return code;
 	memcpy(header->seed, from->header->seed, sizeof(header->seed));
 	header->schedule_seed = from->header->schedule_seed;
-	header->generation = from->header->generation;
 	header->active_half = from->header->active_half;
 	header->pressure_tick = from->header->pressure_tick;
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
@@ -93,5 +92,7 @@ int fl_region_move(struct fl_region *to, struct fl_region *from)
 	to->settings[header->active_half & 1].is_active = FL_ACTIVE;
 	add_counts(to, from);
 	fl_region_mend(to);
+	/* Last: who finds a region without a commit knows that nothing has come into it, or not all. */
+	fl_store(&header->generation, from->header->generation);
 	return 0;
 }

@@ -5,8 +5,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { interfaceNames } from '../control/desired.ts';
 import { notFound } from '../control/overrides.ts';
 import type { ControlState } from '../control/state.ts';
-import { layout } from '../native/layout.ts';
 import { readAddress } from '../plane/counters.ts';
+import { readServerSlot } from '../plane/flow-reader.ts';
 import type { Plane } from '../plane/plane.ts';
 import { makeSampleReader, type Sample, type SampledFrame } from '../plane/samples.ts';
 
@@ -118,8 +118,7 @@ interface Owner {
 }
 
 function ownerOf(plane: Plane, { services }: ControlState, flow: number): Owner | null {
-  const { octets, server_slot } = layout.fl_flow;
-  const slot = new DataView(plane.section('flows')).getUint32(flow * octets + server_slot, true);
+  const slot = readServerSlot(plane, flow);
   for (const { config, servers } of services) {
     const server = servers.find((candidate) => candidate.slot === slot);
     if (server !== undefined) return { service: config.name, server: server.config.name };

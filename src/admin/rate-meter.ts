@@ -18,7 +18,11 @@ export function makeRateMeter(plane: Plane, clock: Clock): RateMeter {
   const tick = (): void => {
     const now = sample(plane, clock);
     const seconds = (now.atMs - last.atMs) / 1000;
-    rates = now.frames.map((frames, worker) => (frames - (last.frames[worker] ?? 0)) / seconds);
+    // After a switch of engines counts begin anew elsewhere.
+    const isSame = now.frames.length === last.frames.length;
+    rates = now.frames.map((frames, worker) =>
+      isSame ? Math.max(0, frames - (last.frames[worker] ?? 0)) / seconds : 0,
+    );
     last = now;
     timer = clock.setTimer(EVERY_MS, tick);
   };

@@ -141,8 +141,9 @@ function workersOf({ workers }: Config): number {
   return workers === 'auto' ? usualWorkers(availableParallelism()) : workers;
 }
 
-function sayRegion(log: Logger, { plane, state }: Engine, config: Config): void {
-  const { place } = state();
+function sayRegion(log: Logger, engine: Engine, config: Config): void {
+  const { plane } = engine;
+  const { place } = engine.state();
   const file = place.path;
   const memory = describeMemory(config.flows, plane.counts, place.backing);
   switch (plane.outcome) {

@@ -21,7 +21,7 @@ export function checkReplacement(before: Config, after: Config, host: HostView):
   const fixed = fixedChanges(before, after);
   if (fixed.length > 0) {
     throw new FairleadError('refused', `${fixed.join(', ')} cannot change while fairlead runs; nothing was applied`, {
-      mend: 'restart fairlead for that: established flows live on as long as name, flows and workers stay',
+      mend: 'restart fairlead for that: established flows live on as long as name, bpffs, flows and workers stay',
     });
   }
   const gone = interfaceNames(after).filter((name) => !host.links.some((link) => link.name === name));

@@ -147,7 +147,12 @@ export function makeController(options: ControllerOptions): Controller {
       await health.watch(applied.config, config);
       if (isStopped) throw new FairleadError('refused', 'fairlead is ending; nothing was applied');
       options.prepare(config);
-      generation = apply({ config, host, overrides: keepOverrides(applied.overrides, config) });
+      try {
+        generation = apply({ config, host, overrides: keepOverrides(applied.overrides, config) });
+      } catch (error) {
+        options.prepare(applied.config);
+        throw error;
+      }
     } finally {
       if (!isStopped) void health.watch(applied.config);
     }

@@ -33,6 +33,12 @@ export interface FlowRecord {
   readonly expiresInMs: number;
 }
 
+/** The server slot of the flow at an index of the table, whatever has become of it. */
+export function readServerSlot(plane: Plane, index: number): number {
+  const { octets, server_slot } = layout.fl_flow;
+  return new DataView(plane.section('flows')).getUint32(index * octets + server_slot, true);
+}
+
 export interface EndpointFilter {
   readonly address: Address;
   /** Null: any. */

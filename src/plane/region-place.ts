@@ -21,5 +21,5 @@ export function placeOfRegion(name: string, backing: RegionPlace['backing'], bpf
 
 /** What a region of another layout or size is renamed to. */
 export function setAsidePath({ backing, path }: RegionPlace): string {
-  return `${path}${backing === 'file' ? '.old' : '-old'}`;
+  return `${path}${backing === 'file' ? '.old' : '_old'}`;
 }

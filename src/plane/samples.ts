@@ -75,7 +75,7 @@ function frameAt(view: DataView, at: number): SampledFrame {
   const data = new Uint8Array(view.buffer, view.byteOffset + at + RECORD.data, size);
   const length = view.getUint32(at + RECORD.len, true);
   const protocol = view.getUint16(at + RECORD.vlan_protocol, true);
-  if (protocol === 0 || size < 12) return { length, data: data.slice() };
+  if (protocol === 0 || size < 12) return { length, data: Uint8Array.from(data) };
   const tagged = new Uint8Array(size + VLAN_TAG);
   tagged.set(data.subarray(0, 12));
   const tag = new DataView(tagged.buffer, 12, VLAN_TAG);

@@ -82,7 +82,7 @@ describe('a region of maps', { skip }, () => {
       assert.equal(next.counts.flows, flows);
       next.close();
     }
-    assert.equal(openReadPlane(addon, { backing: 'maps', path: `${place.path}-old` }).counts.flows, 8192);
+    assert.equal(openReadPlane(addon, { backing: 'maps', path: `${place.path}_old` }).counts.flows, 8192);
   });
 
   test('is read while the first works on it, and only read', (t) => {
