@@ -60,7 +60,7 @@ async function badConfigs(net: Topology): Promise<void> {
   await assertRefused(net, 'an unknown command', 2, /frobnicate/, `${command} frobnicate`);
   // Root without any capability is what a container without privileges gives.
   const powerless = `setpriv --bounding-set=-all --inh-caps=-all ${command} up -c ${fairlead.configFile}`;
-  await assertRefused(net, 'no privileges', 1, /privilege|CAP_NET_RAW|root/i, powerless);
+  await assertRefused(net, 'no privileges', 7, /privilege|CAP_NET_RAW|root/i, powerless);
   const check = await fairlead.attempt(`check -c ${fairlead.configFile}`);
   equal(check.code, 0, `check likes the good file\n${check.stderr}`);
 }
@@ -155,6 +155,21 @@ async function readiness(net: Topology): Promise<void> {
   equal(existsSync(fairlead.socket), false, 'the socket is gone');
 }
 
+/** The memory of a table this large takes a second or so, in which the daemon can hear nothing. */
+async function earlySignal(net: Topology): Promise<void> {
+  const { balancer, fairlead } = net;
+  const web4 = net.service({ method: 'nat', family: 4 });
+  fairlead.writeConfig({ ...net.config({ web4 }), flows: 8_388_608 });
+  const daemon = await balancer.start('fairlead-early', `${command} up -c ${fairlead.configFile}`, {
+    ready: () => existsSync(fairlead.regionFile),
+  });
+  equal(await daemon.stop('SIGTERM'), 0, 'it ends in order');
+  match(daemon.output(), /ended; .* stay for a successor/);
+  await fairlead.up();
+  await fairlead.logged(/adopted the region/);
+  assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'the successor serves');
+}
+
 /** What a daemon keeps on its host: files, and filters on its interfaces. */
 async function traces(net: Topology): Promise<string[]> {
   const { balancer, fairlead } = net;
@@ -205,5 +220,6 @@ export const scenarios = [
   scenario('foreign-region', 'a region of another layout is set aside, and said so', foreignRegion),
   scenario('full-memory', 'too little shared memory is a polite refusal, not a crash', fullMemory),
   scenario('down', 'down ends the daemon and removes every trace, also of one that was killed', down),
+  scenario('early-signal', 'a signal that comes while the daemon still starts ends it in order', earlySignal),
   scenario('readiness', 'systemd hears READY=1, SIGHUP applies a changed file, SIGTERM ends in order', readiness),
 ];
