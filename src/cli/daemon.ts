@@ -6,7 +6,6 @@
 // end by signal keeps region and guard for a successor; an end by `fairlead down` removes both.
 
 import { rmSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
 import type { Clock } from '../base/clock.ts';
@@ -23,6 +22,7 @@ import type { Plane } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
 import { counted } from './output.ts';
 import { waitUntil } from './wait-until.ts';
+import { workersOf } from './workers.ts';
 
 export interface DaemonOptions {
   readonly loadConfig: () => Config;
@@ -61,7 +61,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   async function start(): Promise<Daemon> {
     const regionFile = options.regionFile(config.name);
-    const workers = config.workers === 'auto' ? usualWorkers(availableParallelism()) : config.workers;
+    const workers = workersOf(config);
     const plane = platform.openPlane(regionFile, countsFor(config, workers), workers);
     undo.push(() => (plane.outcome === 'adopted' ? undefined : rmSync(regionFile, { force: true })));
     undo.push(() => plane.close());
@@ -82,7 +82,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     undo.push(() => meter.stop());
     const { promise: ended, resolve: sayEnded } = Promise.withResolvers<undefined>();
     let ending: Promise<void> | null = null;
-    const reload = () => announceReload(platform, () => controller.reload(options.loadConfig));
+    const reload = async () => {
+      try {
+        return await announceReload(platform, () => controller.reload(options.loadConfig));
+      } catch (error) {
+        log.error(`reload failed, nothing was applied: ${(error as Error).message}`);
+        throw error;
+      }
+    };
     const admin = await openAdmin(config.control, {
       plane,
       controller,
@@ -118,21 +125,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     platform.notify(`READY=1\nSTATUS=${words}`);
     return {
       reload: async () => {
-        try {
-          await reload();
-        } catch (error) {
-          log.error(`reload failed, nothing was applied: ${(error as Error).message}`);
-        }
+        // Said in the log already.
+        await reload().catch(() => undefined);
       },
       end,
       ended,
     };
   }
-}
-
-/** A worker for each core but one, which the kernel and this process need; 16 are more than a card's queues. */
-export function usualWorkers(cores: number): number {
-  return Math.min(16, Math.max(1, cores - 1));
 }
 
 function engineWhy({ engine }: Config): string {
