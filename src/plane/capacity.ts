@@ -65,8 +65,11 @@ export function octetsOf(counts: SectionCounts, names: readonly SectionName[]): 
   return names.reduce((sum, name) => sum + counts[name] * sections[name].element * sections[name].halves, 0);
 }
 
+/** The guard's map in the kernel holds a word for each slot (native/engine/guard.h). */
+const CLAIM = 8;
+
 /**
- * What the region costs, for an operator: "1,048,576 flows: 102 MiB, IPv6 another 88 MiB when used; configuration …". All
+ * What the region costs, for an operator: "1,048,576 flows: 102 MiB and 11 MiB of the guard, IPv6 another 88 MiB when used; configuration …". All
  * of it is taken when the region is made, but for the IPv6 half of the flows and the scheduler tables (region.c).
  */
 export function describeMemory(flows: number, counts: SectionCounts): string {
@@ -77,7 +80,8 @@ export function describeMemory(flows: number, counts: SectionCounts): string {
   );
   const size = (names: readonly SectionName[]): string => formatOctets(octetsOf(counts, names));
   return (
-    `${flows.toLocaleString('en')} flows: ${size(table)}, IPv6 another ${size(['flows6'])} when used; ` +
+    `${flows.toLocaleString('en')} flows: ${size(table)} and ${formatOctets(counts.flows * CLAIM)} of the guard, ` +
+    `IPv6 another ${size(['flows6'])} when used; ` +
     `configuration and counters ${size(rest)}, scheduler tables up to ${size(['tables'])}`
   );
 }

@@ -59,7 +59,10 @@ test('a daemon that is ready has its engine started, an image committed, and ans
   assert.deepEqual(status.services, { up: 1, down: 0 });
   assert.equal(statSync(socket).mode & 0o777, 0o660);
   assert.match(platform.notified.join('\n'), /^READY=1/);
-  assert.match(said(), /made the region .*4,096 flows: 407 KiB, IPv6 another 352 KiB when used; /);
+  assert.match(
+    said(),
+    /made the region .*4,096 flows: 407 KiB and 44 KiB of the guard, IPv6 another 352 KiB when used; /,
+  );
   assert.match(said(), /ready: 1 service, 2 of 2 servers usable/);
 });
 

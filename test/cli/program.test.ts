@@ -81,7 +81,10 @@ test('a wrong configuration exits with 3, with its place and no stack trace', ()
 test('check says what a good file holds', () => {
   const { code, stdout } = run('check', '--no-host', '-c', configFile('good.yaml', good));
   assert.equal(code, 0);
-  assert.match(stdout, /good\.yaml: good, 1 service, 1 server\nmemory: 1,048,576 flows: \d+ MiB, IPv6 another \d+ MiB/);
+  assert.match(
+    stdout,
+    /good\.yaml: good, 1 service, 1 server\nmemory: 1,048,576 flows: \d+ MiB and \d+ MiB of the guard, IPv6 another \d+ MiB/,
+  );
 });
 
 test('check also speaks JSON, of good files and of wrong ones', () => {
