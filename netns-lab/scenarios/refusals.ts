@@ -3,12 +3,14 @@ import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { type ConfigDocument, command, type ServiceDocument } from '../lib/fairlead.ts';
+import type { Lab } from '../lib/lab.ts';
 import { regionsOf } from '../lib/leftovers.ts';
 import { assertServed } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
-import { requests } from '../lib/traffic.ts';
+import { requests, urlOf } from '../lib/traffic.ts';
 import { waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
+import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import type { Topology } from '../topologies/topology.ts';
 
 const names = ['web-1', 'web-2', 'web-3'];
@@ -170,6 +172,21 @@ async function earlySignal(net: Topology): Promise<void> {
   assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'the successor serves');
 }
 
+/** With nat, beside servers that have another gateway: nobody's answers come back through the balancer. */
+async function lostAnswers(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  await fairlead.up(net.config({ web4: net.service({ method: 'nat', family: 4 }) }));
+  await fairlead.logged(/warning: .*in 10\.0\.1\.0\/24 like its VIP: with nat/);
+  const many = (count: number) =>
+    `seq ${count} | xargs -P ${count} -I{} curl -s -o /dev/null --connect-timeout 9 ${urlOf(net.vip[4])}`;
+  const neighbour = await net.server(2).host.start('neighbour', many(3));
+  await fairlead.logged(/client 10\.0\.1\.13 is in 10\.0\.1\.0\/24 like server web4\/web-[12]/, { withinMs: 15_000 });
+  await neighbour.stop();
+  const stranger = await net.client.start('stranger', many(30));
+  await fairlead.logged(/server web4\/web-\d is up, but no answer of it passes here/, { withinMs: 15_000 });
+  await stranger.stop();
+}
+
 /** What a daemon keeps on its host: files, and filters on its interfaces. */
 async function traces(net: Topology): Promise<string[]> {
   const { balancer, fairlead } = net;
@@ -221,5 +238,12 @@ export const scenarios = [
   scenario('full-memory', 'too little shared memory is a polite refusal, not a crash', fullMemory),
   scenario('down', 'down ends the daemon and removes every trace, also of one that was killed', down),
   scenario('early-signal', 'a signal that comes while the daemon still starts ends it in order', earlySignal),
+  {
+    name: 'lost-answers',
+    title: 'nat servers whose answers go around the balancer are told of, at the start and when it happens',
+    picture: oneArmPicture,
+    stage: (lab: Lab) => buildOneArm(lab, { gateway: 'router', captures: false }),
+    run: lostAnswers,
+  },
   scenario('readiness', 'systemd hears READY=1, SIGHUP applies a changed file, SIGTERM ends in order', readiness),
 ];

@@ -15,6 +15,7 @@ import { checkOnHost } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
 import { interfaceNames } from '../control/desired.ts';
 import { watchEngine } from '../control/engine-watch.ts';
+import { watchReturnPath } from '../control/return-path.ts';
 import type { Probe } from '../health/probe.ts';
 import { countsFor, describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
@@ -76,6 +77,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await controller.start();
     const watch = watchEngine({ plane, controller, clock, log });
     undo.push(() => watch.stop());
+    const returnPath = watchReturnPath({ plane, state: () => controller.state(), clock, log });
+    undo.push(() => returnPath.stop());
     await waitUntil(() => hopsAreKnown(plane, controller), NEXT_HOP_WAIT_MS);
 
     const meter = makeRateMeter(plane, clock);
@@ -108,6 +111,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       platform.notify('STOPPING=1');
       meter.stop();
       watch.stop();
+      returnPath.stop();
       controller.stop();
       await admin.close();
       const flows = countFlows(plane);
