@@ -49,8 +49,23 @@ async function runScenario(scenario: Scenario, isKept: boolean): Promise<string 
   return trouble;
 }
 
+const usage = `usage: npm run lab -- [--list | --keep] [PATTERN...]
+
+  PATTERN   only scenarios whose name or title contains one of them
+  --list    show them, run nothing
+  --keep    leave the labs standing and print how to get in`;
+
 async function main(args: readonly string[]): Promise<number> {
-  const patterns = args.filter((arg) => !arg.startsWith('--'));
+  const patterns = args.filter((arg) => !arg.startsWith('-'));
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(usage);
+    return 0;
+  }
+  const strange = args.find((arg) => arg.startsWith('-') && arg !== '--list' && arg !== '--keep');
+  if (strange !== undefined) {
+    console.error(`unknown option ${strange}\n\n${usage}`);
+    return 2;
+  }
   const matches = ({ name, title }: Scenario) => patterns.some((it) => name.includes(it) || title.includes(it));
   const scenarios = (await allScenarios()).filter((scenario) => patterns.length === 0 || matches(scenario));
   if (args.includes('--list')) {
