@@ -5,7 +5,6 @@
 // Whatever fails on the way is undone in the opposite order, and the region is left only to whom it was left before. An
 // end by signal keeps region and guard for a successor; an end by `fairlead down` removes both.
 
-import { availableParallelism } from 'node:os';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
 import type { Clock } from '../base/clock.ts';
@@ -15,6 +14,7 @@ import { checkOnHost } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
 import { type Engine, openEngine } from '../control/engine.ts';
 import { watchEngine } from '../control/engine-watch.ts';
+import { watchReturnPath } from '../control/return-path.ts';
 import type { Probe } from '../health/probe.ts';
 import { describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
@@ -23,6 +23,7 @@ import type { Platform } from '../plane/platform.ts';
 import { type RegionPlace, setAsidePath } from '../plane/region-place.ts';
 import { counted } from './output.ts';
 import { waitUntil } from './wait-until.ts';
+import { workersOf } from './workers.ts';
 
 export interface DaemonOptions {
   readonly loadConfig: () => Config;
@@ -77,13 +78,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await controller.start();
     const watch = watchEngine({ engine, controller, clock, log });
     undo.push(() => watch.stop());
+    const returnPath = watchReturnPath({ plane, state: () => controller.state(), clock, log });
+    undo.push(() => returnPath.stop());
     await waitUntil(() => hopsAreKnown(plane, controller), NEXT_HOP_WAIT_MS);
 
     const meter = makeRateMeter(plane, clock);
     undo.push(() => meter.stop());
     const { promise: ended, resolve: sayEnded } = Promise.withResolvers<undefined>();
     let ending: Promise<void> | null = null;
-    const reload = () => announceReload(platform, () => controller.reload(options.loadConfig));
+    const reload = async () => {
+      try {
+        return await announceReload(platform, () => controller.reload(options.loadConfig));
+      } catch (error) {
+        log.error(`reload failed, nothing was applied: ${(error as Error).message}`);
+        throw error;
+      }
+    };
     const admin = await openAdmin(config.control, {
       engine,
       controller,
@@ -101,6 +111,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       platform.notify('STOPPING=1');
       meter.stop();
       watch.stop();
+      returnPath.stop();
       controller.stop();
       await admin.close();
       const flows = countFlows(plane);
@@ -120,25 +131,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     platform.notify(`READY=1\nSTATUS=${words}`);
     return {
       reload: async () => {
-        try {
-          await reload();
-        } catch (error) {
-          log.error(`reload failed, nothing was applied: ${(error as Error).message}`);
-        }
+        // Said in the log already.
+        await reload().catch(() => undefined);
       },
       end,
       ended,
     };
   }
-}
-
-/** A worker for each core but one, which the kernel and this process need; 16 are more than a card's queues. */
-export function usualWorkers(cores: number): number {
-  return Math.min(16, Math.max(1, cores - 1));
-}
-
-function workersOf({ workers }: Config): number {
-  return workers === 'auto' ? usualWorkers(availableParallelism()) : workers;
 }
 
 function sayRegion(log: Logger, engine: Engine, config: Config): void {

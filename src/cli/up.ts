@@ -23,23 +23,23 @@ async function run(file: string): Promise<void> {
   const { makeLogger } = await import('../base/log.ts');
   const { probeTcp } = await import('../health/tcp-probe.ts');
   const { startDaemon } = await import('./daemon.ts');
-  const starting = startDaemon({
+  const { promise: standing, resolve: sayStanding } = Promise.withResolvers<Daemon>();
+  // Before the start, which takes a large region's memory in one go: seconds in which the default action would kill.
+  obeySignals(standing);
+  const daemon = await startDaemon({
     loadConfig: () => loadConfig(file),
     platform: makePlatform(),
     clock: makeSystemClock(),
     probe: probeTcp,
     makeLog: ({ log, name }) => makeLogger(log.level, name),
   });
-  obeySignals(starting);
-  await (await starting).ended;
+  sayStanding(daemon);
+  await daemon.ended;
 }
 
-/** From the first moment on: a signal that comes while the daemon still starts is obeyed once it stands. */
-function obeySignals(starting: Promise<Daemon>): void {
-  const obey = (what: (daemon: Daemon) => Promise<void>) => (): void => {
-    // A start that fails is told by whoever awaits it.
-    starting.then(what).catch(() => undefined);
-  };
+/** A signal that comes while the daemon still starts is obeyed once it stands. */
+function obeySignals(standing: Promise<Daemon>): void {
+  const obey = (what: (daemon: Daemon) => Promise<void>) => (): void => void standing.then(what);
   process.on(
     'SIGHUP',
     obey((daemon) => daemon.reload()),

@@ -2,6 +2,7 @@
 // writing (a key that has no effect) is found here, since the finished Config no longer tells.
 
 import type { CheckConfig, Config, Listen, ServiceConfig } from './config.ts';
+import { usualSocket } from './instance.ts';
 import type { Finding, Path } from './positions.ts';
 import type { CheckDraft, FileDraft, ServiceDraft } from './shape.ts';
 
@@ -37,7 +38,7 @@ export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]
       udp: timeouts.udp ?? 300_000,
     },
     control: {
-      socket: control.socket ?? `/run/fairlead/${name}.sock`,
+      socket: control.socket ?? usualSocket(name),
       ...(control.group === undefined ? {} : { group: control.group }),
     },
     log: { level: draft.log?.level ?? 'info' },

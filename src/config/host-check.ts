@@ -97,7 +97,7 @@ function checkReturnPath(service: ServiceConfig, config: Config, host: HostView)
 }
 
 /** The most specific connected network of the given links that holds the address: where the host would send it. */
-function findConnected(
+export function findConnected(
   address: Address,
   host: HostView,
   links: readonly (string | undefined)[],

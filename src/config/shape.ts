@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { parseListen, parseServerEndpoint, parseSources } from './endpoint.ts';
+import { INSTANCE_PATTERN, INSTANCE_WORDS } from './instance.ts';
 import { choice, duration, grammar, must, textLike, wholeNumber } from './leaves.ts';
 import { LIMITS } from './limits.ts';
 
@@ -76,7 +77,7 @@ export const serviceShape = z.strictObject(
 export const fileShape = z.strictObject(
   {
     version: z.literal(1, must('1, the version of the format')),
-    name: textLike(/^[a-z0-9-]{1,32}$/, 'a text of 1 to 32 of a-z, 0-9 and -').optional(),
+    name: textLike(INSTANCE_PATTERN, `a text of ${INSTANCE_WORDS}`).optional(),
     interfaces: z.strictObject({ outside: interfaceName, inside: interfaceName.optional() }, map),
     engine: choice('engine', ['auto', 'packet', 'tc', 'xdp', 'xdp-generic']).optional(),
     bpffs: textLike(/^\/[^\s]{1,200}$/, 'an absolute path').optional(),

@@ -56,14 +56,21 @@ export function findServer(config: Config, service: string, server: string): Ser
   const inService = config.services.find(({ name }) => name === service);
   if (inService === undefined) throw notFound('service', service, config.services);
   const found = inService.servers.find(({ name }) => name === server);
-  if (found === undefined) throw notFound(`server of ${service}`, server, inService.servers);
+  if (found === undefined) throw notFound('server', server, inService.servers, ` in service "${service}"`);
   return found;
 }
 
-export function notFound(what: string, name: string, known: readonly { readonly name: string }[]): FairleadError {
+export function notFound(
+  what: string,
+  name: string,
+  known: readonly { readonly name: string }[],
+  where = '',
+): FairleadError {
   const names = known.map((item) => item.name);
   const some = names.length > 10 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ');
-  return new FairleadError('not-found', `there is no ${what} "${name}"`, { mend: `there are: ${some || 'none'}` });
+  return new FairleadError('not-found', `there is no ${what} "${name}"${where}`, {
+    mend: `there are: ${some || 'none'}`,
+  });
 }
 
 /** Only those whose server the configuration still has. */

@@ -162,7 +162,7 @@ test('a reload answers with what changed, or with why nothing did', async (t) =>
 test('whatever is wrong with a request is said in words, with the code that decides the exit status', async (t) => {
   const { client } = await open(t);
   const cases: [Promise<unknown>, string, RegExp][] = [
-    [client.post('/v1/services/web/servers/web-9/drain'), 'not-found', /no server of web "web-9"/],
+    [client.post('/v1/services/web/servers/web-9/drain'), 'not-found', /no server "web-9" in service "web"/],
     [client.post('/v1/services/wob/servers/web-1/drain'), 'not-found', /no service "wob"/],
     [client.get('/v1/servers', { service: 'wob' }), 'not-found', /no service "wob"/],
     [client.post('/v1/services/web/servers/web-1/weight', { weight: 70_000 }), 'usage', /weight/],

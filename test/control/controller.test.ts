@@ -113,7 +113,11 @@ test('a drain and a weight survive a reload as long as their server exists', asy
 
 test('a server that nobody configured is not found, and the error names those there are', async () => {
   const { controller } = await start();
-  const expected = { code: 'not-found', message: 'there is no server of web "web-9"', mend: 'there are: web-1, web-2' };
+  const expected = {
+    code: 'not-found',
+    message: 'there is no server "web-9" in service "web"',
+    mend: 'there are: web-1, web-2',
+  };
   assert.throws(() => controller.override('web', 'web-9', { isDrained: true }), expected);
   assert.throws(() => controller.override('wob', 'web-1', { isDrained: true }), { code: 'not-found' });
   controller.stop();
