@@ -165,7 +165,7 @@ static __always_inline int is_tunnel(u8 protocol)
 }
 
 /* What happens to a frame: one of enum fl_decap_count, or one of these. */
-#define TAKEN (-1)     /* so far: go on */
+#define TAKEN (-1)    /* so far: go on */
 #define NOT_OURS (-2) /* no tunnel's frame: passes uncounted */
 
 static __always_inline int read_ethernet(struct frame *frame, struct packet *packet)

@@ -27,7 +27,7 @@ enum fl_tunnel {
 /* Where a tunnel ends. `local` is one of this host's addresses; IPv4 addresses are mapped (::ffff:a.b.c.d) throughout. */
 struct fl_decap_endpoint {
 	struct fl_addr local;
-	u32 key; /* GRE's, as it stands in the packet; 0 without */
+	u32 key;  /* GRE's, as it stands in the packet; 0 without */
 	u16 port; /* GUE's UDP port, as it stands in the packet; 0 without */
 	u8 tunnel;
 	u8 has_key;
@@ -50,18 +50,17 @@ struct fl_decap_service {
 };
 
 /* X(name, "name", "meaning"). The first three were taken, `congestion` was dropped, all others passed untouched. */
-#define FL_DECAP_COUNTS(X)                                                              \
-	X(GRE, "gre", "unwrapped from GRE")                                             \
-	X(IPIP, "ipip", "unwrapped from IPIP")                                          \
-	X(GUE, "gue", "unwrapped from GUE")                                             \
-	X(CONGESTION, "congestion",                                                     \
-	  "dropped: a router marked congestion on a packet that cannot carry the mark") \
-	X(ENDPOINT, "endpoint", "GRE or IPIP that no service here expects: another key or another address")    \
-	X(SOURCE, "source", "from an address that is no listed balancer")               \
-	X(VIP, "vip", "the packet inside is for no listed VIP")                         \
-	X(FRAGMENT, "fragment", "the outer packet is a fragment")                       \
-	X(HEADER, "header", "a tunnel header with options that are not spoken here")    \
-	X(LENGTH, "length", "cut short, or a length that does not fit")                 \
+#define FL_DECAP_COUNTS(X)                                                                                        \
+	X(GRE, "gre", "unwrapped from GRE")                                                                       \
+	X(IPIP, "ipip", "unwrapped from IPIP")                                                                    \
+	X(GUE, "gue", "unwrapped from GUE")                                                                       \
+	X(CONGESTION, "congestion", "dropped: a router marked congestion on a packet that cannot carry the mark") \
+	X(ENDPOINT, "endpoint", "GRE or IPIP that no service here expects: another key or another address")       \
+	X(SOURCE, "source", "from an address that is no listed balancer")                                         \
+	X(VIP, "vip", "the packet inside is for no listed VIP")                                                   \
+	X(FRAGMENT, "fragment", "the outer packet is a fragment")                                                 \
+	X(HEADER, "header", "a tunnel header with options that are not spoken here")                              \
+	X(LENGTH, "length", "cut short, or a length that does not fit")                                           \
 	X(REFUSED, "refused", "the kernel would not shorten the frame")
 
 #define FL_DECAP_ENUM(name, text, meaning) FL_DECAP_##name,

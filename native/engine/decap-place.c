@@ -65,9 +65,11 @@ static int xdp_find(u32 ifindex, bool *is_generic)
 	*is_generic = id == seen.skb_prog_id;
 	fd = open_own(id, FL_DECAP_PROGRAM_XDP, name);
 	if (fd != 0)
-		return fd > 0 ? fd : fl_fail(fd, "the XDP program of %s cannot be opened: %s", name_of(ifindex, link),
-					     strerror(-fd));
-	return fl_fail(-EBUSY, "%s has an XDP program of somebody else already: %s (id %u); take it off, or unwrap at tc",
+		return fd > 0 ? fd
+			      : fl_fail(fd, "the XDP program of %s cannot be opened: %s", name_of(ifindex, link),
+					strerror(-fd));
+	return fl_fail(-EBUSY,
+		       "%s has an XDP program of somebody else already: %s (id %u); take it off, or unwrap at tc",
 		       name_of(ifindex, link), name, id);
 }
 
@@ -92,8 +94,8 @@ static int xdp_put(u32 ifindex, int program_fd, int old_fd, bool is_generic)
 			       code == -EEXIST || code == -EBUSY ? "somebody else's came first" : strerror(-code));
 	if (native == 0)
 		return 0;
-	fl_fail(1, "the driver of %s takes no XDP program (%s): it runs behind the driver, slower", name_of(ifindex, link),
-		strerror(-native));
+	fl_fail(1, "the driver of %s takes no XDP program (%s): it runs behind the driver, slower",
+		name_of(ifindex, link), strerror(-native));
 	return 1;
 }
 
@@ -144,8 +146,9 @@ static int tc_find(u32 ifindex)
 		return 0;
 	fd = bpf_tc_query(&hook, &filter);
 	fd = fd < 0 ? fd : open_own(filter.prog_id, FL_DECAP_PROGRAM_TC, name);
-	return fd >= 0 ? fd : fl_fail(fd, "the decapsulator's filter on %s cannot be opened: %s", name_of(ifindex, link),
-				      strerror(-fd));
+	return fd >= 0 ? fd
+		       : fl_fail(fd, "the decapsulator's filter on %s cannot be opened: %s", name_of(ifindex, link),
+				 strerror(-fd));
 }
 
 static int tc_put(u32 ifindex, int program_fd)
@@ -248,6 +251,7 @@ int fl_decap_clear(u32 ifindex, enum fl_decap_place place, int old_fd)
 		return fd;
 	close(fd);
 	code = xdp_set(ifindex, -1, old_fd, is_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
-	return code < 0 ? fl_fail(code, "the XDP program does not go from %s: %s", name_of(ifindex, link), strerror(-code))
+	return code < 0 ? fl_fail(code, "the XDP program does not go from %s: %s", name_of(ifindex, link),
+				  strerror(-code))
 			: 0;
 }

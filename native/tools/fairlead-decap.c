@@ -124,11 +124,11 @@ static int read_option(int option, const char *text, struct words *words)
 static int read_words(int count, char **texts, struct words *words)
 {
 	static const struct option options[] = {
-		{ "dev", required_argument, NULL, 'd' },   { "at", required_argument, NULL, 'a' },
+		{ "dev", required_argument, NULL, 'd' },    { "at", required_argument, NULL, 'a' },
 		{ "tunnel", required_argument, NULL, 't' }, { "local", required_argument, NULL, 'l' },
-		{ "from", required_argument, NULL, 'f' },  { "vip", required_argument, NULL, 'v' },
-		{ "key", required_argument, NULL, 'k' },   { "port", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'j' },	   { 0 },
+		{ "from", required_argument, NULL, 'f' },   { "vip", required_argument, NULL, 'v' },
+		{ "key", required_argument, NULL, 'k' },    { "port", required_argument, NULL, 'p' },
+		{ "json", no_argument, NULL, 'j' },	    { 0 },
 	};
 	int option, code = OK;
 
