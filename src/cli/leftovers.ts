@@ -3,7 +3,7 @@
 // cannot be adopted, and then nobody knows whose guard it was.
 
 import { existsSync, rmSync } from 'node:fs';
-import type { HostView } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
 import { smallCounts } from '../plane/memory-plane.ts';
 import type { Plane, SectionCounts } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';

@@ -2,7 +2,7 @@
 // be tried without addon, privileges or packets.
 
 import { FairleadError } from '../base/errors.ts';
-import type { HostView } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
 import { type Addon, loadAddon } from '../native/addon.ts';
 import { hostViewOf, parseAddresses, parseLinks } from '../net/netlink.ts';
 import { openPacketPlane, openReadPlane } from './native-plane.ts';

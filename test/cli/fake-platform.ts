@@ -2,7 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { FairleadError } from '../../src/base/errors.ts';
-import type { HostView } from '../../src/config/host-check.ts';
+import type { HostView } from '../../src/config/host-view.ts';
 import {
   makeMemoryPlane,
   makeMemoryRegion,
