@@ -8,6 +8,7 @@ import { downCommand } from './down.ts';
 import { dropsCommand } from './drops.ts';
 import { flowsCommand } from './flows.ts';
 import { labCommand } from './lab.ts';
+import { serverSetupCommand } from './server-setup.ts';
 import { serversCommand } from './servers.ts';
 import { servicesCommand } from './services.ts';
 import { statusCommand } from './status.ts';
@@ -34,6 +35,7 @@ export function makeProgram(version: string): Command {
     weightCommand(),
     dropsCommand(),
     downCommand(),
+    serverSetupCommand(),
     labCommand(),
   ];
   for (const command of commands) program.addCommand(command.exitOverride());
