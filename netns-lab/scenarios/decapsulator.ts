@@ -77,7 +77,7 @@ async function everyTunnel(net: Topology, at: 'xdp' | 'tc', outer: Family): Prom
     const { frames = 0, octets = 0 } = (await countsOf(net))[wrapping.type] ?? {};
     ok(octets > 10 << 20, `${nameOf(wrapping)}: 10 MB were unwrapped, ${octets} octets`);
     const mean = octets / frames;
-    ok(at === 'tc' ? mean > 3000 : mean < 1500, `${nameOf(wrapping)}: ${mean.toFixed()} octets a frame at ${at}`);
+    ok(at === 'tc' ? mean > 3000 : mean < 1500, `${nameOf(wrapping)}: ${mean.toFixed(0)} octets a frame at ${at}`);
     await runOn(net, host, 'server-setup web --undo');
     deepEqual(await unwrappings(net), [], 'nothing is left');
   }
@@ -121,7 +121,7 @@ async function together(net: Topology): Promise<void> {
   await works('at first');
   await runOn(net, host, 'server-setup dns --apply --decap xdp');
   deepEqual(
-    (await unwrappings(net)).map(({ at, services: its }) => `${at} ${its.map((it) => it.service).join()}`),
+    (await unwrappings(net)).map(({ at, services: its }) => `${at} ${its.map((it) => it.service).join('+')}`),
     ['xdp dns', 'tc web'],
   );
   await works('after one moved');
