@@ -22,6 +22,7 @@
 
 #include "../core/forward.h"
 #include "../engine/engine.h"
+#include "ask.h"
 
 #define INTERFACES_MAX 8
 #define NAME_MAX_OCTETS 64
@@ -547,6 +548,7 @@ NAPI_MODULE_INIT()
 		{ "age", addon_age },
 		{ "inspect", addon_inspect },
 		{ "notify", addon_notify },
+		{ "ask", fl_addon_ask },
 		{ "close", addon_close },
 	};
 

@@ -5,7 +5,7 @@ import { type Client, makeClient } from './client.ts';
 import type { Format } from './output.ts';
 
 export const DEFAULT_CONFIG = '/etc/fairlead/fairlead.yaml';
-const DEFAULT_SOCKET = '/run/fairlead/fairlead.sock';
+export const DEFAULT_SOCKET = '/run/fairlead/fairlead.sock';
 
 export interface CommonOptions {
   readonly output: Format;

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { ConfigError, exitCodeOf, FairleadError } from '../base/errors.ts';
 import { drainCommand, enableCommand, reloadCommand, weightCommand } from './change.ts';
 import { checkCommand } from './check.ts';
+import { doctorCommand } from './doctor.ts';
 import { downCommand } from './down.ts';
 import { dropsCommand } from './drops.ts';
 import { flowsCommand } from './flows.ts';
@@ -35,6 +36,7 @@ export function makeProgram(version: string): Command {
     weightCommand(),
     dropsCommand(),
     downCommand(),
+    doctorCommand(),
     serverSetupCommand(),
     labCommand(),
   ];

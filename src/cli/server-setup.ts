@@ -42,13 +42,17 @@ export function serverSetupCommand(): Command {
     });
 }
 
-/** Throws not-found for a name that is not configured, refused for a service whose servers need nothing. */
-export function findDsrService(config: Config, name: string): ServiceConfig {
+/** Throws not-found for a name that is not configured. */
+export function findService(config: Config, name: string): ServiceConfig {
   const service = config.services.find((candidate) => candidate.name === name);
-  if (service === undefined) {
-    const names = config.services.map((candidate) => candidate.name).join(', ');
-    throw new FairleadError('not-found', `there is no service "${name}"`, { mend: `there are: ${names || 'none'}` });
-  }
+  if (service !== undefined) return service;
+  const names = config.services.map((candidate) => candidate.name).join(', ');
+  throw new FairleadError('not-found', `there is no service "${name}"`, { mend: `there are: ${names || 'none'}` });
+}
+
+/** Throws also refused, for a service whose servers need nothing. */
+export function findDsrService(config: Config, name: string): ServiceConfig {
+  const service = findService(config, name);
   if (isDsr(service)) return service;
   throw new FairleadError('refused', `service "${name}" has method ${service.method}`, {
     mend: 'servers need setting up for l2-dsr and l3-dsr only',
