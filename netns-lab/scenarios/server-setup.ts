@@ -149,6 +149,32 @@ async function badWords(net: Topology): Promise<void> {
   deepEqual((await runOn(net, host, 'server-setup gone --undo')).trim(), 'nothing is set up here for service gone');
 }
 
+/** With the kernel's own devices, where it has them; where it has none, that is what must be said. */
+async function kernelDevices(net: Topology): Promise<void> {
+  const { host } = net.server(0);
+  for (const wrapping of [
+    { type: 'gre', outer: 4, inner: 4 },
+    { type: 'gre', key: 7, outer: 6, inner: 6 },
+    { type: 'ipip', outer: 4, inner: 6 },
+    { type: 'gue', outer: 4, inner: 4 },
+  ] as const satisfies Wrapping[]) {
+    const { type, outer, inner } = wrapping;
+    const tunnel = { type, ...('key' in wrapping ? { key: wrapping.key } : {}) };
+    net.fairlead.writeConfig(net.config({ web: net.service({ method: 'l3-dsr', family: inner, outer, tunnel }) }));
+    const before = await traces(host);
+    const { code, stderr } = await attemptOn(net, host, 'server-setup web --apply --decap kernel');
+    if (code === 0) {
+      await wrapToFirst(net, wrapping);
+      assertServed(await requests(net.client, net.vip[inner], 5, webPort), 5, ['web-1'], nameOf(wrapping));
+      await runOn(net, host, 'server-setup web --undo');
+    } else {
+      match(stderr, /this kernel makes no \S+ device \(.*\); use --decap tc or xdp/);
+      console.log(`       not in this kernel, so only the refusal is proved: ${nameOf(wrapping)}`);
+    }
+    equal(await traces(host), before, `${nameOf(wrapping)}: nothing is left`);
+  }
+}
+
 /** Whoever changed a value after us keeps it. */
 async function changedSince(net: Topology): Promise<void> {
   const { host } = net.server(0);
@@ -190,6 +216,7 @@ export const scenarios: Scenario[] = [
       ['server-setup-undo', 'a server set up twice is set up once, and after undo it is as it was', twiceAndUndone],
       ['server-setup-text', 'the printed text does the same on a host without fairlead', printedText],
       ['server-setup-refusals', 'what cannot be is refused with words, and nothing is half done', badWords],
+      ['server-setup-kernel', "the kernel's own tunnel devices unwrap, or their lack is said", kernelDevices],
       ['server-setup-changed', 'a setting that somebody changed since is left to them', changedSince],
     ] as const
   ).map(

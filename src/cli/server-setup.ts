@@ -36,7 +36,11 @@ export function serverSetupCommand(): Command {
       if (undo === true) return run(makeUndoScript(name), 'undo');
       // Loaded when it runs, as in up.ts.
       const { loadConfig } = await import('../config/load.ts');
-      const script = makeSetupScript(findDsrService(loadConfig(file), name), decap);
+      const service = findDsrService(loadConfig(file), name);
+      if (decap !== 'auto' && service.tunnel === null) {
+        throw new FairleadError('refused', `service "${name}" has no tunnel that --decap ${decap} could unwrap`);
+      }
+      const script = makeSetupScript(service, decap);
       if (apply === true) return run(script, 'apply');
       process.stdout.write(script);
     });

@@ -36,6 +36,10 @@ test('wrong usage exits with 2, names what was wrong and guesses what was meant'
     [['weight', 'web', 'web-1', '-5'], /-5/],
     [['weight', 'web', 'web-1', '70000'], /a weight is a number of 0 to 65535/],
     [['flows', '--limit', '0'], /a limit is a number of 1 or more/],
+    [['doctor', '--server'], /--server needs a service/],
+    [['server-setup'], /missing required argument 'service'/],
+    [['server-setup', 'web', '--apply', '--undo'], /cannot be used with option '--undo'/],
+    [['server-setup', 'web', '--decap', 'ebpf'], /Allowed choices are auto, kernel, xdp, tc/],
   ];
   for (const [words, expected] of cases) {
     const { code, stderr } = run(...words);
@@ -79,6 +83,24 @@ test('check says what a good file holds', () => {
   const { code, stdout } = run('check', '--no-host', '-c', configFile('good.yaml', good));
   assert.equal(code, 0);
   assert.match(stdout, /good\.yaml: good, 1 service, 1 server\n$/);
+});
+
+test('server-setup prints the shell text of a service whose servers need one', () => {
+  const dsr = '  web: { listen: 203.0.113.10:80/tcp, method: l2-dsr, servers: { a: 10.0.1.11 } }\n';
+  const file = configFile('dsr.yaml', dsr + good.replace('web', 'plain').replace(':80/tcp', ':81/tcp'));
+  const printed = run('server-setup', 'web', '-c', file);
+  assert.equal(printed.code, 0);
+  assert.match(printed.stdout, /^#!\/bin\/sh\n# What a real server of service "web" needs \(l2-dsr\)/);
+  const cases: [string[], number, RegExp][] = [
+    [['wep'], 5, /there is no service "wep"\n {2}there are: web, plain/],
+    [['plain'], 7, /service "plain" has method full-nat/],
+    [['web', '--decap', 'xdp'], 7, /service "web" has no tunnel that --decap xdp could unwrap/],
+  ];
+  for (const [words, code, expected] of cases) {
+    const refused = run('server-setup', ...words, '-c', file);
+    assert.match(refused.stderr, expected);
+    assert.equal(refused.code, code, words.join(' '));
+  }
 });
 
 test('down with nothing there says so and is no failure', () => {
