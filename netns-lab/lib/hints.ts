@@ -9,12 +9,21 @@ export function playCommands(net: Topology): string {
   return `
 The lab ${lab.name} stands:
 ${[...lab.hosts.values()].map((host) => `  ${host.name.padEnd(10)} ${host.namespace}`).join('\n')}
-${fairlead.daemon === null ? '' : daemonCommands(net)}
+${fairlead.daemon === null ? doctorCommands(net) : daemonCommands(net)}
 See what a server sees:
   ip netns exec ${servers[0]?.host.namespace} tcpdump -ni eth0 port ${udpPort}
 
 Take it down:
   ${command} lab down ${lab.name}
+`;
+}
+
+/** Where no daemon runs: servers that are set up for direct server return. */
+function doctorCommands({ balancer, fairlead, servers }: Topology): string {
+  return `
+Ask the doctor about a server, or the balancer (its file is ${fairlead.configFile}):
+  ip netns exec ${servers[0]?.host.namespace} ${command} doctor web4 --server -c ${fairlead.configFile}
+  ip netns exec ${balancer.namespace} ${command} doctor -c ${fairlead.configFile}
 `;
 }
 

@@ -2,7 +2,7 @@
 // them, because one proof often holds for several methods and topologies.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildInline, picture as inlinePicture } from '../topologies/inline.ts';
+import { buildInline, picture as inlinePicture, pictureWithRouter } from '../topologies/inline.ts';
 import { buildRouted, picture as routedPicture } from '../topologies/routed.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import type { Topology } from '../topologies/topology.ts';
@@ -71,7 +71,7 @@ export const topologies: readonly Scenario[] = [
   {
     name: 'inline-l2-dsr',
     title: 'the balancer on the path, the servers with the VIPs on lo and a router of their own towards the clients',
-    picture: inlinePicture,
+    picture: pictureWithRouter,
     stage: async (lab) => {
       const net = await buildInline(lab, { gateway: 'router' });
       await setUpServers(net, net.config(net.everyService('l2-dsr')));

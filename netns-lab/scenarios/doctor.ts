@@ -8,7 +8,7 @@ import type { Scenario } from '../lib/scenario.ts';
 import { webPort } from '../lib/servers.ts';
 import { wrapToFirst } from '../lib/stand-in.ts';
 import { requests } from '../lib/traffic.ts';
-import { buildInline, picture as inlinePicture } from '../topologies/inline.ts';
+import { buildInline, pictureWithRouter } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import { buildRouted, picture as routedPicture } from '../topologies/routed.ts';
 import type { Topology } from '../topologies/topology.ts';
@@ -299,7 +299,7 @@ export const scenarios: Scenario[] = [
   {
     name: 'doctor-inline',
     title: 'on the balancer the doctor says when answers that come back this way would get lost',
-    picture: inlinePicture,
+    picture: pictureWithRouter,
     stage: async (lab) => l2(await buildInline(lab, { servers: 1, gateway: 'router', captures: false })),
     run: inlineBalancer,
   },

@@ -11,7 +11,7 @@ import type { Scenario } from '../lib/scenario.ts';
 import { webPort } from '../lib/servers.ts';
 import { nameOf, type Wrapping, wrapToFirst } from '../lib/stand-in.ts';
 import { datagrams, requests } from '../lib/traffic.ts';
-import { buildInline, picture as inlinePicture } from '../topologies/inline.ts';
+import { buildInline, pictureWithRouter } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import { buildRouted, picture as routedPicture } from '../topologies/routed.ts';
 import { families, type Topology } from '../topologies/topology.ts';
@@ -203,7 +203,7 @@ export const scenarios: Scenario[] = [
   {
     name: 'server-setup-inline',
     title: 'servers set up for l2-dsr behind the balancer answer clients by a router of their own',
-    picture: inlinePicture,
+    picture: pictureWithRouter,
     stage: async (lab) => {
       const net = await buildInline(lab, { servers: 2, gateway: 'router' });
       await dsr(net);

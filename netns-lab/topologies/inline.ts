@@ -9,6 +9,12 @@ export const picture = `
                       VIP .10                       default gateway: .1
 `;
 
+/** With gateway "router": the servers answer around the balancer. */
+export const pictureWithRouter = `${picture.replace(/ *default gateway: .1\n/, '\n')}                      ┌────────┐
+      outside ── .254 │ router │ .254 ── inside    default gateway: .254
+                      └────────┘
+`;
+
 const outside: Record<Family, string> = { 4: '203.0.113.', 6: '2001:db8:a::' };
 const inside: Record<Family, string> = { 4: '10.0.1.', 6: '2001:db8:b::' };
 
