@@ -149,6 +149,25 @@ async function badWords(net: Topology): Promise<void> {
   deepEqual((await runOn(net, host, 'server-setup gone --undo')).trim(), 'nothing is set up here for service gone');
 }
 
+/** The file changed: another VIP, another method. What is needed no longer goes with the next run. */
+async function changedService(net: Topology): Promise<void> {
+  const { host } = net.server(0);
+  const before = await traces(host);
+  const wrapped = net.service({ method: 'l3-dsr', family: 4, tunnel: { type: 'gre' } });
+  net.fairlead.writeConfig(net.config({ web: wrapped }));
+  await runOn(net, host, 'server-setup web --apply --decap tc');
+  net.fairlead.writeConfig(
+    net.config({ web: { ...net.service({ method: 'l2-dsr', family: 4 }), listen: '10.0.1.20:8080/tcp' } }),
+  );
+  const said = await runOn(net, host, 'server-setup web --apply');
+  match(said, /lo: 10.0.1.20\/32 added\nlo: 10.0.1.10\/32 removed/);
+  const after = await traces(host);
+  match(after, /nothing is unwrapped here/);
+  match(after, /all.arp_ignore = 1/);
+  await runOn(net, host, 'server-setup web --undo');
+  equal(await traces(host), before, 'undone');
+}
+
 /** With the kernel's own devices, where it has them; where it has none, that is what must be said. */
 async function kernelDevices(net: Topology): Promise<void> {
   const { host } = net.server(0);
@@ -216,6 +235,11 @@ export const scenarios: Scenario[] = [
       ['server-setup-undo', 'a server set up twice is set up once, and after undo it is as it was', twiceAndUndone],
       ['server-setup-text', 'the printed text does the same on a host without fairlead', printedText],
       ['server-setup-refusals', 'what cannot be is refused with words, and nothing is half done', badWords],
+      [
+        'server-setup-reload',
+        'a server set up again after the file changed drops what is needed no longer',
+        changedService,
+      ],
       ['server-setup-kernel', "the kernel's own tunnel devices unwrap, or their lack is said", kernelDevices],
       ['server-setup-changed', 'a setting that somebody changed since is left to them', changedSince],
     ] as const

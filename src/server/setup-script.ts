@@ -29,7 +29,7 @@ ${readFileSync(BODY, 'utf8')}`;
 
 /** The same for a service that need not be configured any more: undo asks only what was noted on the server. */
 export function makeUndoScript(service: string): string {
-  return `set -eu\n${formatVariables({ service, family: '4', fou_family: '' })}\n${readFileSync(BODY, 'utf8')}`;
+  return `set -eu\n${formatVariables({ service })}\n${readFileSync(BODY, 'utf8')}`;
 }
 
 function variablesOf(service: ServiceConfig, decap: Decap): Record<string, string> {
@@ -46,7 +46,6 @@ function variablesOf(service: ServiceConfig, decap: Decap): Record<string, strin
     decap: tunnel === null ? 'none' : decap,
     tunnel: tunnel?.type ?? '',
     decap_words: tunnel === null ? '' : decapWords(tunnel, vips),
-    device: tunnelDevice(name),
     ...kernelWords(tunnel, family),
   };
 }
@@ -69,18 +68,18 @@ function decapWords({ source, key, port }: TunnelConfig, vips: readonly string[]
 
 /** The kernel's device that unwraps this tunnel. It knows one peer: a prefix of sources is not for it. */
 function kernelWords(tunnel: TunnelConfig | null, inner: 4 | 6): Record<string, string> {
-  const nothing = { kernel_type: '', kernel_words: '', kernel_modules: '', fou: '', fou_family: '' };
+  const nothing = { kernel_type: '', kernel_words: '', kernel_modules: '', device: '', fou: '' };
   if (tunnel === null || tunnel.source.length !== tunnel.source.address.bytes.length * 8) return nothing;
   const { type, source, key, port } = tunnel;
   const outer = source.address.family;
   const device = type === 'gre' ? greDevice(outer) : ipDevice(outer, inner);
+  const words = `remote ${source.address.text}${device.more}${key === null ? '' : ` key ${key}`}`;
   return {
     kernel_type: device.type,
-    kernel_words: `remote ${source.address.text}${device.more}${key === null ? '' : ` key ${key}`}`,
-    kernel_modules: `${device.module}${type === 'gue' ? ` fou fou6` : ''}`,
-    // GUE's header is taken off by a socket of the kernel, what is inside by the plain device.
-    fou: port === null ? '' : `port ${port}`,
-    fou_family: outer === 6 ? '-6' : '',
+    kernel_words: words,
+    kernel_modules: `${device.module}${type === 'gue' ? ' fou fou6' : ''}`,
+    device: tunnelDevice(`${device.type} ${words}`),
+    fou: port === null ? '' : `${outer === 6 ? 'inet6' : 'inet'} port ${port}`,
   };
 }
 
@@ -101,9 +100,12 @@ function ipDevice(outer: 4 | 6, inner: 4 | 6): KernelDevice {
     : { type: 'sit', more: ' mode ip6ip', module: 'sit' };
 }
 
-/** An interface name has 15 characters, a service's name up to 63: FNV-1a of it in hexadecimal. */
-export function tunnelDevice(service: string): string {
+/**
+ * The kernel has one device for two ends and a key, whatever services use it, so its name comes of what it is. Names have
+ * 15 characters: FNV-1a in hexadecimal.
+ */
+export function tunnelDevice(words: string): string {
   let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(service)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  for (const byte of Buffer.from(words)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   return `fl-${hash.toString(16).padStart(8, '0')}`;
 }

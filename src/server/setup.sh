@@ -2,8 +2,8 @@
 # device or none was wanted, fairlead-decap: one file, native/build/fairlead-decap of fairlead, to be put on the PATH.
 #
 # Every change is noted under $state before it is made: what there was before in former/, and in services/ who needs it.
-# So a second run finds its own work, services can share a VIP or a setting, and undo puts back what was there when the
-# last of them goes. A value that somebody changed in between is left as it is.
+# So a second run finds its own work and drops what is needed no longer, services can share a VIP, a setting or a tunnel
+# device, and undo puts back what was there when the last of them goes. A value that somebody changed in between is left.
 
 state=${FAIRLEAD_STATE:-/run/fairlead/server}
 mine=$state/services/$service
@@ -24,7 +24,10 @@ needed_by_others() {
 }
 
 # note THING FORMER: this service needs it; what there was before is kept by who comes first.
+needed=
 note() {
+  needed="$needed
+$1"
   [ -e "$state/former/$(name_of "$1")" ] || [ -z "$2" ] || echo "$2" >"$state/former/$(name_of "$1")"
   grep -qxF "$1" "$mine" 2>/dev/null || echo "$1" >>"$mine"
 }
@@ -95,29 +98,27 @@ quiet_arp() {
   setting net/ipv4/conf/all/arp_announce 2
 }
 
-# A kernel without the device says "Unknown device type".
-add_device() {
-  modprobe -qa $kernel_modules 2>/dev/null || true
-  wanted="type $kernel_type local $here $kernel_words"
-  if ip link show dev "$device" >/dev/null 2>&1; then
-    [ "$(cat "$state/former/$(name_of "device $device")" 2>/dev/null)" = "$wanted" ] && return
-    drop "device $device"
-  fi
-  trouble=$(ip link add name "$device" $wanted 2>&1) || return 1
-  note "device $device" "$wanted"
-  if [ -n "$fou" ]; then
-    trouble=$(ip $fou_family fou add $fou gue 2>&1) || { case $trouble in *exists*) ;; *) drop "device $device"; return 1 ;; esac; }
-    note "fou $fou" absent
-  fi
-  ip link set "$device" up
-  echo "$device: $wanted"
+# GUE's own header is taken off by a socket of the kernel; $fou is its family and port.
+add_port() {
+  [ -n "$fou" ] || return 0
+  trouble=$(ip -f ${fou%% *} fou add ${fou#* } gue 2>&1) && note "fou $fou" absent && return
+  case $trouble in *exists*) note "fou $fou" "" ;; *) return 1 ;; esac
 }
 
+# A kernel without the device says "Unknown device type".
 unwrap_by_kernel() {
   [ -n "$kernel_type" ] || return 1
-  add_device || return 1
+  modprobe -qa $kernel_modules 2>/dev/null || true
+  if ip link show dev "$device" >/dev/null 2>&1; then
+    note "device $device" ""
+  else
+    trouble=$(ip link add name "$device" type $kernel_type local "$here" $kernel_words 2>&1) || return 1
+    note "device $device" absent
+    echo "$device: $kernel_type from $here, $kernel_words"
+  fi
+  add_port || { drop "device $device"; return 1; }
+  ip link set "$device" up
   loosen "$device"
-  drop decap
 }
 
 unwrap_by_us() {
@@ -126,8 +127,6 @@ unwrap_by_us() {
   note decap ""
   fairlead-decap attach "$service" --dev "$dev" --at "$1" --tunnel $tunnel --local "$here" $decap_words || exit $?
   echo "$dev: $tunnel is unwrapped at $1"
-  drop "device $device"
-  [ -z "$fou" ] || drop "fou $fou"
 }
 
 unwrap() {
@@ -154,7 +153,7 @@ drop() {
     setting*) put_back "${1#setting }" $(cat "$former") ;;
     address*) ip address del "${1#address }" dev lo 2>/dev/null && echo "lo: ${1#address } removed" ;;
     device*) ip link del dev "${1#device }" 2>/dev/null && echo "${1#device } removed" ;;
-    fou*) ip $fou_family fou del ${1#fou } 2>/dev/null ;;
+    fou*) former_port=${1#fou } && ip -f ${former_port%% *} fou del ${former_port#* } 2>/dev/null ;;
   esac || true # gone already
   rm -f "$former"
 }
@@ -166,16 +165,21 @@ put_back() {
   echo "$1: $3 -> $2"
 }
 
-# Addresses first: a VIP must not be there while ARP is answered for it.
-undo() {
-  [ -e "$mine" ] || { echo "nothing is set up here for service $service"; return 0; }
+# drop_all KEPT: all but what stands in KEPT, a thing a line. Addresses first: a VIP must not be there while ARP is answered
+# for it.
+drop_all() {
   for kind in address setting device fou decap; do
     while read -r thing; do
-      drop "$thing"
+      echo "$1" | grep -qxF "$thing" || drop "$thing"
     done <<END
 $(grep "^$kind" "$mine" || true)
 END
   done
+}
+
+undo() {
+  [ -e "$mine" ] || { echo "nothing is set up here for service $service"; return 0; }
+  drop_all ''
   rm -f "$mine"
   rmdir "$state/services" "$state/former" "$state" 2>/dev/null || true
 }
@@ -191,6 +195,7 @@ apply() {
   quiet_arp
   loosen "$dev"
   add_vips
+  drop_all "$needed"
   echo "service $service is set up here, on $dev"
 }
 

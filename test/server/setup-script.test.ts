@@ -34,7 +34,7 @@ describe('the set-up text', () => {
 
   it('has GUE unwrapped by a port of the kernel and the device of what is inside', () => {
     const words = variables('l3-dsr', 'type: gue, source: 2001:db8::1, port: 7000', '2001:db8::11');
-    assert.deepEqual([words.kernel_type, words.fou, words.fou_family], ['ip6tnl', 'port 7000', '-6']);
+    assert.deepEqual([words.kernel_type, words.fou], ['ip6tnl', 'inet6 port 7000']);
     assert.equal(words.decap_words, '--from 2001:db8::1 --vip 203.0.113.10 --port 7000');
   });
 
@@ -52,7 +52,13 @@ describe('the set-up text', () => {
 });
 
 describe('the name of a tunnel device', () => {
-  it('fits the kernel and tells services apart', () => {
+  it('is one for all services of one tunnel', () => {
+    const device = (tunnel: string) => variables('l3-dsr', tunnel, '10.0.1.11').device;
+    assert.equal(device('type: gre, source: 192.0.2.1'), device('type: gre, source: 192.0.2.1, ttl: 9'));
+    assert.notEqual(device('type: gre, source: 192.0.2.1'), device('type: gre, source: 192.0.2.1, key: 9'));
+  });
+
+  it('fits the kernel and tells tunnels apart', () => {
     const names = ['a', 'b', 'x'.repeat(63), `${'x'.repeat(62)}y`].map(tunnelDevice);
     assert.equal(new Set(names).size, 4);
     for (const name of names) assert.match(name, /^fl-[0-9a-f]{8}$/);
