@@ -8,7 +8,7 @@ import type { Scenario } from '../lib/scenario.ts';
 import { webPort } from '../lib/servers.ts';
 import { wrapToFirst } from '../lib/stand-in.ts';
 import { requests } from '../lib/traffic.ts';
-import { buildInline, pictureWithRouter } from '../topologies/inline.ts';
+import { buildInline, picture as inlinePicture, pictureWithRouter } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import { buildRouted, picture as routedPicture } from '../topologies/routed.ts';
 import type { Topology } from '../topologies/topology.ts';
@@ -227,6 +227,24 @@ async function inlineBalancer(net: Topology): Promise<void> {
   match(JSON.stringify(closed.findings), /this host does not forward IPv4: answers of web4 get lost/);
 }
 
+/** Its own daemon answers for the VIPs, which is no finding; somebody else who does is one. */
+async function runningBalancer(net: Topology): Promise<void> {
+  const { balancer, client, fairlead } = net;
+  await fairlead.up(net.config(net.everyService('nat')));
+  const sound = await examine(net, balancer, '');
+  deepEqual(biting(sound), [], 'nothing bites');
+  match(JSON.stringify(sound.findings), /"check":"daemon","words":"engine packet: /);
+  match(JSON.stringify(sound.findings), /no other host answers for a VIP/);
+  await client.run(`ip address add ${net.vip[4]}/24 dev eth0`);
+  const twice = await examine(net, balancer, 'web4');
+  const mac = await client.mac('eth0');
+  match(
+    JSON.stringify(twice.findings),
+    new RegExp(`VIP 203.0.113.10 is answered on out by ${mac}, which is no server of its services: another balancer`),
+  );
+  match((await attemptOn(net, balancer, 'doctor wep')).stderr, /there is no service "wep"/);
+}
+
 async function narrowPath(net: Topology): Promise<void> {
   const { balancer } = net;
   const router = net.lab.host('router');
@@ -302,6 +320,13 @@ export const scenarios: Scenario[] = [
     picture: pictureWithRouter,
     stage: async (lab) => l2(await buildInline(lab, { servers: 1, gateway: 'router', captures: false })),
     run: inlineBalancer,
+  },
+  {
+    name: 'doctor-running',
+    title: 'beside a running balancer the doctor reports its engine, and tells its answers from those of others',
+    picture: inlinePicture,
+    stage: (lab) => buildInline(lab, { servers: 2, captures: false }),
+    run: runningBalancer,
   },
   routed('doctor-path', 'on the balancer the doctor finds a narrow path, a silent one and none at all', narrowPath),
 ];
