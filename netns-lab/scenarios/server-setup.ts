@@ -141,7 +141,10 @@ async function badWords(net: Topology): Promise<void> {
   await refused(host, 'web --apply --decap kernel', 1, /not a prefix; use --decap tc/);
   await host.run(`ip address add ${net.vip[4]}/24 dev eth0`);
   await refused(host, 'web --apply', 1, /10.0.1.10 is on eth0 as 10.0.1.10\/24; take it off first/);
-  await host.run(`ip address del ${net.vip[4]}/24 dev eth0`);
+  // One that is right on lo does not hide another.
+  await host.run(`ip address add ${net.vip[4]}/32 dev lo`);
+  await refused(host, 'web --apply', 1, /10.0.1.10 is on eth0 as 10.0.1.10\/24/);
+  await host.run(`ip address del ${net.vip[4]}/24 dev eth0 && ip address del ${net.vip[4]}/32 dev lo`);
   const powerless = await host.attempt(
     `setpriv --reuid=65534 --clear-groups sh -c '${command} server-setup web -c ${fairlead.configFile} --undo'`,
   );

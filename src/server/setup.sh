@@ -35,7 +35,7 @@ $1"
 # setting PATH VALUE GOOD...: VALUE, unless what is set is GOOD as well.
 setting() {
   path=/proc/sys/$1 value=$2
-  [ -w "$path" ] || fail "$path cannot be written here: run this as root"
+  [ -w "$path" ] || fail "$path cannot be written here"
   former=$(cat "$path")
   shift 2
   for good in "$value" "$@"; do
@@ -73,9 +73,12 @@ find_self() {
 # A VIP anywhere but on lo, or with a network, would be answered on ARP or swallow its neighbours.
 check_vips() {
   for vip in $vips; do
-    set -- $(ip -o address show to "$vip")
-    [ $# -lt 4 ] || { [ "${2%@*}" = lo ] && [ "$4" = "$vip/$bits" ]; } ||
-      fail "$vip is on ${2%@*} as $4; take it off first: ip address del $4 dev ${2%@*}"
+    while read -r number link kind address rest; do
+      [ -z "$address" ] || [ "$link $address" = "lo $vip/$bits" ] ||
+        fail "$vip is on ${link%@*} as $address; take it off first: ip address del $address dev ${link%@*}"
+    done <<END
+$(ip -o address show to "$vip")
+END
   done
 }
 
