@@ -24,6 +24,7 @@
 #include "../core/record.h"
 #include "../engine/replay.h"
 #include "../engine/slow.h"
+#include "ask.h"
 
 #define INTERFACES_MAX 8
 #define NAME_MAX_OCTETS 64
@@ -767,6 +768,7 @@ NAPI_MODULE_INIT()
 		{ "age", addon_age },
 		{ "inspect", addon_inspect },
 		{ "notify", addon_notify },
+		{ "ask", fl_addon_ask },
 		{ "close", addon_close },
 	};
 

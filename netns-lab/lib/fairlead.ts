@@ -20,10 +20,11 @@ export interface ServerDocument {
 
 export interface ServiceDocument {
   listen: string | string[];
-  method: 'nat' | 'full-nat';
+  method: 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
   scheduler?: string;
   hash?: string;
   source?: string | string[];
+  tunnel?: Record<string, string | number>;
   check?: 'none' | Record<string, string | number>;
   servers: Record<string, string | ServerDocument>;
 }

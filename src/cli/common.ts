@@ -6,7 +6,7 @@ import { type Client, makeClient } from './client.ts';
 import type { Format } from './output.ts';
 
 export const DEFAULT_CONFIG = '/etc/fairlead/fairlead.yaml';
-const DEFAULT_SOCKET = usualSocket('fairlead');
+export const DEFAULT_SOCKET = usualSocket('fairlead');
 
 export interface CommonOptions {
   readonly output: Format;

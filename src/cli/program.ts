@@ -5,10 +5,12 @@ import { ConfigError, exitCodeOf, FairleadError } from '../base/errors.ts';
 import { drainCommand, enableCommand, reloadCommand, weightCommand } from './change.ts';
 import { captureCommand } from './capture.ts';
 import { checkCommand } from './check.ts';
+import { doctorCommand } from './doctor.ts';
 import { downCommand } from './down.ts';
 import { dropsCommand } from './drops.ts';
 import { flowsCommand } from './flows.ts';
 import { labCommand } from './lab.ts';
+import { serverSetupCommand } from './server-setup.ts';
 import { serversCommand } from './servers.ts';
 import { servicesCommand } from './services.ts';
 import { statusCommand } from './status.ts';
@@ -36,6 +38,8 @@ export function makeProgram(version: string): Command {
     dropsCommand(),
     captureCommand(),
     downCommand(),
+    doctorCommand(),
+    serverSetupCommand(),
     labCommand(),
   ];
   for (const command of commands) program.addCommand(command.exitOverride());

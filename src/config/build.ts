@@ -1,10 +1,11 @@
 // From what was written to what was meant: defaults fill the gaps, and the result is a Config. What only shows in the
 // writing (a key that has no effect) is found here, since the finished Config no longer tells.
 
-import type { CheckConfig, Config, Listen, ServiceConfig } from './config.ts';
+import type { CheckConfig, Config, Listen, Method, ServiceConfig, TunnelConfig } from './config.ts';
 import { usualSocket } from './instance.ts';
 import type { Finding, Path } from './positions.ts';
-import type { CheckDraft, FileDraft, ServiceDraft } from './shape.ts';
+import type { CheckDraft, FileDraft, ServiceDraft, TunnelDraft } from './shape.ts';
+import { GUE_PORT } from './tunnel.ts';
 
 export type Defaults = NonNullable<FileDraft['defaults']>;
 
@@ -52,14 +53,15 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
   const method = draft.method ?? defaults.method ?? 'full-nat';
   const scheduler = draft.scheduler ?? defaults.scheduler ?? 'wlc';
   const findings: Finding[] = [];
-  if (draft.source !== undefined && method === 'nat') {
-    const message = '"source" belongs to full-nat; with nat the servers see the client\'s own address';
+  if (draft.source !== undefined && method !== 'full-nat') {
+    const message = `"source" belongs to full-nat; with ${method} the servers see the client's own address`;
     findings.push({ path: [...path, 'source'], on: 'key', message });
   }
   if (draft.hash !== undefined && scheduler !== 'sh' && scheduler !== 'maglev') {
     const message = `"hash" has no effect on scheduler ${scheduler}; sh and maglev hash`;
     findings.push({ path: [...path, 'hash'], on: 'key', message });
   }
+  findings.push(...checkTunnelKeys(name, draft.tunnel, method, path));
   const service: ServiceConfig = {
     name,
     listens: draft.listen,
@@ -67,10 +69,44 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     scheduler,
     hash: draft.hash ?? defaults.hash ?? 'client',
     sources: draft.source === undefined || draft.source === 'vip' ? [] : draft.source.flat(),
+    tunnel: method === 'l3-dsr' && draft.tunnel !== undefined ? buildTunnel(draft.tunnel) : null,
     servers: Object.entries(draft.servers).map(([server, written]) => ({ name: server, ...written })),
     check: buildCheck(draft.check, defaults.check, draft.listen),
   };
   return { service, findings };
+}
+
+/** A tunnel belongs to l3-dsr, and some of its keys to one type. */
+function checkTunnelKeys(name: string, tunnel: TunnelDraft | undefined, method: Method, path: Path): Finding[] {
+  if (tunnel === undefined) {
+    if (method !== 'l3-dsr') return [];
+    const hint = 'write tunnel: { type: gre, source: ADDRESS }, an address of this host';
+    const message = `service "${name}" has method l3-dsr, but no tunnel`;
+    return [{ path, on: 'key', message, hint }];
+  }
+  if (method !== 'l3-dsr') {
+    return [{ path: [...path, 'tunnel'], on: 'key', message: `"tunnel" belongs to l3-dsr, not to ${method}` }];
+  }
+  const { type } = tunnel;
+  const owners = { key: 'gre', port: 'gue' } as const;
+  return (['key', 'port'] as const)
+    .filter((key) => tunnel[key] !== undefined && type !== owners[key])
+    .map((key) => ({
+      path: [...path, 'tunnel', key],
+      on: 'key',
+      message: `"${key}" belongs to type ${owners[key]}, not to ${type}`,
+    }));
+}
+
+function buildTunnel({ type, source, key, ttl, dscp, port }: TunnelDraft): TunnelConfig {
+  return {
+    type,
+    source,
+    key: key ?? null,
+    ttl: ttl ?? null,
+    dscp: dscp ?? null,
+    port: type === 'gue' ? (port ?? GUE_PORT) : null,
+  };
 }
 
 /**

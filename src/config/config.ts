@@ -2,6 +2,7 @@
 // Plain data; where a value stood in the file is kept beside it, in Positions (positions.ts).
 
 import type { Address } from '../net/address.ts';
+import type { Prefix } from '../net/prefix.ts';
 
 export interface Config {
   readonly version: 1;
@@ -37,7 +38,7 @@ export interface Timeouts {
   readonly udp: number;
 }
 
-export type Method = 'nat' | 'full-nat';
+export type Method = 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
 export type SchedulerName = 'rr' | 'wrr' | 'lc' | 'wlc' | 'sh' | 'maglev';
 export type HashKey = 'client' | 'client-port';
 
@@ -51,8 +52,26 @@ export interface ServiceConfig {
   readonly hash: HashKey;
   /** The pool that full-nat takes its source addresses from; empty: the VIP itself. */
   readonly sources: readonly Address[];
+  /** What l3-dsr wraps packets in; null with any other method. */
+  readonly tunnel: TunnelConfig | null;
   readonly servers: readonly ServerConfig[];
   readonly check: CheckConfig | null;
+}
+
+export type TunnelType = 'gre' | 'ipip' | 'gue';
+
+export interface TunnelConfig {
+  readonly type: TunnelType;
+  /** The outer source: an address of this host, or a prefix of which each flow takes one address. */
+  readonly source: Prefix;
+  /** GRE's key (RFC 2890), 0 to 4,294,967,295; null: none is sent. */
+  readonly key: number | null;
+  /** The outer TTL or hop limit; null: the inner packet's. */
+  readonly ttl: number | null;
+  /** The outer DSCP; null: the inner packet's. */
+  readonly dscp: number | null;
+  /** GUE's UDP port; null with other types. */
+  readonly port: number | null;
 }
 
 export type Protocol = 'tcp' | 'udp';

@@ -3,6 +3,7 @@
 import { type Address, formatEndpoint, sameAddress } from '../net/address.ts';
 import { unusableKind } from './address-kind.ts';
 import type { Listen, ServerConfig, ServiceConfig } from './config.ts';
+import { samePorts, tunnelEnds } from './dsr-rules.ts';
 import { formatDuration } from './duration.ts';
 import { formatListen } from './endpoint.ts';
 import { LIMITS } from './limits.ts';
@@ -16,6 +17,8 @@ const RULES: readonly Rule[] = [
   someServers,
   distinctServers,
   keptPorts,
+  samePorts,
+  tunnelEnds,
   usefulWeights,
   checkTimes,
   checkPort,
@@ -57,7 +60,8 @@ function oneFamily(service: ServiceConfig, path: Path): Finding[] {
       : [{ path: at, message: `${what} is IPv${address.family}, but VIP ${text} is IPv${family}` }];
   return [
     ...service.listens.flatMap(({ vip }, i) => explain(`VIP ${vip.text}`, vip, [...path, 'listen', i])),
-    ...service.servers.flatMap(({ name, address }) =>
+    // In a tunnel the servers' family is that of its source: see tunnelEnds.
+    ...(service.tunnel === null ? service.servers : []).flatMap(({ name, address }) =>
       explain(`server "${name}" at ${address.text}`, address, [...path, 'servers', name, 'address']),
     ),
     ...service.sources.flatMap((source) => explain(`source ${source.text}`, source, [...path, 'source'])),

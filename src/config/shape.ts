@@ -6,6 +6,7 @@ import { parseListen, parseServerEndpoint, parseSources } from './endpoint.ts';
 import { INSTANCE_PATTERN, INSTANCE_WORDS } from './instance.ts';
 import { choice, duration, grammar, must, textLike, wholeNumber } from './leaves.ts';
 import { LIMITS } from './limits.ts';
+import { parseTunnelSource } from './tunnel.ts';
 
 export const NAME_PATTERN = /^[A-Za-z0-9._-]{1,63}$/;
 
@@ -33,7 +34,7 @@ const check = z.union([
 ]);
 
 const common = {
-  method: choice('method', ['nat', 'full-nat'], ['l2-dsr', 'l3-dsr']).optional(),
+  method: choice('method', ['nat', 'full-nat', 'l2-dsr', 'l3-dsr']).optional(),
   scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'sh', 'maglev'], ['lrt', 'p2c']).optional(),
   hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
   check: check.optional(),
@@ -61,6 +62,18 @@ const server = z.union([
   }),
 ]);
 
+const tunnel = z.strictObject(
+  {
+    type: choice('tunnel type', ['gre', 'ipip', 'gue']),
+    source: grammar('an address or a prefix', parseTunnelSource),
+    key: wholeNumber(0, 0xffff_ffff).optional(),
+    ttl: wholeNumber(1, 255).optional(),
+    dscp: wholeNumber(0, 63).optional(),
+    port: port.optional(),
+  },
+  map,
+);
+
 const sourceWords = 'vip, an address, a range of addresses or a list of them';
 const source = grammar(sourceWords, parseSources);
 
@@ -68,6 +81,7 @@ export const serviceShape = z.strictObject(
   {
     listen: oneOrMore(grammar('a text like 203.0.113.10:80/tcp', parseListen)),
     ...common,
+    tunnel: tunnel.optional(),
     source: z.union([z.literal('vip', must(sourceWords)), oneOrMore(source)]).optional(),
     servers: z.record(z.string().regex(NAME_PATTERN), server, must('a map of names and addresses')),
   },
@@ -121,6 +135,7 @@ export const fileShape = z.strictObject(
 
 export type FileDraft = z.output<typeof fileShape>;
 export type ServiceDraft = z.output<typeof serviceShape>;
+export type TunnelDraft = z.output<typeof tunnel>;
 export type CheckDraft = z.output<typeof check>;
 
 /** A value or a list of them, as a list. */
@@ -140,6 +155,7 @@ export function keysAt(path: readonly (string | number)[]): readonly string[] {
     defaults: common,
     'defaults.check': check.options[1].shape,
     'services.*': serviceShape.shape,
+    'services.*.tunnel': tunnel.shape,
     'services.*.check': check.options[1].shape,
     'services.*.servers.*': serverMap.shape,
   };

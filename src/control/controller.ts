@@ -10,7 +10,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
-import type { HostView } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
 import type { Probe } from '../health/probe.ts';
 import { readPlacement } from '../plane/adopt.ts';
 import { planImage } from '../plane/image.ts';

@@ -1,7 +1,7 @@
 // Configuration, overrides, health and host, put together: what the data plane shall do. Pure.
 
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
-import type { HostView } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
 import { parseAddress, type Address } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
 import { type Prefix, prefixContains } from '../net/prefix.ts';

@@ -3,6 +3,7 @@
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
 import { formatListen } from '../config/endpoint.ts';
+import { formatTunnelSource } from '../config/tunnel.ts';
 import { formatEndpoint } from '../net/address.ts';
 
 export interface Change {
@@ -77,6 +78,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['scheduler', (service) => service.scheduler],
     ['hash', (service) => service.hash],
     ['source', (service) => service.sources.map((address) => address.text).join(' ') || 'vip'],
+    ['tunnel', tunnelText],
     ['check', checkText],
   ];
   const own = texts.flatMap(([name, text, consequence = '']) => {
@@ -149,6 +151,13 @@ function listensOf(service: ServiceConfig): string {
 
 export function endpointOf(server: ServerConfig): string {
   return server.port === null ? server.address.text : formatEndpoint(server.address, server.port);
+}
+
+function tunnelText({ tunnel }: ServiceConfig): string {
+  if (tunnel === null) return 'none';
+  const { type, source, ...more } = tunnel;
+  const extra = Object.entries(more).flatMap(([key, value]) => (value === null ? [] : [` ${key} ${value}`]));
+  return `${type} from ${formatTunnelSource(source)}${extra.join('')}`;
 }
 
 function checkText({ check }: ServiceConfig): string {

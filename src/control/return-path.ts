@@ -9,7 +9,7 @@
 
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import { findConnected } from '../config/host-check.ts';
+import { findConnected } from '../config/host-view.ts';
 import { formatPrefix, networkOf, prefixContains } from '../net/prefix.ts';
 import { readTraffic } from '../plane/counters.ts';
 import { type FlowRecord, readFlows } from '../plane/flow-reader.ts';

@@ -1,7 +1,7 @@
 // What control knows at a moment, for whoever shows it: admin reads this and the plane, and decides nothing.
 
 import type { Config } from '../config/config.ts';
-import type { HostView } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
 import type { CheckReport } from '../health/monitor.ts';
 import { type FlowCounts, readFlowCounts, readTraffic, type Traffic } from '../plane/counters.ts';
 import { serverId } from '../plane/identity.ts';

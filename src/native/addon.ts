@@ -47,6 +47,8 @@ export interface Addon {
   processors(): number;
   inspect(type: number, family: number): ArrayBuffer;
   notify(state: string): void;
+  /** `questions` and the answer are packed: see plane/ask.ts. Waits all of `waitMs`. */
+  ask(ifindex: number, questions: Uint8Array, waitMs: number): Uint8Array;
   close(handle: unknown): void;
 }
 

@@ -38,6 +38,10 @@ test('wrong usage exits with 2, names what was wrong and guesses what was meant'
     [['down', '--name', '../x'], /a name is a text of 1 to 32 of a-z, 0-9 and -/],
     [['lab', 'sideways'], /usage: fairlead lab up NAME/],
     [['flows', '--limit', '0'], /a limit is a number of 1 or more/],
+    [['doctor', '--server'], /--server needs a service/],
+    [['server-setup'], /missing required argument 'service'/],
+    [['server-setup', 'web', '--apply', '--undo'], /cannot be used with option '--undo'/],
+    [['server-setup', 'web', '--decap', 'ebpf'], /Allowed choices are auto, kernel, xdp, tc/],
   ];
   for (const [words, expected] of cases) {
     const { code, stderr } = run(...words);
@@ -105,6 +109,24 @@ test('down that cannot know whose leftovers are meant asks for the name', () => 
   const { code, stderr } = run('down');
   assert.equal(code, 2);
   assert.match(stderr, /nobody\.sock, and it does not tell an instance's name\n {2}name the instance .* --name NAME/);
+});
+
+test('server-setup prints the shell text of a service whose servers need one', () => {
+  const dsr = '  web: { listen: 203.0.113.10:80/tcp, method: l2-dsr, servers: { a: 10.0.1.11 } }\n';
+  const file = configFile('dsr.yaml', dsr + good.replace('web', 'plain').replace(':80/tcp', ':81/tcp'));
+  const printed = run('server-setup', 'web', '-c', file);
+  assert.equal(printed.code, 0);
+  assert.match(printed.stdout, /^#!\/bin\/sh\n# What a real server of service "web" needs \(l2-dsr\)/);
+  const cases: [string[], number, RegExp][] = [
+    [['wep'], 5, /there is no service "wep"\n {2}there are: web, plain/],
+    [['plain'], 7, /service "plain" has method full-nat/],
+    [['web', '--decap', 'xdp'], 7, /service "web" has no tunnel that --decap xdp could unwrap/],
+  ];
+  for (const [words, code, expected] of cases) {
+    const refused = run('server-setup', ...words, '-c', file);
+    assert.match(refused.stderr, expected);
+    assert.equal(refused.code, code, words.join(' '));
+  }
 });
 
 test('down with nothing there says so and is no failure', () => {

@@ -62,6 +62,7 @@ describe('a configuration', () => {
       scheduler: 'wlc',
       hash: 'client',
       sources: [],
+      tunnel: null,
       check: { type: 'tcp', port: null, everyMs: 2000, timeoutMs: 1000, rise: 2, fall: 3 },
     });
     assert.deepEqual(listens.map(formatListen), ['203.0.113.10:80/tcp']);

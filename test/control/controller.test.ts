@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConfigError, FairleadError } from '../../src/base/errors.ts';
 import type { Config } from '../../src/config/config.ts';
-import type { HostView } from '../../src/config/host-check.ts';
+import type { HostView } from '../../src/config/host-view.ts';
 import { type Controller, makeController } from '../../src/control/controller.ts';
 import { layout } from '../../src/native/layout.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
