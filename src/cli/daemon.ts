@@ -7,6 +7,7 @@
 
 import { rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import type { Gauges } from '../admin/metrics.ts';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
 import type { Clock } from '../base/clock.ts';
@@ -15,7 +16,12 @@ import type { Config } from '../config/config.ts';
 import { checkOnHost } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
 import { interfaceNames } from '../control/desired.ts';
+import { deliverEvent } from '../control/deliver.ts';
 import { watchEngine } from '../control/engine-watch.ts';
+import { makeEvents } from '../control/events.ts';
+import { makeKeeper } from '../control/keeper.ts';
+import { makeNotifier } from '../control/notify.ts';
+import { makeStateFile } from '../control/state-file.ts';
 import type { Probe } from '../health/probe.ts';
 import { countsFor, describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
@@ -29,6 +35,8 @@ export interface DaemonOptions {
   readonly platform: Platform;
   readonly clock: Clock;
   readonly probe: Probe;
+  /** What the checks use at the moment, and how late their timers ran. */
+  readonly checkLoad: () => Pick<Gauges, 'load' | 'lateTimers' | 'lostMs'>;
   readonly makeLog: (config: Config) => Logger;
   readonly regionFile: (name: string) => string;
 }
@@ -71,9 +79,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (warning !== '') log.warn(warning);
     // An adopted region's clients were cut off a moment ago already; the guard stays for whoever tries next.
     undo.push(() => plane.stop(plane.outcome === 'adopted'));
-    const controller = makeController({ plane, config, clock, probe, log, inspect: () => platform.inspect() });
+    const events = makeEvents();
+    const keeper = makeKeeper(makeStateFile(config.control.state), clock, log);
+    undo.push(() => keeper.stop());
+    const inspect = () => platform.inspect();
+    const controller = makeController({ plane, config, clock, probe, log, inspect, events, keeper });
     undo.push(() => controller.stop());
+    const notifier = makeNotifier({ clock, log, deliver: deliverEvent, onQueue: () => keeper.saveSoon() });
+    undo.push(() => notifier.stop());
+    notifier.setHooks(config.notify, keeper.left.undelivered);
+    events.follow((event) => notifier.tell(event));
     await controller.start();
+    keeper.from(() => ({ version: 1, ...controller.memory(), undelivered: notifier.undelivered() }));
+    keeper.saveNow();
     const watch = watchEngine({ plane, controller, clock, log });
     undo.push(() => watch.stop());
     await waitUntil(() => hopsAreKnown(plane, controller), NEXT_HOP_WAIT_MS);
@@ -82,11 +100,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     undo.push(() => meter.stop());
     const { promise: ended, resolve: sayEnded } = Promise.withResolvers<undefined>();
     let ending: Promise<void> | null = null;
-    const reload = () => announceReload(platform, () => controller.reload(options.loadConfig));
+    const reload = () =>
+      announceReload(platform, async () => {
+        const answer = await controller.reload(options.loadConfig);
+        notifier.setHooks(controller.state().config.notify);
+        return answer;
+      });
     const admin = await openAdmin(config.control, {
       plane,
       controller,
       meter,
+      events,
+      gauges: () => ({ ...options.checkLoad(), results: controller.checkResults(), hooks: notifier.states() }),
+      clock,
       engineWhy: engineWhy(config),
       reload,
       down: () => void end(false),
@@ -101,6 +127,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       platform.notify('STOPPING=1');
       meter.stop();
       watch.stop();
+      // What it writes comes from the controller and the notifier: it ends first.
+      keeper.stop();
+      notifier.stop();
       controller.stop();
       await admin.close();
       const flows = countFlows(plane);

@@ -3,6 +3,7 @@
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
 import { formatListen } from '../config/endpoint.ts';
+import { formatPlan } from '../config/format-check.ts';
 import { formatEndpoint } from '../net/address.ts';
 
 export interface Change {
@@ -14,7 +15,12 @@ export interface Change {
 }
 
 export function planChanges(before: Config, after: Config): Change[] {
-  return [...changedTimeouts(before, after), ...changedLog(before, after), ...changedServices(before, after)];
+  return [
+    ...changedTimeouts(before, after),
+    ...changedLog(before, after),
+    ...changedHooks(before, after),
+    ...changedServices(before, after),
+  ];
 }
 
 /** Keys that are settled when the daemon starts; a reload that changes one is refused. */
@@ -25,7 +31,7 @@ export function fixedChanges(before: Config, after: Config): string[] {
     engine: (config: Config) => config.engine,
     workers: (config: Config) => config.workers,
     flows: (config: Config) => config.flows,
-    control: (config: Config) => `${config.control.socket} ${config.control.group ?? ''}`,
+    control: ({ control }: Config) => `${control.socket} ${control.group ?? ''} ${control.state}`,
   };
   return Object.entries(fixed).flatMap(([key, read]) => (read(before) === read(after) ? [] : [key]));
 }
@@ -45,6 +51,12 @@ function changedTimeouts(before: Config, after: Config): Change[] {
 function changedLog(before: Config, after: Config): Change[] {
   const [from, to] = [before.log.level, after.log.level];
   return from === to ? [] : [changed('log', `level ${from} → ${to}`)];
+}
+
+function changedHooks(before: Config, after: Config): Change[] {
+  const text = ({ notify }: Config): string =>
+    notify.map((hook) => (hook.type === 'exec' ? hook.command.join(' ') : hook.url)).join(', ') || 'nobody';
+  return text(before) === text(after) ? [] : [changed('notify', `${text(before)} → ${text(after)}`)];
 }
 
 function changedServices(before: Config, after: Config): Change[] {
@@ -68,7 +80,10 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['scheduler', (service) => service.scheduler],
     ['hash', (service) => service.hash],
     ['source', (service) => service.sources.map((address) => address.text).join(' ') || 'vip'],
-    ['check', checkText],
+    ['check', ({ check }) => formatPlan(check)],
+    ['min-up', ({ minUp }) => String(minUp)],
+    ['panic', ({ panic }) => String(panic)],
+    ['slow-start', ({ slowStartMs }) => formatDuration(slowStartMs)],
   ];
   const own = texts.flatMap(([name, text, consequence = '']) => {
     const [from, to] = [text(before), text(after)];
@@ -91,8 +106,16 @@ function changedServer(service: ServiceConfig, before: ServerConfig, after: Serv
   const [from, to] = [endpointOf(before), endpointOf(after)];
   return [
     ...(from === to ? [] : [changed(what, `${from} → ${to}, its flows end`)]),
+    ...(before.isBackup === after.isBackup
+      ? []
+      : [changed(what, after.isBackup ? 'now a backup' : 'no backup any more')]),
+    ...(ownCheck(before) === ownCheck(after) ? [] : [changed(what, `check ${ownCheck(before)} → ${ownCheck(after)}`)]),
     ...(before.weight === after.weight ? [] : [changed(what, `weight ${before.weight} → ${after.weight}`)]),
   ];
+}
+
+function ownCheck({ check }: ServerConfig): string {
+  return check === undefined ? 'as the service' : formatPlan(check);
 }
 
 function addedServer(service: ServiceConfig, server: ServerConfig): Change {
@@ -140,12 +163,6 @@ function listensOf(service: ServiceConfig): string {
 
 export function endpointOf(server: ServerConfig): string {
   return server.port === null ? server.address.text : formatEndpoint(server.address, server.port);
-}
-
-function checkText({ check }: ServiceConfig): string {
-  if (check === null) return 'none';
-  const every = `every ${formatDuration(check.everyMs)}, timeout ${formatDuration(check.timeoutMs)}`;
-  return `${check.type}${check.port === null ? '' : ` port ${check.port}`} ${every}, rise ${check.rise}, fall ${check.fall}`;
 }
 
 function kebab(name: string): string {

@@ -11,6 +11,7 @@ import type { DropsView, ServerView, ServiceView, StatusView } from '../../src/a
 import { FairleadError } from '../../src/base/errors.ts';
 import { makeClient } from '../../src/cli/client.ts';
 import { makeController } from '../../src/control/controller.ts';
+import { makeEvents } from '../../src/control/events.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { writeFlow } from '../plane/flow-writer.ts';
@@ -24,7 +25,9 @@ async function open(t: TestContext) {
   const checks = makeFakeProbe();
   checks.down.add('10.0.1.12:8080');
   const { log } = makeFakeLog();
-  const options = { plane, clock, probe: checks.probe, log, inspect: () => fakeHost };
+  const events = makeEvents();
+  const load = { sockets: 1, programs: 0, waiting: 0 };
+  const options = { plane, clock, probe: checks.probe, log, inspect: () => fakeHost, events, random: () => 0.5 };
   const controller = makeController({ ...options, config: configOf(WEB) });
   const started = controller.start();
   await clock.advance(0);
@@ -39,6 +42,9 @@ async function open(t: TestContext) {
         plane,
         controller,
         meter,
+        events,
+        gauges: () => ({ results: controller.checkResults(), load, lateTimers: 2, lostMs: 500, hooks: [] }),
+        clock,
         engineWhy: 'a test',
         reload: () => controller.reload(next),
         down: () => calls.push('down'),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CheckTarget } from '../../src/health/check.ts';
-import type { Monitor } from '../../src/health/monitor.ts';
+import type { Monitor, MonitorOptions } from '../../src/health/monitor.ts';
 import { makeMonitor } from '../../src/health/monitor.ts';
 import type { Probe, ProbeResult } from '../../src/health/probe.ts';
 import type { HandClock } from './hand-clock.ts';
@@ -21,7 +21,7 @@ interface Bench {
   readonly changes: string[];
 }
 
-function makeBench(): Bench {
+function makeBench(options: Partial<MonitorOptions> = {}): Bench {
   const clock = makeHandClock();
   const answers: Bench['answers'] = new Map();
   const probes: Bench['probes'] = [];
@@ -36,12 +36,26 @@ function makeBench(): Bench {
     clock,
     probe,
     onChange: (key, state, reason) => changes.push(`${key} ${state}: ${reason}`),
+    random: () => 0.5,
+    ...options,
   });
   return { clock, monitor, answers, probes, changes };
 }
 
 function makeTarget(change: Partial<CheckTarget> = {}): CheckTarget {
-  return { key: 'a', address: '10.0.0.1', port: 80, everyMs: 2000, timeoutMs: 1000, rise: 2, fall: 3, ...change };
+  return {
+    key: 'a',
+    kind: { type: 'tcp' },
+    target: 'server',
+    address: '10.0.0.1',
+    port: 80,
+    everyMs: 2000,
+    fastEveryMs: change.everyMs ?? 2000,
+    timeoutMs: 1000,
+    rise: 2,
+    fall: 3,
+    ...change,
+  };
 }
 
 const timesOf = (bench: Bench, address: string): number[] =>
@@ -89,6 +103,7 @@ test('a probe that breaks counts as a check that could not be made', async () =>
     clock,
     probe: () => Promise.reject(new Error('broken')),
     onChange: () => assert.fail(),
+    random: () => 0.5,
   });
   monitor.update([makeTarget()]);
   await clock.advance(2000);
@@ -200,7 +215,7 @@ test('a probe that outlasts the interval delays the next one instead of running 
         resolve(ok);
       });
     });
-  const monitor = makeMonitor({ clock, probe: slow, onChange: () => {} });
+  const monitor = makeMonitor({ clock, probe: slow, onChange: () => {}, random: () => 0.5 });
   monitor.update([makeTarget()]);
   await clock.advance(7600);
   assert.equal(started, 4);
@@ -216,7 +231,7 @@ test('a removed target ends its probe, its timers and its reports; stop ends all
       signals.push(signal);
       answer.push(() => resolve(ok));
     });
-  const monitor = makeMonitor({ clock, probe: pending, onChange: (key) => changes.push(key) });
+  const monitor = makeMonitor({ clock, probe: pending, onChange: (key) => changes.push(key), random: () => 0.5 });
   monitor.update([makeTarget(), makeTarget({ key: 'b', address: '10.0.0.2' })]);
   await clock.advance(0);
   monitor.update([makeTarget()]);
@@ -266,9 +281,16 @@ test('a report says since when, and what the last check found', async () => {
   bench.answers.set('10.0.0.1', [ok, refused]);
   bench.monitor.update([makeTarget()]);
   const startMs = bench.clock.nowMs();
-  assert.deepEqual(bench.monitor.reports(), [{ target: makeTarget(), state: 'unknown', sinceMs: startMs, last: null }]);
+  const unheard = { sinceMs: startMs, last: null, history: '', advice: null, warning: null };
+  assert.deepEqual(bench.monitor.reports(), [{ target: makeTarget(), state: 'unknown', ...unheard }]);
   await bench.clock.advance(3000);
-  const expected = { target: makeTarget(), state: 'up', sinceMs: startMs, last: { ...refused, atMs: startMs + 2000 } };
+  const expected = {
+    ...unheard,
+    target: makeTarget(),
+    state: 'up',
+    last: { ...refused, atMs: startMs + 2000 },
+    history: '+-',
+  };
   assert.deepEqual(bench.monitor.reports(), [expected]);
   assert.deepEqual(bench.monitor.reportOf('a'), expected);
   assert.equal(bench.monitor.reportOf('b'), null);
