@@ -20,7 +20,6 @@ export interface HttpAnswer {
 const HEAD_LIMIT = 16_384;
 export const BODY_LIMIT = 65_536;
 const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})(?: [^\r\n]*)?\r?\n/;
-const STATUS_START = /^HTTP\/1\.[01] \d{3}/;
 
 export function makeHttpAnswer(isHead: boolean): HttpAnswer {
   let head = '';
@@ -78,13 +77,14 @@ export function makeHttpAnswer(isHead: boolean): HttpAnswer {
   };
 }
 
-/** Whether more text may still make it a status line. */
+/** Whether more text may still make it a status line: "v" stands for 0 or 1, "d" for a digit. */
 function couldBeStatus(head: string): boolean {
-  return (
-    STATUS_START.test(head) ||
-    'HTTP/1.1 '.startsWith(head.slice(0, 9).replace('HTTP/1.0', 'HTTP/1.1')) ||
-    /^HTTP\/1\.[01] \d{0,2}$/.test(head)
-  );
+  return [...'HTTP/1.v ddd'].every((wanted, at) => {
+    const letter = head[at];
+    if (letter === undefined) return true;
+    if (wanted === 'v') return letter === '0' || letter === '1';
+    return wanted === 'd' ? letter >= '0' && letter <= '9' : letter === wanted;
+  });
 }
 
 function unchunk(raw: string): { body: string; isWhole: boolean } {

@@ -308,3 +308,76 @@ test('two targets with one key are refused and nothing changes', async () => {
   await bench.clock.advance(2000);
   assert.equal(bench.probes.length, 2);
 });
+
+test('while a change is under way, or nothing is known, rounds come at the faster interval', async () => {
+  const bench = makeBench();
+  bench.answers.set('10.0.0.1', [ok, refused, refused, refused, ok, ok]);
+  bench.monitor.update([makeTarget({ fastEveryMs: 500 })]);
+  await bench.clock.advance(8000);
+  // Up at 0; the first failure at 2000 hastens the next ones; down at 3000, up again after two good ones.
+  assert.deepEqual(timesOf(bench, '10.0.0.1'), [0, 2000, 2500, 3000, 5000, 5500, 7500]);
+  assert.deepEqual(
+    bench.changes.map((change) => change.split(':')[0]),
+    ['a up', 'a down', 'a up'],
+  );
+});
+
+test('rounds are moved by a tenth of the interval at most, and keep their mean rate', async () => {
+  let turn = 0;
+  const bench = makeBench({ random: () => (turn++ % 2 === 0 ? 0 : 1) });
+  bench.monitor.update([makeTarget()]);
+  await bench.clock.advance(8200);
+  assert.deepEqual(timesOf(bench, '10.0.0.1'), [0, 1900, 4100, 5900, 8100]);
+});
+
+test('the last ten results are remembered, what could not be tried among them', async () => {
+  const bench = makeBench();
+  bench.answers.set('10.0.0.1', [refused, refused, ok, untried, ok, refused, ok, ok, ok, ok, ok, ok]);
+  bench.monitor.update([makeTarget()]);
+  await bench.clock.advance(2000 * 11);
+  assert.equal(bench.monitor.reportOf('a')?.history, '+?+-++++++');
+  assert.deepEqual(bench.monitor.counts(), { ok: 8, failed: 3, untried: 1 });
+});
+
+test('what a predecessor left is the state until results contradict it', async () => {
+  const recall = (key: string) => ({ state: key === 'b' ? 'down' : 'up', sinceMs: -5000 }) as const;
+  const bench = makeBench({ recall });
+  bench.monitor.update([makeTarget(), makeTarget({ key: 'b', address: '10.0.0.2' })]);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['up', 'down']);
+  assert.equal(bench.monitor.isTold('a'), false);
+  assert.equal(bench.monitor.reportOf('a')?.sinceMs, -5000);
+  await bench.clock.advance(0);
+  assert.equal(bench.monitor.isTold('a'), true);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['up', 'down']);
+  await bench.clock.advance(2000);
+  assert.deepEqual(bench.changes, ['b up: connected in 0.4 ms']);
+});
+
+test('a remembered server whose first check fails is doubted, until a success or `fall` failures', async () => {
+  const bench = makeBench({ recall: () => ({ state: 'up', sinceMs: 0 }) });
+  bench.answers.set('10.0.0.1', [refused, ok]).set('10.0.0.2', refused);
+  bench.monitor.update([makeTarget(), makeTarget({ key: 'b', address: '10.0.0.2' })]);
+  await bench.clock.advance(0);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['doubted', 'doubted']);
+  await bench.clock.advance(4000);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['up', 'down']);
+  // One that failed later than first was never in doubt.
+  bench.answers.set('10.0.0.1', [refused, ok]);
+  await bench.clock.advance(2000);
+  assert.equal(bench.monitor.stateOf('a'), 'up');
+});
+
+test('advice and warnings are told when they change, and only then', async () => {
+  const told: string[] = [];
+  const bench = makeBench({
+    onAdvice: (key, advice) => told.push(`${key} ${JSON.stringify(advice)}`),
+    onWarning: (key, warning) => told.push(`${key} ${warning}`),
+  });
+  const half: ProbeResult = { ...ok, advice: { weight: 50, admin: null } };
+  const soon: ProbeResult = { ...ok, warning: 'certificate expires in 3 days' };
+  bench.answers.set('10.0.0.1', [ok, half, half, refused, soon, soon, ok, soon]);
+  bench.monitor.update([makeTarget()]);
+  await bench.clock.advance(14_000);
+  const warning = 'a certificate expires in 3 days';
+  assert.deepEqual(told, ['a {"weight":50,"admin":null}', warning, 'a null', warning]);
+});
