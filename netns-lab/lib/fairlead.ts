@@ -11,9 +11,12 @@ import { type Deadline, waitFor } from './wait-for.ts';
 // Another build can be put through the same labs: FAIRLEAD=/usr/bin/fairlead npm run lab.
 export const command = process.env.FAIRLEAD ?? join(import.meta.dirname, '..', '..', 'scripts', 'fairlead');
 
+export type CheckDocument = Record<string, unknown>;
+
 export interface ServerDocument {
   address: string;
   weight?: number;
+  check?: 'none' | CheckDocument | CheckDocument[];
 }
 
 export interface ServiceDocument {
@@ -22,8 +25,11 @@ export interface ServiceDocument {
   scheduler?: string;
   hash?: string;
   source?: string | string[];
-  check?: 'none' | Record<string, string | number>;
+  check?: 'none' | CheckDocument | CheckDocument[];
   servers: Record<string, string | ServerDocument>;
+  backup?: Record<string, string | ServerDocument>;
+  panic?: boolean;
+  'slow-start'?: string;
 }
 
 export interface ConfigDocument {
@@ -50,7 +56,7 @@ export class Fairlead {
     this.socket = host.file(`fairlead${suffix}.sock`);
     this.regionFile = `/dev/shm/fairlead.${this.name}`;
     lab.defer(`remove ${this.regionFile}`, () => rmSync(this.regionFile, { force: true }));
-    for (const question of ['status', 'servers', 'drops']) {
+    for (const question of ['status', 'servers', 'checks', 'drops']) {
       lab.evidence.set(`${this.name}.${question}.json`, async () => (await this.attempt(`${question} -o json`)).stdout);
     }
   }

@@ -2,6 +2,8 @@
 // Exit code 0 and status 2xx mean "taken".
 
 import { spawn } from 'node:child_process';
+import { request as requestPlain } from 'node:http';
+import { request as requestTls } from 'node:https';
 import type { Deliver } from './notify.ts';
 import type { HappenedEvent } from './events.ts';
 
@@ -49,17 +51,25 @@ function runHook(command: readonly string[], event: HappenedEvent, signal: Abort
   });
 }
 
-async function postHook(url: string, event: HappenedEvent, signal: AbortSignal): Promise<void> {
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'idempotency-key': event.id },
-    body: JSON.stringify(event),
-    redirect: 'error',
-    signal: AbortSignal.any([signal, AbortSignal.timeout(WITHIN_MS)]),
-  }).catch((error: unknown) => {
-    const { message, cause } = error as Error;
-    throw new Error(cause instanceof Error ? cause.message || message : message, { cause: error });
+/** Not fetch(), which refuses a list of ports that browsers must not be led to. */
+function postHook(url: string, event: HappenedEvent, signal: AbortSignal): Promise<void> {
+  const body = JSON.stringify(event);
+  const headers = {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    'idempotency-key': event.id,
+  };
+  const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN_MS)]);
+  const request = url.startsWith('https:') ? requestTls : requestPlain;
+  return new Promise((resolve, reject) => {
+    const asked = request(url, { method: 'POST', headers, agent: false, signal: within }, (answer) => {
+      // What it says does not matter, but unread it would hold the connection.
+      answer.resume();
+      const { statusCode = 0 } = answer;
+      if (statusCode >= 200 && statusCode < 300) resolve();
+      else reject(new Error(`status ${statusCode}`));
+    });
+    asked.on('error', reject);
+    asked.end(body);
   });
-  await answer.body?.cancel();
-  if (!answer.ok) throw new Error(`status ${answer.status}`);
 }

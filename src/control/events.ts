@@ -57,7 +57,7 @@ export function makeEvents(): Events {
       if (kept.length > 2 * KEPT) kept = kept.slice(-KEPT);
       for (const listener of listeners) listener(happened);
     },
-    recent: (limit = KEPT) => kept.slice(-Math.min(limit, KEPT)),
+    recent: (limit = KEPT) => kept.slice(Math.max(0, kept.length - Math.min(limit, KEPT))),
     follow: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);

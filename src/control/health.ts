@@ -85,6 +85,8 @@ export function makeHealth(options: HealthOptions): Health {
     ...options,
     onChange: (key, _state, reason) => {
       tellServer(serverOf(key), reason);
+    },
+    onTold: () => {
       for (const wait of waits) wait.look();
     },
     onAdvice: (key, _advice, reason) => onAdvice(serverOf(key), reason),

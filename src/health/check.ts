@@ -36,6 +36,8 @@ export interface Member {
 export interface Listener {
   /** Called when a target has entered a state; `reason` is that of the result which decided. */
   onChange(key: string, state: MemberState, reason: string): void;
+  /** A target was told its first result, which may have left its state as it was remembered. */
+  onTold?(key: string): void;
   /** What the server says of its own use has changed; null: it says nothing. */
   onAdvice?(key: string, advice: Advice | null, reason: string): void;
   /** Something will go wrong soon, for the first time or in other words. */
@@ -100,6 +102,7 @@ export function makeCheck(target: CheckTarget, surroundings: CheckSurroundings):
       listener.onChange(member.target.key, state, result.reason);
     }
     tellAdvice(member, result);
+    if (isFirst) listener.onTold?.(member.target.key);
   };
 
   const tellAdvice = (member: Member, { outcome, advice: given, reason }: ProbeResult): void => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { test, type TestContext } from 'node:test';
@@ -24,7 +24,7 @@ function setUp(t: TestContext) {
   const head = `flows: 4096\nworkers: 1\ncontrol: { socket: ${socket} }`;
   const made = {
     config: configOf(WEB, head),
-    withServices: (services: string): Config => configOf(services, head),
+    withServices: (services: string, more = ''): Config => configOf(services, `${head}\n${more}`),
     platform: makeFakePlatform(),
     checks: makeFakeProbe(),
     client: makeClient(socket),
@@ -177,4 +177,35 @@ test('an engine whose worker died is started again with the guard kept', async (
   const isBack = await waitUntil(() => said().includes('forwards again'), 5000);
   assert.ok(isBack, said());
   assert.deepEqual(platform.calls.slice(2), ['stop keeping the guard', 'start eth0 eth1']);
+});
+
+test('what an operator said outlives a restart, and a hook is told of what happens', async (t) => {
+  const { start, made, client, socket, said } = setUp(t);
+  const heard = join(socket, '..', '..', 'heard');
+  const hook = `notify: [{ exec: [/bin/sh, -c, 'echo "$FAIRLEAD_EVENT $FAIRLEAD_SERVER" >>${heard}'] }]\n`;
+  made.config = made.withServices(WEB, hook);
+  const first = await start();
+  await client.post('/v1/services/web/servers/web-1/drain');
+  assert.ok(await waitUntil(() => existsSync(heard) && readFileSync(heard, 'utf8') === 'server-drained web-1\n', 5000));
+  await first.end(true);
+
+  await start();
+  assert.equal((await client.get<ServerView[]>('/v1/servers'))[0]?.state, 'drained');
+  assert.doesNotMatch(said(), /the state cannot be saved/);
+  const state = JSON.parse(readFileSync(made.config.control.state, 'utf8')) as { undelivered: unknown };
+  assert.deepEqual(state.undelivered, {});
+});
+
+test('what a hook was not told before the end it is told by the successor', async (t) => {
+  const { start, made, client, socket } = setUp(t);
+  const folder = join(socket, '..', '..');
+  const command = `test -e ${folder}/open && cat >>${folder}/heard`;
+  made.config = made.withServices(WEB, `notify: [{ exec: [/bin/sh, -c, '${command}'] }]\n`);
+  const first = await start();
+  await client.post('/v1/services/web/servers/web-2/maintenance');
+  await first.end(true);
+  writeFileSync(join(folder, 'open'), '');
+  await start();
+  const heard = (): string => (existsSync(`${folder}/heard`) ? readFileSync(`${folder}/heard`, 'utf8') : '');
+  assert.ok(await waitUntil(() => heard().includes('server-maintenance'), 5000), heard());
 });

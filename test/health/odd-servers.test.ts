@@ -2,7 +2,9 @@
 // fall × (every + timeout), and found to be well again within rise × every and a time-out.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -243,8 +245,6 @@ const cases: readonly Case[] = [
 
 /** Hands connections on to `good`, and once broken to `bad`. */
 async function relayed(good: OddServer, bad: OddServer): Promise<OddServer> {
-  const { connect, createServer } = await import('node:net');
-  const { once } = await import('node:events');
   let isBroken = false;
   const server = createServer((socket) => {
     const onward = connect((isBroken ? bad : good).port, '127.0.0.1');
