@@ -20,6 +20,9 @@ interface CheckRow {
 
 const timers = { every: '200ms', timeout: '150ms', rise: 2, fall: 2 };
 
+/** A table with a chain on what comes in, for rules to be added. */
+const firewall = String.raw`nft add table inet f && nft add chain inet f i { type filter hook input priority 0 \; }`;
+
 const checksOf = (net: Topology) => net.fairlead.json<CheckRow[]>('checks');
 
 /** Waits until a check is so, in both families, and gives what it says over IPv4. */
@@ -50,10 +53,9 @@ async function diagnoses(net: Topology): Promise<void> {
   await see(net, 'web-2', /icmp/, 'up');
 
   // A firewall that refuses aloud is quoted; of such errors the kernel sends few, hence the first ones count.
-  const table = 'nft add table inet f && nft add chain inet f i { type filter hook input priority 0 \\; }';
   const rules = ['icmp type echo-request reject with icmp', 'icmpv6 type echo-request reject with icmpv6'];
   await third.host.run(
-    [table, ...rules.map((rule) => `nft add rule inet f i ${rule} type admin-prohibited`)].join(' && '),
+    [firewall, ...rules.map((rule) => `nft add rule inet f i ${rule} type admin-prohibited`)].join(' && '),
   );
   match(await see(net, 'web-3', /icmp/, 'down'), /^forbidden by a firewall, says 10\.0\.1\.13$/);
   await third.host.run('nft delete table inet f');
@@ -117,7 +119,7 @@ async function flapping(net: Topology): Promise<void> {
   let isOver = false;
   const flap = async () => {
     // 5 Hz: a firewall that resets for 100 ms, and then for 100 ms does not.
-    await server.host.run('nft add table inet f && nft add chain inet f i { type filter hook input priority 0 \\; }');
+    await server.host.run(firewall);
     const program = `for i in $(seq 100); do nft add rule inet f i tcp dport ${webPort} reject with tcp reset; sleep 0.1; nft flush chain inet f i; sleep 0.1; done`;
     const flapper = await server.host.start('flapper', `sh -c '${program}'`);
     await waitFor('the load to be over', () => isOver, Boolean, { withinMs: 20_000 });

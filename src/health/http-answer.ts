@@ -79,7 +79,7 @@ export function makeHttpAnswer(isHead: boolean): HttpAnswer {
 
 /** Whether more text may still make it a status line: "v" stands for 0 or 1, "d" for a digit. */
 function couldBeStatus(head: string): boolean {
-  return [...'HTTP/1.v ddd'].every((wanted, at) => {
+  return 'HTTP/1.v ddd'.split('').every((wanted, at) => {
     const letter = head[at];
     if (letter === undefined) return true;
     if (wanted === 'v') return letter === '0' || letter === '1';

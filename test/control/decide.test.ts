@@ -21,7 +21,7 @@ function decide(options: string, weights: number[], backups: number[], inputs: r
 }
 
 const withHealth = (letters: string): ServerInput[] =>
-  [...letters].map((letter) => ({ ...up, health: HEALTH[letter]! }));
+  Array.from(letters, (letter) => ({ ...up, health: HEALTH[letter]! }));
 
 // Health of the ordinary servers, then of the backups; the weights that come of it; what else is so.
 for (const { title, options = '', servers, backups = '', weights, also = '' } of [
@@ -65,11 +65,11 @@ for (const { title, options = '', servers, backups = '', weights, also = '' } of
   { title: 'all that are doubted are used together', servers: 'dd', backups: 'D', weights: '1 2 0' },
 ]) {
   test(title, () => {
-    const configured = [...servers].map((_, i) => i + 1);
+    const configured = Array.from(servers, (_, i) => i + 1);
     const decision = decide(
       options,
       configured,
-      [...backups].map((_, i) => i + 1),
+      Array.from(backups, (_, i) => i + 1),
       withHealth(servers + backups),
     );
     assert.equal(decision.weights.join(' '), weights);

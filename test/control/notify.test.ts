@@ -141,7 +141,7 @@ test('a web server gets the event as JSON with its id, and only 2xx is an answer
     let body = '';
     question.on('data', (chunk: Buffer) => (body += chunk.toString()));
     question.on('end', () => {
-      heard.push(`${question.method} ${question.headers['idempotency-key']} ${body}`);
+      heard.push(`${question.method} ${String(question.headers['idempotency-key'])} ${body}`);
       answer.writeHead(status).end();
     });
   });

@@ -21,7 +21,7 @@ for (const [checks, all, any] of [
   ['U?d', 'unknown', 'up'],
 ] as const) {
   test(`checks that say ${checks} are ${all} together, and ${any} as alternatives`, () => {
-    const given = [...checks].map((letter) => states[letter]!);
+    const given = Array.from(checks, (letter) => states[letter]!);
     assert.equal(combine('all', given).state, all);
     assert.equal(combine('any', given).state, any);
   });

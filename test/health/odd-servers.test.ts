@@ -54,7 +54,7 @@ const none: () => Promise<OddServer> = async () => ({ port: 9, break: () => {}, 
 /** Answers a DNS question with a code and no answers. */
 function dnsReply(question: Buffer, rcode: number): Buffer {
   const reply = Buffer.from(question);
-  reply[2] = reply[2]! | 0x80;
+  reply[2]! |= 0x80;
   reply[3] = rcode;
   return reply;
 }
@@ -140,7 +140,7 @@ const cases: readonly Case[] = [
   },
   {
     title: 'has another banner',
-    check: '{ type: content, send: "QUIT\\r\\n", expect: "220" }',
+    check: String.raw`{ type: content, send: "QUIT\r\n", expect: "220" }`,
     make: () => streamServer((socket) => void socket.end('554 go away\r\n'), '220 ready\r\n'),
     says: /^got "554 go away\.", not "220"$/,
   },
@@ -150,7 +150,7 @@ const cases: readonly Case[] = [
     make: async () => {
       const server = await certificateServer(certificates, { name: 'www.test', days: 90 }, { name: 'x', days: 90 });
       const plain = await streamServer((socket) => void socket.write('220 hello\r\n'), '');
-      plain.break();
+      await plain.break();
       // Two servers, of which the check is moved from one to the other by a relay in between.
       return relayed(server, plain);
     },
@@ -210,7 +210,7 @@ const cases: readonly Case[] = [
     make: () =>
       datagramServer((question, isBroken) => {
         const reply = dnsReply(question, 0);
-        if (isBroken) reply[0] = reply[0]! ^ 1;
+        if (isBroken) reply[0]! ^= 1;
         return reply;
       }),
     says: /^an answer, but none to the question, within 150 ms$/,
@@ -278,7 +278,7 @@ function kindsOf(check: string, port: number): CheckKind[] {
 
 const raw = openRawProber();
 const timers = makeTimers(makeSystemClock());
-const { probe, load } = makeProber({ timers, raw: () => raw });
+const prober = makeProber({ timers, raw: () => raw });
 const changes = new Map<string, { state: string; reason: string; atMs: number }[]>();
 const servers: OddServer[] = [];
 let monitor: Monitor;
@@ -293,7 +293,7 @@ before(async () => {
   for (const one of cases) servers.push(await one.make());
   monitor = makeMonitor({
     clock: timers,
-    probe,
+    probe: prober.probe,
     onChange: (key, state, reason) => {
       const title = key.slice(0, key.indexOf('#'));
       changes.set(title, [...(changes.get(title) ?? []), { state, reason, atMs: performance.now() }]);
@@ -359,7 +359,7 @@ test('each is found to be up again in time', () => turn('up', rise * everyMs + t
 
 test('what its checks used is given back, programs and their children too', async () => {
   monitor.stop();
-  assert.ok(await waitUntil(() => load().sockets === 0 && load().programs === 0, 5000));
-  assert.equal(load().waiting, 0);
+  assert.ok(await waitUntil(() => prober.load().sockets === 0 && prober.load().programs === 0, 5000));
+  assert.equal(prober.load().waiting, 0);
   assert.equal(existsSync(flag), false);
 });

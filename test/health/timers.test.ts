@@ -74,12 +74,11 @@ function makeDeafClock() {
   let nowMs = 0;
   let set: { atMs: number; run: () => void }[] = [];
   const runDue = (): void => {
-    for (;;) {
-      const due = set.filter(({ atMs }) => atMs <= nowMs).toSorted((a, b) => a.atMs - b.atMs)[0];
-      if (due === undefined) return;
-      set = set.filter((other) => other !== due);
-      due.run();
-    }
+    const [due] = set.filter(({ atMs }) => atMs <= nowMs).toSorted((a, b) => a.atMs - b.atMs);
+    if (due === undefined) return;
+    set = set.filter((other) => other !== due);
+    due.run();
+    runDue();
   };
   return {
     clock: {
