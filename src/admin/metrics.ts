@@ -33,7 +33,7 @@ export function formatMetrics(plane: Plane, state: ControlState, gauges: Gauges)
   );
   const { results, load, lateTimers, lostMs, hooks } = gauges;
   const hookSamples = (read: (hook: HookState) => number): Sample[] =>
-    hooks.map((hook) => [{ hook: hook.hook }, read(hook)]);
+    hooks.map((hook, index) => [{ hook: hook.hook, index }, read(hook)]);
   return [
     gauge('flows', 'Tracked flows.', [[{}, countFlows(plane)]]),
     gauge('server_up', '1 for a server that its checks call up, or that has none.', ofServers(isUp)),

@@ -9,6 +9,9 @@ export function checkHooks(hooks: NonNullable<FileDraft['notify']>): Finding[] {
     if ((exec === undefined) === (webhook === undefined)) {
       return [{ path, message: 'a hook is either an "exec" or a "webhook"' }];
     }
+    if (webhook !== undefined && !URL.canParse(webhook)) {
+      return [{ path: [...path, 'webhook'], message: `"${webhook}" is no address of a web server` }];
+    }
     const [program = '/'] = exec ?? [];
     if (program.startsWith('/')) return [];
     const hint = 'write where the program lies';

@@ -70,7 +70,7 @@ export function makeNotifier({ clock, log, deliver, onQueue }: NotifierOptions):
     } catch (error) {
       if (queue.stopping.signal.aborted) return;
       queue.failures++;
-      log.warn(`${formatHook(queue.hook)} was not told of ${event.kind}: ${(error as Error).message}; trying again`);
+      log.warn(`${nameHook(queue.hook)} was not told of ${event.kind}: ${(error as Error).message}; trying again`);
       queue.retry = clock.setTimer(queue.retryMs, () => {
         queue.retry = null;
         void work(queue);
@@ -86,7 +86,7 @@ export function makeNotifier({ clock, log, deliver, onQueue }: NotifierOptions):
     queue.waiting.push(event);
     if (queue.waiting.length > QUEUE_LIMIT) {
       if (queue.dropped === 0)
-        log.warn(`${formatHook(queue.hook)} is ${QUEUE_LIMIT} events behind: the oldest are dropped`);
+        log.warn(`${nameHook(queue.hook)} is ${QUEUE_LIMIT} events behind: the oldest are dropped`);
       queue.waiting.shift();
       queue.dropped++;
     }
@@ -117,7 +117,7 @@ export function makeNotifier({ clock, log, deliver, onQueue }: NotifierOptions):
       ),
     states: () =>
       queues.map(({ hook, waiting, delivered, dropped, failures }) => ({
-        hook: formatHook(hook),
+        hook: nameHook(hook),
         waiting: waiting.length,
         delivered,
         dropped,
@@ -129,7 +129,13 @@ export function makeNotifier({ clock, log, deliver, onQueue }: NotifierOptions):
   };
 }
 
-export function formatHook(hook: NotifyConfig): string {
+/** For people and metrics: an address may hold a secret, so only where it leads is named. */
+function nameHook(hook: NotifyConfig): string {
+  return hook.type === 'exec' ? `exec ${hook.command[0] ?? ''}` : `webhook ${new URL(hook.url).host}`;
+}
+
+/** All of it, to find its queue again. */
+function formatHook(hook: NotifyConfig): string {
   return hook.type === 'exec' ? `exec ${hook.command.join(' ')}` : `webhook ${hook.url}`;
 }
 

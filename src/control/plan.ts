@@ -1,5 +1,6 @@
 // What a new configuration changes, in an operator's words: the answer of a reload and its log line. Pure.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
 import { formatListen } from '../config/endpoint.ts';
@@ -53,10 +54,12 @@ function changedLog(before: Config, after: Config): Change[] {
   return from === to ? [] : [changed('log', `level ${from} → ${to}`)];
 }
 
+/** An address may hold a secret: only where it leads is named. */
 function changedHooks(before: Config, after: Config): Change[] {
   const text = ({ notify }: Config): string =>
-    notify.map((hook) => (hook.type === 'exec' ? hook.command.join(' ') : hook.url)).join(', ') || 'nobody';
-  return text(before) === text(after) ? [] : [changed('notify', `${text(before)} → ${text(after)}`)];
+    notify.map((hook) => (hook.type === 'exec' ? (hook.command[0] ?? '') : new URL(hook.url).host)).join(', ') ||
+    'nobody';
+  return isDeepStrictEqual(before.notify, after.notify) ? [] : [changed('notify', `${text(before)} → ${text(after)}`)];
 }
 
 function changedServices(before: Config, after: Config): Change[] {
