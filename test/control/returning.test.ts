@@ -205,3 +205,15 @@ test("a server's checks are joined by all or by any, and its own replace the ser
   assert.ok(!lines.some(({ msg }) => msg.includes('web-2 is down')), 'a check that does not decide is no news');
   controller.stop();
 });
+
+test('what was left is believed at the start only: a server that comes back later is asked first', async () => {
+  const { clock, checks, controller } = await start(webConfig(), { left: remembered('up', 'up') });
+  controller.override('web', 'web-1', { admin: 'maintenance' });
+  checks.silent.add('10.0.1.11:8080');
+  await clock.advance(1000);
+  controller.override('web', 'web-1', { admin: 'enabled' });
+  await clock.advance(500);
+  assert.equal(controller.state().services[0]?.servers[0]?.health.state, 'unknown');
+  assert.equal(weights(controller), 'web-1=0 web-2=1');
+  controller.stop();
+});
