@@ -50,7 +50,7 @@ export class Postgres {
   }
 
   async start(): Promise<void> {
-    const options = `-c listen_addresses='*' -c unix_socket_directories=${this.folder} -c fsync=off -c shared_buffers=16MB`;
+    const options = `-c listen_addresses='*' -c unix_socket_directories=${this.folder} -c fsync=off -c shared_buffers=16MB -c wal_keep_size=64MB`;
     this.process = await this.host.start('postgres', this.as(`postgres -D ${this.folder}/data ${options}`), {
       ready: async () => (await this.host.attempt(`pg_isready -q -h ${this.folder}`)).code === 0,
       readyWithinMs: 20_000,

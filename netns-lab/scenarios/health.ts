@@ -7,6 +7,7 @@ import { openSession, type Session } from '../lib/session.ts';
 import { requests } from '../lib/traffic.ts';
 import { waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
+import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import { families, type Topology } from '../topologies/topology.ts';
 
 interface CheckRow {
@@ -247,6 +248,18 @@ export const scenarios: Scenario[] = [
       'after kill -9 the successor opens with the servers that are up, without the dead one and the one in maintenance',
     picture,
     stage: (lab) => inline(lab, { check: { type: 'http', path: '/', ...timers } }),
+    run: restart,
+  },
+  {
+    name: 'health-restart-full-nat',
+    title: 'beside the path, with full-nat, a successor opens with the right servers too',
+    picture: oneArmPicture,
+    stage: async (lab) => {
+      const net = await buildOneArm(lab, { captures: false });
+      const web4 = net.service({ method: 'full-nat', family: 4, more: { check: { type: 'http', ...timers } } });
+      await net.fairlead.up(net.config({ web4 }));
+      return net;
+    },
     run: restart,
   },
   {

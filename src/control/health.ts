@@ -86,8 +86,8 @@ export function makeHealth(options: HealthOptions): Health {
     onChange: (key, _state, reason) => {
       tellServer(serverOf(key), reason);
     },
-    onTold: () => {
-      for (const wait of waits) wait.look();
+    onTold: (key) => {
+      for (const wait of waits) wait.hear(key);
     },
     onAdvice: (key, _advice, reason) => onAdvice(serverOf(key), reason),
     onWarning: (key, warning) => onWarning(serverOf(key), warning),
@@ -120,7 +120,7 @@ export function makeHealth(options: HealthOptions): Health {
       const plan = of.at(-1);
       if (plan !== undefined) known.set(server, combineOf(plan).state);
     }
-    const isSettled = (): boolean => [...targets.keys()].every((key) => monitor.isTold(key));
+    const unheard = new Set([...targets.keys()].filter((key) => !monitor.isTold(key)));
     const longestMs = Math.max(0, ...[...targets.values()].map(({ timeoutMs }) => timeoutMs));
     return new Promise((resolve) => {
       const end = (): void => {
@@ -128,10 +128,16 @@ export function makeHealth(options: HealthOptions): Health {
         waits.delete(wait);
         resolve();
       };
-      const wait: Wait = { look: () => (isSettled() ? end() : undefined), end };
+      const wait: Wait = {
+        hear: (key) => {
+          unheard.delete(key);
+          if (unheard.size === 0) end();
+        },
+        end,
+      };
       const timer = clock.setTimer(Math.min(LONGEST_WAIT_MS, longestMs + START_SPREAD_MS), end);
       waits.add(wait);
-      wait.look();
+      if (unheard.size === 0) end();
     });
   };
 
@@ -173,7 +179,8 @@ export function makeHealth(options: HealthOptions): Health {
 }
 
 interface Wait {
-  look(): void;
+  /** A check was told its first result. */
+  hear(key: string): void;
   end(): void;
 }
 
@@ -186,8 +193,17 @@ function checkedServers(config: Config): Checked[] {
   return config.services.flatMap((service) => service.servers.flatMap((server) => planOf(service, server) ?? []));
 }
 
+/** Each commit asks for all of them, and a server of a configuration never changes. */
+const madePlans = new WeakMap<ServerConfig, Checked | null>();
+
 /** Null for a server without a check. */
 function planOf(service: ServiceConfig, server: ServerConfig): Checked | null {
+  const made = madePlans.get(server) ?? makePlan(service, server);
+  madePlans.set(server, made);
+  return made;
+}
+
+function makePlan(service: ServiceConfig, server: ServerConfig): Checked | null {
   const plan = checkPlanOf(service, server);
   if (plan === null) return null;
   const targets = plan.checks.map((check, index) => makeCheckTarget(service, server, check, index));
