@@ -5,12 +5,13 @@ import type { Config } from '../config/config.ts';
 import { checkAgainstHost, type HostView } from '../config/host-check.ts';
 import { interfaceNames } from './desired.ts';
 import { fixedChanges } from './plan.ts';
+import { findMissingFiles } from './programs.ts';
 
 /** Throws ConfigError when the configuration cannot run on this host; returns warnings, each with its place. */
 export function checkOnHost(config: Config, host: HostView): string[] {
   const problems = checkAgainstHost(config, host);
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems);
-  return problems.map(formatConfigProblem);
+  return [...problems.map(formatConfigProblem), ...findMissingFiles(config)];
 }
 
 /**
