@@ -19,7 +19,7 @@ test('programs and authorities that are not there, or may not be run, are warned
   assert.deepEqual(
     findMissingFiles(config).map((warning) => warning.split('\n')[0]),
     [
-      'test.yaml:3:11: warning: /etc/passwd cannot be run',
+      'test.yaml:3:10: warning: /etc/passwd cannot be run',
       'test.yaml:9:5: warning: /nowhere/probe is not there',
       'test.yaml:12:36: warning: /nowhere/ca.pem is not there',
     ],
