@@ -13,9 +13,12 @@ import { type Deadline, waitFor } from './wait-for.ts';
 // Another build can be put through the same labs: FAIRLEAD=/usr/bin/fairlead npm run lab.
 export const command = process.env.FAIRLEAD ?? join(import.meta.dirname, '..', '..', 'scripts', 'fairlead');
 
+export type CheckDocument = Record<string, unknown>;
+
 export interface ServerDocument {
   address: string;
   weight?: number;
+  check?: 'none' | CheckDocument | CheckDocument[];
 }
 
 export interface ServiceDocument {
@@ -25,8 +28,11 @@ export interface ServiceDocument {
   hash?: string;
   source?: string | string[];
   tunnel?: Record<string, string | number>;
-  check?: 'none' | Record<string, string | number>;
+  check?: 'none' | CheckDocument | CheckDocument[];
   servers: Record<string, string | ServerDocument>;
+  backup?: Record<string, string | ServerDocument>;
+  panic?: boolean;
+  'slow-start'?: string;
 }
 
 export interface ConfigDocument {
@@ -54,7 +60,7 @@ export class Fairlead {
     this.socket = host.file(`fairlead${suffix}.sock`);
     const file = this.regionOf('packet');
     lab.defer(`remove ${file}`, () => rmSync(file, { force: true }));
-    for (const question of ['status', 'servers', 'drops']) {
+    for (const question of ['status', 'servers', 'checks', 'drops']) {
       lab.evidence.set(`${this.name}.${question}.json`, async () => (await this.attempt(`${question} -o json`)).stdout);
     }
   }

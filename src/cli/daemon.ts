@@ -5,6 +5,7 @@
 // Whatever fails on the way is undone in the opposite order, and the region is left only to whom it was left before. An
 // end by signal keeps region and guard for a successor; an end by `fairlead down` removes both.
 
+import type { Gauges } from '../admin/metrics.ts';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
 import type { Clock } from '../base/clock.ts';
@@ -12,9 +13,14 @@ import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
 import { checkOnHost } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
+import { deliverEvent } from '../control/deliver.ts';
 import { type Engine, openEngine } from '../control/engine.ts';
 import { watchEngine } from '../control/engine-watch.ts';
+import { makeEvents } from '../control/events.ts';
+import { makeKeeper } from '../control/keeper.ts';
+import { makeNotifier } from '../control/notify.ts';
 import { watchReturnPath } from '../control/return-path.ts';
+import { makeStateFile } from '../control/state-file.ts';
 import type { Probe } from '../health/probe.ts';
 import { describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
@@ -30,6 +36,8 @@ export interface DaemonOptions {
   readonly platform: Platform;
   readonly clock: Clock;
   readonly probe: Probe;
+  /** What the checks use at the moment, and how late their timers ran. */
+  readonly checkLoad: () => Pick<Gauges, 'load' | 'lateTimers' | 'lostMs'>;
   readonly makeLog: (config: Config) => Logger;
 }
 
@@ -65,6 +73,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // A predecessor's clients were cut off a moment ago already; region and interfaces stay as they are for who tries next.
     undo.push(() => engine.end(engine.state().isInherited));
     sayRegion(log, engine, config);
+    const events = makeEvents();
+    const keeper = makeKeeper(makeStateFile(config.control.state), clock, log);
+    undo.push(() => keeper.stop());
     const controller = makeController({
       plane,
       config,
@@ -73,9 +84,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       inspect: () => platform.inspect(),
       prepare: (next) => engine.follow(next),
+      events,
+      keeper,
     });
     undo.push(() => controller.stop());
+    const notifier = makeNotifier({ clock, log, deliver: deliverEvent, onQueue: () => keeper.saveSoon() });
+    undo.push(() => notifier.stop());
+    notifier.setHooks(config.notify, keeper.left.undelivered);
+    events.follow((event) => notifier.tell(event));
     await controller.start();
+    keeper.from(() => ({ version: 1, ...controller.memory(), undelivered: notifier.undelivered() }));
+    keeper.saveNow();
     const watch = watchEngine({ engine, controller, clock, log });
     undo.push(() => watch.stop());
     const returnPath = watchReturnPath({ plane, state: () => controller.state(), clock, log });
@@ -88,7 +107,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     let ending: Promise<void> | null = null;
     const reload = async () => {
       try {
-        return await announceReload(platform, () => controller.reload(options.loadConfig));
+        const answer = await announceReload(platform, () => controller.reload(options.loadConfig));
+        notifier.setHooks(controller.state().config.notify);
+        return answer;
       } catch (error) {
         log.error(`reload failed, nothing was applied: ${(error as Error).message}`);
         throw error;
@@ -98,6 +119,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       engine,
       controller,
       meter,
+      events,
+      gauges: () => ({ ...options.checkLoad(), results: controller.checkResults(), hooks: notifier.states() }),
+      clock,
       reload,
       down: () => void end(false),
     });
@@ -112,6 +136,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       meter.stop();
       watch.stop();
       returnPath.stop();
+      // What it writes comes from the controller and the notifier: it ends first.
+      keeper.stop();
+      notifier.stop();
       controller.stop();
       await admin.close();
       const flows = countFlows(plane);

@@ -2,12 +2,14 @@
 
 import { Command, CommanderError } from 'commander';
 import { ConfigError, exitCodeOf, FairleadError } from '../base/errors.ts';
-import { drainCommand, enableCommand, reloadCommand, weightCommand } from './change.ts';
+import { drainCommand, enableCommand, maintenanceCommand, reloadCommand, weightCommand } from './change.ts';
 import { captureCommand } from './capture.ts';
 import { checkCommand } from './check.ts';
+import { checksCommand } from './checks.ts';
 import { doctorCommand } from './doctor.ts';
 import { downCommand } from './down.ts';
 import { dropsCommand } from './drops.ts';
+import { eventsCommand } from './events.ts';
 import { flowsCommand } from './flows.ts';
 import { labCommand } from './lab.ts';
 import { serverSetupCommand } from './server-setup.ts';
@@ -31,8 +33,11 @@ export function makeProgram(version: string): Command {
     statusCommand(),
     servicesCommand(),
     serversCommand(),
+    checksCommand(),
+    eventsCommand(),
     flowsCommand(),
     drainCommand(),
+    maintenanceCommand(),
     enableCommand(),
     weightCommand(),
     dropsCommand(),

@@ -7,13 +7,14 @@ import type { ServiceConfig } from './config.ts';
 import { unusableKind } from './address-kind.ts';
 import { formatListen } from './endpoint.ts';
 import type { Finding, Path } from './positions.ts';
+import { serverPath } from './server-path.ts';
 import { formatTunnelSource } from './tunnel.ts';
 
 export function isDsr({ method }: { readonly method: string }): boolean {
   return method === 'l2-dsr' || method === 'l3-dsr';
 }
 
-export function samePorts(service: ServiceConfig, path: Path): Finding[] {
+export function samePorts(service: ServiceConfig): Finding[] {
   if (!isDsr(service)) return [];
   return service.servers.flatMap((server): Finding[] => {
     const other = service.listens.find(
@@ -22,8 +23,8 @@ export function samePorts(service: ServiceConfig, path: Path): Finding[] {
     if (other === undefined) return [];
     return [
       {
-        path: [...path, 'servers', server.name, 'port'],
-        elsewhere: [[...path, 'servers', server.name, 'address']],
+        path: [...serverPath(service, server), 'port'],
+        elsewhere: [[...serverPath(service, server), 'address']],
         message: `server "${server.name}" has port ${server.port}, but ${formatListen(other)} is another: ${service.method} translates no ports`,
         hint: "leave the server's port out and let it listen on the service's, or use nat",
       },
@@ -31,7 +32,8 @@ export function samePorts(service: ServiceConfig, path: Path): Finding[] {
   });
 }
 
-export function tunnelEnds({ tunnel, servers, listens }: ServiceConfig, path: Path): Finding[] {
+export function tunnelEnds(service: ServiceConfig, path: Path): Finding[] {
+  const { tunnel, servers, listens } = service;
   if (tunnel === null) return [];
   const at = [...path, 'tunnel', 'source'];
   const { address } = tunnel.source;
@@ -44,7 +46,7 @@ export function tunnelEnds({ tunnel, servers, listens }: ServiceConfig, path: Pa
     return [{ path: at, message, hint: 'use an address of this host' }];
   }
   return servers.flatMap((server): Finding[] => {
-    const place = [...path, 'servers', server.name, 'address'];
+    const place = [...serverPath(service, server), 'address'];
     if (server.address.family !== address.family) {
       const message = `server "${server.name}" at ${server.address.text} is IPv${server.address.family}, but tunnel source ${text} is IPv${address.family}`;
       return [

@@ -9,6 +9,7 @@ import type { Config, ServiceConfig } from './config.ts';
 import { checkNeighbours, checkTunnel } from './host-dsr.ts';
 import { findConnected, type HostView } from './host-view.ts';
 import { type Finding, type Path, positionsOf } from './positions.ts';
+import { serverPath } from './server-path.ts';
 import { nearest } from './suggest.ts';
 
 /** Problems in the order of the file; warnings are those that some clients may never notice. */
@@ -52,8 +53,13 @@ function checkLocalAddresses(service: ServiceConfig, host: HostView): Finding[] 
   return [
     ...service.listens.flatMap(({ vip }, i) => explain('VIP', vip, [...at, 'listen', i], alone)),
     ...service.sources.flatMap((source) => explain('source', source, [...at, 'source'], alone)),
-    ...service.servers.flatMap(({ name, address }) =>
-      explain(`server "${name}" at`, address, [...at, 'servers', name, 'address'], 'a server must be another host'),
+    ...service.servers.flatMap((server) =>
+      explain(
+        `server "${server.name}" at`,
+        server.address,
+        [...serverPath(service, server), 'address'],
+        'a server must be another host',
+      ),
     ),
   ];
 }
@@ -65,8 +71,9 @@ function checkLocalAddresses(service: ServiceConfig, host: HostView): Finding[] 
 function checkReturnPath(service: ServiceConfig, config: Config, host: HostView): Finding[] {
   if (service.method !== 'nat') return [];
   const { outside, inside } = config.interfaces;
-  return service.servers.flatMap(({ name, address }): Finding[] => {
-    const path = ['services', service.name, 'servers', name, 'address'];
+  return service.servers.flatMap((server): Finding[] => {
+    const { name, address } = server;
+    const path = [...serverPath(service, server), 'address'];
     const connected = findConnected(address, host, [outside, inside]);
     if (connected === undefined || connected.link !== outside) return [];
     const network = formatPrefix({ address: networkOf(connected.prefix), length: connected.prefix.length });

@@ -6,6 +6,7 @@ import { prefixContains } from '../net/prefix.ts';
 import type { Config, ServiceConfig, TunnelConfig } from './config.ts';
 import { findConnected, type HostLink, type HostView } from './host-view.ts';
 import type { Finding } from './positions.ts';
+import { serverPath } from './server-path.ts';
 import { formatTunnelSource, tunnelOverhead } from './tunnel.ts';
 
 /** The least MTU of IPv6's links (RFC 8200, section 5), and what every IPv4 host takes (RFC 791, section 3.2). */
@@ -16,9 +17,10 @@ export function checkNeighbours(service: ServiceConfig, config: Config, host: Ho
   const names = Object.values(config.interfaces);
   // Of an interface that is missing at the moment nobody knows the networks.
   if (names.some((name) => linkOf(host, name) === undefined)) return [];
-  return service.servers.flatMap(({ name, address }): Finding[] => {
+  return service.servers.flatMap((server): Finding[] => {
+    const { name, address } = server;
     if (findConnected(address, host, names) !== undefined) return [];
-    const path = ['services', service.name, 'servers', name, 'address'];
+    const path = [...serverPath(service, server), 'address'];
     const message = `server "${name}" at ${address.text} is in no network that ${names.join(' or ')} is connected to: l2-dsr reaches servers by their MAC only`;
     return [{ path, message, hint: 'use method l3-dsr for servers behind routers' }];
   });

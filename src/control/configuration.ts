@@ -8,12 +8,18 @@ import type { HostView } from '../config/host-view.ts';
 import { positionsOf } from '../config/positions.ts';
 import { interfaceNames } from './desired.ts';
 import { fixedChanges } from './plan.ts';
+import { findMissingFiles } from './programs.ts';
 
 /** Throws ConfigError when the configuration cannot run on this host; returns warnings, each with its place. */
 export function checkOnHost(config: Config, host: HostView): string[] {
+  return problemsOnHost(config, host).map(formatConfigProblem);
+}
+
+/** The same warnings as they are, for who shows them otherwise. */
+export function problemsOnHost(config: Config, host: HostView): ConfigProblem[] {
   const problems = [...checkAgainstHost(config, host), ...methodsToCome(config)];
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems);
-  return problems.map(formatConfigProblem);
+  return [...problems, ...findMissingFiles(config)];
 }
 
 /** Methods that a file may have and `server-setup` and `doctor` know, but the data plane does not. */

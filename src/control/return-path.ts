@@ -99,7 +99,7 @@ function beginPass(plane: Plane, state: ControlState, tick?: () => number): Pass
     .filter(({ config }) => config.method === 'nat')
     .flatMap(({ config, servers }) =>
       servers
-        .filter(({ health }) => health === 'up' || health === 'unchecked')
+        .filter(({ health }) => health.state === 'up' || health.state === 'unchecked')
         .map((server): [number, Watched] => {
           const { outFrames } = readTraffic(plane, server.slot);
           return [server.slot, { key: serverKey(config, server.config), server, outFrames, unanswered: 0 }];

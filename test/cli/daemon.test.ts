@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ function setUp(t: TestContext) {
   const head = `engine: packet\nflows: 4096\nworkers: 1\ncontrol: { socket: ${socket} }`;
   const made = {
     config: configOf(WEB, head),
-    withServices: (services: string): Config => configOf(services, head),
+    withServices: (services: string, more = ''): Config => configOf(services, `${head}\n${more}`),
     withEngine: (engine: string): Config => configOf(WEB, head.replace('packet', engine)),
     platform: makeFakePlatform(),
     checks: makeFakeProbe(),
@@ -45,6 +45,7 @@ function setUp(t: TestContext) {
       platform: made.platform,
       clock: makeSystemClock(),
       probe: made.checks.probe,
+      checkLoad: () => ({ load: { sockets: 0, programs: 0, waiting: 0 }, lateTimers: 0, lostMs: 0 }),
       makeLog: () => made.log.log,
     });
     t.after(() => daemon.end(false));
@@ -258,4 +259,39 @@ test('an engine whose worker died is started again with the guard kept', async (
   const isBack = await waitUntil(() => said().includes('forwards again'), 5000);
   assert.ok(isBack, said());
   assert.deepEqual(platform.calls.slice(2), ['file stop and keep', START]);
+});
+
+test('what an operator said outlives a restart, and a hook is told of what happens', async (t) => {
+  const { start, made, client, socket, said } = setUp(t);
+  const heard = join(socket, '..', '..', 'heard');
+  const hook = `notify: [{ exec: [/bin/sh, -c, 'echo "$FAIRLEAD_EVENT $FAIRLEAD_SERVER" >>${heard}'] }]\n`;
+  made.config = made.withServices(WEB, hook);
+  const first = await start();
+  await client.post('/v1/services/web/servers/web-1/drain');
+  const untold = (): number => {
+    const state = JSON.parse(readFileSync(made.config.control.state, 'utf8')) as { undelivered: object };
+    return Object.keys(state.undelivered).length;
+  };
+  // Taken only once the program has ended: an end before that would have it told twice.
+  assert.ok(await waitUntil(() => existsSync(heard) && untold() === 0, 5000));
+  await first.end(true);
+
+  await start();
+  assert.equal((await client.get<ServerView[]>('/v1/servers'))[0]?.state, 'drained');
+  assert.doesNotMatch(said(), /the state cannot be saved/);
+  assert.equal(readFileSync(heard, 'utf8'), 'server-drained web-1\n');
+});
+
+test('what a hook was not told before the end it is told by the successor', async (t) => {
+  const { start, made, client, socket } = setUp(t);
+  const folder = join(socket, '..', '..');
+  const command = `test -e ${folder}/open && cat >>${folder}/heard`;
+  made.config = made.withServices(WEB, `notify: [{ exec: [/bin/sh, -c, '${command}'] }]\n`);
+  const first = await start();
+  await client.post('/v1/services/web/servers/web-2/maintenance');
+  await first.end(true);
+  writeFileSync(join(folder, 'open'), '');
+  await start();
+  const heard = (): string => (existsSync(`${folder}/heard`) ? readFileSync(`${folder}/heard`, 'utf8') : '');
+  assert.ok(await waitUntil(() => heard().includes('server-maintenance'), 5000), heard());
 });

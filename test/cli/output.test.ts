@@ -74,6 +74,7 @@ test('a server that gets no flows shows the weight it would have, and why', () =
     inOctets: 2048,
     outFrames: 9,
     outOctets: 1,
+    isBackup: false,
     nextHop: null,
   };
   const [, line] = formatServers([server]).split('\n');
@@ -123,7 +124,7 @@ test('a listing without flows says so', async () => {
 
 test('drops show what was dropped, and everything when asked', () => {
   const reasons = [
-    { reason: 'client-hit', verdict: 'forwarded', count: 5, meaning: "a client's frame" },
+    { isBackup: false, reason: 'client-hit', verdict: 'forwarded', count: 5, meaning: "a client's frame" },
     { reason: 'land', verdict: 'dropped', count: 2, meaning: 'source and destination are the same' },
     { reason: 'short-frame', verdict: 'dropped', count: 0, meaning: 'the frame ends inside a header' },
   ];
