@@ -64,6 +64,10 @@ async function list(): Promise<number> {
 
 async function main(args: readonly string[]): Promise<number> {
   const [verb, name, ...rest] = args;
+  if (verb === '--help' || verb === '-h' || verb === 'help') {
+    console.log(usage);
+    return 0;
+  }
   if (verb === 'list' && name === undefined) {
     return list();
   }

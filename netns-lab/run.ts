@@ -63,12 +63,24 @@ async function playInOrder(plays: readonly Play[], { abreast, isKept }: Options)
   return [...(await playAll(quiet, abreast, isKept, tell)), ...(await playAll(loud, 1, isKept, tell))];
 }
 
+const usage = `usage: npm run lab -- [--engine NAME] [--abreast N] [--list | --keep] [PATTERN...]
+
+  PATTERN         only scenarios whose name or title contains one of them
+  --engine NAME   only on this engine: ${engines.join(', ')}
+  --abreast N     as many at a time instead of two
+  --list          show them, run nothing
+  --keep          leave the labs standing and print how to get in`;
+
 async function main(args: string[]): Promise<number> {
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(usage);
+    return 0;
+  }
   let options: Options;
   try {
     options = parseOptions(args);
   } catch (error) {
-    console.error(`lab: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`lab: ${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
     return 2;
   }
   const { patterns, engine } = options;

@@ -1,6 +1,6 @@
 // The floors of the house: who may import whom. Prints each import that goes up or sideways and fails if there is one.
 //
-//   src           base net ← config schedule native ← plane health ← control ha ← admin ← cli ← main; only plane and
+//   src           base net ← config schedule native ← plane health server ← control ha doctor ← admin ← cli ← main; only plane and
 //                 native itself import native
 //   native        core includes only core and kernel headers; engine and bpf never each other; addon all three
 //   netns-lab     nothing from src: a lab drives the real command
@@ -13,8 +13,8 @@ const root = normalize(join(import.meta.dirname, '..'));
 const floors = [
   ['base', 'net'],
   ['config', 'schedule', 'native'],
-  ['plane', 'health'],
-  ['control', 'ha'],
+  ['plane', 'health', 'server'],
+  ['control', 'ha', 'doctor'],
   ['admin'],
   ['cli'],
   ['main'],

@@ -24,6 +24,9 @@
 #include "../core/record.h"
 #include "../engine/replay.h"
 #include "../engine/slow.h"
+#include "arguments.h"
+#include "ask.h"
+#include "probe.h"
 
 #define INTERFACES_MAX 8
 #define NAME_MAX_OCTETS 64
@@ -45,60 +48,6 @@ struct plane {
 	napi_threadsafe_function listener;
 	napi_ref buffers[FL_SECTION_COUNT];
 };
-
-static napi_value fail(napi_env env, int code, const char *message)
-{
-	const char *name = code == -EBUSY		       ? "EBUSY"
-			   : code == -ENOSPC		       ? "ENOSPC"
-			   : code == -ENOMEM		       ? "ENOMEM"
-			   : code == -EPERM || code == -EACCES ? "EPERM"
-							       : "EFAILED";
-
-	napi_throw_error(env, name, message);
-	return NULL;
-}
-
-/* Arguments of the call, exactly `count`; false and a pending TypeError otherwise. */
-static int read_arguments(napi_env env, napi_callback_info info, napi_value *values, size_t count)
-{
-	size_t given = count;
-
-	if (napi_get_cb_info(env, info, &given, values, NULL, NULL) == napi_ok && given == count)
-		return 1;
-	napi_throw_type_error(env, NULL, "wrong number of arguments");
-	return 0;
-}
-
-static int read_u32(napi_env env, napi_value value, u32 *number)
-{
-	if (napi_get_value_uint32(env, value, number) == napi_ok)
-		return 1;
-	napi_throw_type_error(env, NULL, "a number is wanted here");
-	return 0;
-}
-
-/* Nanoseconds as a JS number: exact below 2^53, which is 104 days of uptime; ticks do not need the last bits after. */
-static int read_time(napi_env env, napi_value value, u64 *time)
-{
-	double number;
-
-	if (napi_get_value_double(env, value, &number) == napi_ok && number >= 0 && number < 9.2e18) {
-		*time = (u64)number;
-		return 1;
-	}
-	napi_throw_type_error(env, NULL, "nanoseconds are wanted here");
-	return 0;
-}
-
-static int read_text(napi_env env, napi_value value, char *text, size_t room)
-{
-	size_t length;
-
-	if (napi_get_value_string_utf8(env, value, text, room, &length) == napi_ok && length < room - 1)
-		return 1;
-	napi_throw_type_error(env, NULL, "a string is wanted here, and not so long a one");
-	return 0;
-}
 
 static struct plane *read_plane(napi_env env, napi_value value)
 {
@@ -767,7 +716,11 @@ NAPI_MODULE_INIT()
 		{ "age", addon_age },
 		{ "inspect", addon_inspect },
 		{ "notify", addon_notify },
+		{ "ask", fl_addon_ask },
 		{ "close", addon_close },
+		{ "probeOpen", addon_probe_open },
+		{ "probeAsk", addon_probe_ask },
+		{ "probeClose", addon_probe_close },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

@@ -29,8 +29,11 @@ export class Capture {
         async (file) => (await this.host.attempt(`tcpdump -r ${file} -nn -e -S -v -t '${filter}' 2>/dev/null`)).stdout,
       ),
     );
-    // With -v a frame takes several lines; all but its first are indented.
-    return texts.flatMap((text) => text.replaceAll(/\n\s+/g, ' ').split('\n').filter(Boolean));
+    // With -v a frame takes several lines; all but its first are indented, also the empty one that ends an HTTP header
+    // (which tcpdump shows or not by the ports of the frame, among which full-nat may choose those of other protocols).
+    return texts
+      .flatMap((text) => text.split(/\n(?=\S)/).map((frame) => frame.replaceAll(/\s+/g, ' ').trim()))
+      .filter(Boolean);
   }
 
   async count(filter = ''): Promise<number> {

@@ -13,19 +13,26 @@ import { type Deadline, waitFor } from './wait-for.ts';
 // Another build can be put through the same labs: FAIRLEAD=/usr/bin/fairlead npm run lab.
 export const command = process.env.FAIRLEAD ?? join(import.meta.dirname, '..', '..', 'scripts', 'fairlead');
 
+export type CheckDocument = Record<string, unknown>;
+
 export interface ServerDocument {
   address: string;
   weight?: number;
+  check?: 'none' | CheckDocument | CheckDocument[];
 }
 
 export interface ServiceDocument {
   listen: string | string[];
-  method: 'nat' | 'full-nat';
+  method: 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
   scheduler?: string;
   hash?: string;
   source?: string | string[];
-  check?: 'none' | Record<string, string | number>;
+  tunnel?: Record<string, string | number>;
+  check?: 'none' | CheckDocument | CheckDocument[];
   servers: Record<string, string | ServerDocument>;
+  backup?: Record<string, string | ServerDocument>;
+  panic?: boolean;
+  'slow-start'?: string;
 }
 
 export interface ConfigDocument {
@@ -53,7 +60,7 @@ export class Fairlead {
     this.socket = host.file(`fairlead${suffix}.sock`);
     const file = this.regionOf('packet');
     lab.defer(`remove ${file}`, () => rmSync(file, { force: true }));
-    for (const question of ['status', 'servers', 'drops']) {
+    for (const question of ['status', 'servers', 'checks', 'drops']) {
       lab.evidence.set(`${this.name}.${question}.json`, async () => (await this.attempt(`${question} -o json`)).stdout);
     }
   }

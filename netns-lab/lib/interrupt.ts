@@ -22,6 +22,13 @@ async function closeAllAndExit(code: number): Promise<void> {
   process.exit(code);
 }
 
+function endBy(signal: string, code: number): void {
+  if (!isEnding && standing.size > 0) {
+    console.error(`\n${signal}: taking down what was made`);
+  }
+  void closeAllAndExit(code);
+}
+
 function watch(): void {
   isWatching = true;
   for (const [signal, code] of [
@@ -29,7 +36,7 @@ function watch(): void {
     ['SIGTERM', 143],
     ['SIGHUP', 129],
   ] as const) {
-    process.on(signal, () => void closeAllAndExit(code));
+    process.on(signal, () => endBy(signal, code));
   }
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, fail);

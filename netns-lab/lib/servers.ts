@@ -108,8 +108,10 @@ export async function startWebServer(lab: Lab, host: Host): Promise<WebServer> {
   return server;
 }
 
-/** Starts the datagram server on a host. */
-export function startUdpServer(host: Host): Promise<Background> {
-  const ready = (process: Background) => process.output().split('listening on').length === 3;
-  return host.start('udp-server', `${process.execPath} ${udpServer} ${host.name} ${udpPort}`, { ready });
+/** Starts the datagram server on a host, for all of its addresses or for those given. */
+export function startUdpServer(host: Host, ...addresses: string[]): Promise<Background> {
+  const sockets = addresses.length === 0 ? 2 : addresses.length;
+  const ready = (process: Background) => process.output().split('listening on').length === sockets + 1;
+  const line = `${process.execPath} ${udpServer} ${host.name} ${udpPort} ${addresses.join(' ')}`;
+  return host.start(['udp-server', ...addresses].join('-'), line, { ready });
 }

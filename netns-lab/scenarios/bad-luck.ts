@@ -1,5 +1,5 @@
 // What happens to a running balancer: its neighbours change, it is killed, its cable vanishes, a server dies.
-import { equal, notEqual } from 'node:assert/strict';
+import { equal, match, notEqual, ok } from 'node:assert/strict';
 import { everyEngineAndMode } from '../lib/engine.ts';
 import { assertAlive, openEverywhere } from '../lib/open-sessions.ts';
 import { assertServed, assertShares } from '../lib/proof.ts';
@@ -115,6 +115,27 @@ async function interfaceVanishes(net: Topology): Promise<void> {
   }
 }
 
+/** A daemon that stands still while more comes than its rings hold. */
+async function ringDrops(net: Topology): Promise<void> {
+  const { client, fairlead } = net;
+  const sessions = await openEverywhere(net);
+  const dropped = async () => {
+    const { workers } = await fairlead.json<{ workers: { ringDrops: number }[] }>('status');
+    return workers.reduce((sum, worker) => sum + worker.ringDrops, 0);
+  };
+  equal(await dropped(), 0, 'nothing is lost before');
+  fairlead.daemon?.signal('SIGSTOP');
+  try {
+    await client.run(`head -c 4000000 /dev/zero | socat -u -b 64 - UDP4:${net.vip[4]}:53`);
+  } finally {
+    fairlead.daemon?.signal('SIGCONT');
+  }
+  const lost = await waitFor('what the rings lost to be shown', dropped, (count) => count > 0);
+  ok(lost < 62_500, `${lost} of 62,500 datagrams lost: the rings held some`);
+  match(await fairlead.run('drops'), /a ring was full +[1-9]/);
+  await assertAlive(sessions, 'afterwards');
+}
+
 async function serverDies(net: Topology): Promise<void> {
   const check = { type: 'tcp', every: '200ms', timeout: '100ms', rise: 2, fall: 2 };
   await net.fairlead.reload(net.config(net.everyService('nat', { more: { check } })));
@@ -178,6 +199,14 @@ export const scenarios: Scenario[] = [
     picture,
     stage: (lab) => stageInline(lab),
     run: interfaceVanishes,
+  },
+  {
+    name: 'ring-drops',
+    title: 'frames that the kernel drops because a ring is full are counted and shown',
+    picture,
+    engines: ['packet'],
+    stage: (lab) => stageInline(lab),
+    run: ringDrops,
   },
   {
     name: 'server-dies',

@@ -7,9 +7,10 @@ import { type ConfigDocument, command, type ServiceDocument } from '../lib/fairl
 import { assertServed } from '../lib/proof.ts';
 import { assertRefused } from '../lib/refused.ts';
 import type { Scenario } from '../lib/scenario.ts';
-import { requests } from '../lib/traffic.ts';
+import { requests, urlOf } from '../lib/traffic.ts';
 import { waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
+import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import type { Topology } from '../topologies/topology.ts';
 
 const names = ['web-1', 'web-2', 'web-3'];
@@ -51,7 +52,7 @@ async function badConfigs(net: Topology): Promise<void> {
   await assertRefused(net, 'an unknown command', 2, /frobnicate/, `${command} frobnicate`);
   // Root without any capability is what a container without privileges gives.
   const powerless = `setpriv --bounding-set=-all --inh-caps=-all ${command} up -c ${fairlead.configFile}`;
-  await assertRefused(net, 'no privileges', 1, /privilege|CAP_NET_RAW|root/i, powerless);
+  await assertRefused(net, 'no privileges', 7, /privilege|CAP_NET_RAW|root/i, powerless);
   const check = await fairlead.attempt(`check -c ${fairlead.configFile}`);
   equal(check.code, 0, `check likes the good file\n${check.stderr}`);
 }
@@ -154,6 +155,36 @@ async function readiness(net: Topology): Promise<void> {
   equal(existsSync(fairlead.socket), false, 'the socket is gone');
 }
 
+/** The memory of a table this large takes a second or so, in which the daemon can hear nothing. */
+async function earlySignal(net: Topology): Promise<void> {
+  const { balancer, fairlead } = net;
+  const web4 = net.service({ method: 'nat', family: 4 });
+  fairlead.writeConfig({ ...net.config({ web4 }), flows: 8_388_608 });
+  const daemon = await balancer.start('fairlead-early', `${command} up -c ${fairlead.configFile}`, {
+    ready: () => existsSync(fairlead.regionOf('packet')),
+  });
+  equal(await daemon.stop('SIGTERM'), 0, 'it ends in order');
+  match(daemon.output(), /ended; .* stay for a successor/);
+  await fairlead.up();
+  await fairlead.logged(/adopted the region/);
+  assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'the successor serves');
+}
+
+/** With nat, beside servers that have another gateway: nobody's answers come back through the balancer. */
+async function lostAnswers(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  await fairlead.up(net.config({ web4: net.service({ method: 'nat', family: 4 }) }));
+  await fairlead.logged(/warning: .*in 10\.0\.1\.0\/24 like its VIP: with nat/);
+  const many = (count: number) =>
+    `seq ${count} | xargs -P ${count} -I{} curl -s -o /dev/null --connect-timeout 9 ${urlOf(net.vip[4])}`;
+  const neighbour = await net.server(2).host.start('neighbour', many(3));
+  await fairlead.logged(/client 10\.0\.1\.13 is in 10\.0\.1\.0\/24 like server web4\/web-[12]/, { withinMs: 15_000 });
+  await neighbour.stop();
+  const stranger = await net.client.start('stranger', many(30));
+  await fairlead.logged(/server web4\/web-\d is up, but no answer of it passes here/, { withinMs: 15_000 });
+  await stranger.stop();
+}
+
 /** What a daemon keeps on its host: regions, its socket, filters and programs on its interfaces. */
 async function traces(net: Topology): Promise<string[]> {
   const { fairlead, plan } = net;
@@ -188,7 +219,7 @@ const scenario = (name: string, title: string, run: Scenario['run'], engines = e
   run,
 });
 
-export const scenarios = [
+export const scenarios: Scenario[] = [
   scenario(
     'bad-configs',
     'a wrong file, a wrong host and missing privileges are refused with a message and an exit code',
@@ -204,5 +235,15 @@ export const scenarios = [
   scenario('foreign-region', 'a region of another layout is set aside, and said so', foreignRegion),
   scenario('full-memory', 'too little shared memory is a polite refusal, not a crash', fullMemory),
   scenario('down', 'down ends the daemon and removes every trace, also of one that was killed', down),
+  scenario('early-signal', 'a signal that comes while the daemon still starts ends it in order', earlySignal, [
+    'packet',
+  ]),
+  {
+    name: 'lost-answers',
+    title: 'nat servers whose answers go around the balancer are told of, at the start and when it happens',
+    picture: oneArmPicture,
+    stage: (lab) => buildOneArm(lab, { gateway: 'router', captures: false }),
+    run: lostAnswers,
+  },
   scenario('readiness', 'systemd hears READY=1, SIGHUP applies a changed file, SIGTERM ends in order', readiness),
 ];

@@ -62,6 +62,7 @@ export async function buildOneArm(lab: Lab, options: TopologyOptions = {}): Prom
     ports: { outside: port, inside: port },
     interfaces: { outside: 'eth0' },
     vip: { 4: `${local[4]}10`, 6: `${local[6]}10` },
+    balancerAddress: { 4: `${local[4]}2`, 6: `${local[6]}2` },
     clientAddress: { 4: `${remote[4]}100`, 6: `${remote[6]}100` },
     serverAddress: (index: number, family: Family) => `${local[family]}${11 + index}`,
   };

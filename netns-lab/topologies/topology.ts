@@ -7,12 +7,12 @@ import type { Lab, Port } from '../lib/lab.ts';
 import { startUdpServer, startWebServer, udpPort, type WebServer, webPort } from '../lib/servers.ts';
 
 export type Family = 4 | 6;
-export type Method = 'nat' | 'full-nat';
+export type Method = 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
 export type Protocol = 'tcp' | 'udp';
 export const families = [4, 6] as const;
 
 export interface Plan {
-  kind: 'inline' | 'one-arm';
+  kind: 'inline' | 'one-arm' | 'routed';
   lab: Lab;
   clients: Host[];
   balancer: Host;
@@ -21,6 +21,8 @@ export interface Plan {
   /** The switch ports the balancer is plugged into; with one arm there is one. */
   ports: { outside: Port; inside: Port };
   vip: Record<Family, string>;
+  /** On the side of the servers. */
+  balancerAddress: Record<Family, string>;
   /** Of the first client. */
   clientAddress: Record<Family, string>;
   /** A server's own address, counted from 0. */
@@ -29,7 +31,7 @@ export interface Plan {
 
 export interface TopologyOptions {
   servers?: number;
-  /** For one-arm: where the servers send what is not for their own network. */
+  /** Where the servers send what is not for their own network. Inline, `router` is a way around the balancer. */
   gateway?: 'router' | 'balancer';
   captures?: boolean;
 }
@@ -42,6 +44,9 @@ export interface ServiceOptions {
   weights?: number[];
   port?: number;
   more?: Partial<ServiceDocument>;
+  /** For l3-dsr; its source is the balancer's address, and the servers are those of its family `outer`. */
+  tunnel?: Record<string, string | number>;
+  outer?: Family;
 }
 
 export class Topology {
@@ -65,7 +70,7 @@ export class Topology {
     this.fairlead = new Fairlead(plan.lab, plan.balancer);
   }
 
-  /** A service on the VIP, port 80 for TCP and 53 for UDP, translated to where the servers listen. */
+  /** A service on the VIP, port 80 for TCP and 53 for UDP, translated to where the servers listen; dsr is on their ports. */
   service({
     method,
     family,
@@ -74,17 +79,23 @@ export class Topology {
     weights = [],
     port,
     more = {},
+    tunnel,
+    outer = family,
   }: ServiceOptions): ServiceDocument {
     const bracket = (address: string, its: number) =>
       address.includes(':') ? `[${address}]:${its}` : `${address}:${its}`;
-    const servicePort = port ?? (protocol === 'tcp' ? 80 : 53);
+    const isDsr = method.endsWith('dsr');
+    const serverPort = protocol === 'tcp' ? webPort : udpPort;
+    const servicePort = port ?? (isDsr ? serverPort : protocol === 'tcp' ? 80 : 53);
     const servers = this.servers.map((server, index) => {
-      const address = bracket(this.plan.serverAddress(index, family), protocol === 'tcp' ? webPort : udpPort);
+      const own = this.plan.serverAddress(index, outer);
+      const address = isDsr ? own : bracket(own, serverPort);
       const weight = weights[index];
       return [server.name, weight === undefined ? address : { address, weight }] as const;
     });
     const listen = `${bracket(this.vip[family], servicePort)}/${protocol}`;
-    return { listen, method, scheduler, ...more, servers: Object.fromEntries(servers) };
+    const wrapped = tunnel === undefined ? {} : { tunnel: { source: this.plan.balancerAddress[outer], ...tunnel } };
+    return { listen, method, scheduler, ...wrapped, ...more, servers: Object.fromEntries(servers) };
   }
 
   config(services: Record<string, ServiceDocument>, more: Partial<ConfigDocument> = {}): ConfigDocument {

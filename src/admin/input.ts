@@ -30,6 +30,11 @@ export const flowsQuery = z.strictObject({
   limit: z.coerce.number('limit must be a number').int().min(1, 'limit must be 1 or more').optional(),
 });
 
+export const eventsQuery = z.strictObject({
+  follow: z.literal('true', 'follow must be true').optional(),
+  limit: z.coerce.number('limit must be a number').int().min(0, 'limit must be 0 or more').optional(),
+});
+
 /** Throws `usage` in words. */
 export function parseInput<T>(shape: z.ZodType<T>, value: unknown): T {
   const parsed = shape.safeParse(value ?? {});

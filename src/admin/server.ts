@@ -2,22 +2,31 @@
 
 import { Readable } from 'node:stream';
 import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
+import type { Clock } from '../base/clock.ts';
 import { type ErrorCode, FairleadError } from '../base/errors.ts';
 import type { Config } from '../config/config.ts';
 import type { Controller } from '../control/controller.ts';
 import type { Engine } from '../control/engine.ts';
-import { findServer, notFound } from '../control/overrides.ts';
+import type { Events } from '../control/events.ts';
+import { findServer, notFound, type OverrideChange } from '../control/overrides.ts';
 import { makeCapture } from './capture.ts';
 import { streamFlows } from './flow-stream.ts';
-import { flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
+import { eventsQuery, flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { clearSocket, permitSocket } from './socket.ts';
+import { viewChecks } from './check-views.ts';
+import { streamEvents } from './event-stream.ts';
+import { formatMetrics, type Gauges } from './metrics.ts';
 import { viewDrops, viewServers, viewServices, viewStatus } from './views.ts';
 
 export interface AdminOptions {
   readonly engine: Engine;
   readonly controller: Controller;
   readonly meter: RateMeter;
+  readonly events: Events;
+  /** What neither plane nor controller knows: the checks' own load, the hooks' queues. */
+  readonly gauges: () => Gauges;
+  readonly clock: Clock;
   /** Reads the file anew. */
   readonly reload: () => ReturnType<Controller['reload']>;
   /** Ends the daemon and removes all it made; called once the answer is out. */
@@ -29,7 +38,10 @@ export interface AdminServer {
 }
 
 /** Listens on the configured socket. Throws `refused` when somebody else does. */
-export async function openAdmin(control: Config['control'], options: AdminOptions): Promise<AdminServer> {
+export async function openAdmin(
+  control: Pick<Config['control'], 'socket' | 'group'>,
+  options: AdminOptions,
+): Promise<AdminServer> {
   await clearSocket(control.socket);
   // Kept-alive connections of clients that look now and then must not hold up the end.
   const server = fastify({ forceCloseConnections: true });
@@ -46,7 +58,8 @@ export async function openAdmin(control: Config['control'], options: AdminOption
   return { close: () => server.close() };
 }
 
-function addViews(server: FastifyInstance, { engine, controller, meter }: AdminOptions): void {
+function addViews(server: FastifyInstance, options: AdminOptions): void {
+  const { engine, controller, meter, events, gauges, clock } = options;
   const { plane } = engine;
   server.get('/v1/status', () =>
     viewStatus(plane, controller.state(), { engine: engine.state(), rates: meter.rates() }),
@@ -54,12 +67,21 @@ function addViews(server: FastifyInstance, { engine, controller, meter }: AdminO
   server.get('/v1/services', () => viewServices(controller.state()));
   server.get('/v1/servers', (request) => {
     const { service } = parseInput(serversQuery, request.query);
-    const { config } = controller.state();
-    if (service !== undefined && !config.services.some(({ name }) => name === service)) {
-      throw notFound('service', service, config.services);
-    }
+    requireService(controller, service);
     return viewServers(plane, controller.state(), service);
   });
+  server.get('/v1/checks', (request) => {
+    const { service } = parseInput(serversQuery, request.query);
+    requireService(controller, service);
+    return viewChecks(controller.state(), clock.nowMs(), service);
+  });
+  server.get('/v1/events', (request, reply) => {
+    const lines = streamEvents(events, parseInput(eventsQuery, request.query));
+    return reply.type('application/x-ndjson').send(lines);
+  });
+  server.get('/v1/metrics', (_request, reply) =>
+    reply.type('text/plain; version=0.0.4').send(formatMetrics(plane, controller.state(), gauges())),
+  );
   server.get('/v1/flows', (request, reply) => {
     const lines = streamFlows(plane, controller.state(), parseInput(flowsQuery, request.query));
     return reply.type('application/x-ndjson').send(Readable.from(lines, { objectMode: false }));
@@ -72,13 +94,21 @@ function addViews(server: FastifyInstance, { engine, controller, meter }: AdminO
   });
 }
 
+/** Throws not-found; without a name there is nothing to find. */
+function requireService(controller: Controller, service: string | undefined): void {
+  const { services } = controller.state().config;
+  if (service !== undefined && !services.some(({ name }) => name === service)) {
+    throw notFound('service', service, services);
+  }
+}
+
 function addActions(server: FastifyInstance, { engine: { plane }, controller, reload, down }: AdminOptions): void {
   server.post('/v1/reload', () => reload());
   server.post('/v1/down', (_request, reply) => {
     reply.raw.once('finish', down);
     return { ending: true };
   });
-  const change = (action: string, changeOf: (body: unknown) => { isDrained?: boolean; weight?: number }): void => {
+  const change = (action: string, changeOf: (body: unknown) => OverrideChange): void => {
     server.post(`/v1/services/:service/servers/:server/${action}`, (request) => {
       const { service, server: name } = parseInput(serverParameters, request.params);
       const { config } = controller.state();
@@ -87,8 +117,9 @@ function addActions(server: FastifyInstance, { engine: { plane }, controller, re
       return viewServers(plane, controller.state(), service).find((view) => view.server === name);
     });
   };
-  change('drain', () => ({ isDrained: true }));
-  change('enable', () => ({ isDrained: false }));
+  change('drain', () => ({ admin: 'drained' }));
+  change('maintenance', () => ({ admin: 'maintenance' }));
+  change('enable', () => ({ admin: 'enabled' }));
   change('weight', (body) => parseInput(weightBody, body));
 }
 

@@ -55,8 +55,9 @@ export function viewStatus(plane: Plane, state: ControlState, { engine, rates }:
   const servers = state.services.flatMap((service) => service.servers);
   const isUp = (service: ServiceState): boolean => service.servers.some(({ weight }) => weight > 0);
   const up = state.services.filter(isUp).length;
-  const drained = servers.filter((server) => serverWord(server) === 'drained').length;
-  const down = servers.filter(({ health }) => health === 'down' || health === 'unknown').length;
+  const words = servers.map(serverWord);
+  const drained = words.filter((word) => word === 'drained' || word === 'maintenance').length;
+  const down = words.filter((word) => word === 'down' || word === 'unknown').length;
   return {
     instance: state.config.name,
     pid: process.pid,
@@ -111,10 +112,14 @@ export interface ServiceView extends Load {
   readonly servers: number;
   /** Servers that get new flows. */
   readonly usable: number;
+  /** Too few servers are up, so the backups have joined. */
+  readonly areBackupsUsed: boolean;
+  /** Too few are up even so, and all are used. */
+  readonly isPanic: boolean;
 }
 
 export function viewServices(state: ControlState): ServiceView[] {
-  return state.services.map(({ config, servers }) => {
+  return state.services.map(({ config, servers, areBackupsUsed, isPanic }) => {
     const usable = servers.filter(({ weight }) => weight > 0).length;
     return {
       service: config.name,
@@ -124,6 +129,8 @@ export function viewServices(state: ControlState): ServiceView[] {
       state: usable > 0 ? 'up' : 'down',
       servers: servers.length,
       usable,
+      areBackupsUsed,
+      isPanic,
       ...servers.map(loadOf).reduce(addLoads, NO_LOAD),
     };
   });
@@ -144,13 +151,15 @@ export interface ServerView extends Load {
   readonly service: string;
   readonly server: string;
   readonly address: string;
-  /** What the data plane goes by; 0 while drained, down or not yet checked. */
+  /** What the data plane goes by; 0 while drained, down or not yet checked, a part while it starts slowly. */
   readonly weight: number;
   readonly configuredWeight: number;
   /** What an operator set in its place, or null. */
   readonly overriddenWeight: number | null;
-  readonly state: 'up' | 'down' | 'unknown' | 'drained';
+  /** `backup`: up, and resting until it is needed. */
+  readonly state: 'up' | 'down' | 'unknown' | 'drained' | 'maintenance' | 'backup';
   readonly reason: string;
+  readonly isBackup: boolean;
   /** Flows it ever got. */
   readonly total: number;
   readonly nextHop: { readonly mac: string; readonly interface: string } | null;
@@ -172,6 +181,7 @@ export function viewServers(plane: Plane, state: ControlState, service?: string)
           overriddenWeight: server.override.weight,
           state: serverWord(server),
           reason: reasonOf(server),
+          isBackup: server.config.isBackup,
           total: server.flows.total,
           ...loadOf(server),
           nextHop: hop === null ? null : { mac: hop.mac, interface: names[hop.interfaceId] ?? `#${hop.interfaceId}` },
@@ -180,14 +190,20 @@ export function viewServers(plane: Plane, state: ControlState, service?: string)
     );
 }
 
-function serverWord({ override, health }: ServerState): ServerView['state'] {
-  if (override.isDrained) return 'drained';
-  return health === 'unchecked' ? 'up' : health;
+function serverWord({ override, health, config, weight }: ServerState): ServerView['state'] {
+  const { admin } = override;
+  if (admin !== 'enabled') return admin;
+  const { state, advice } = health;
+  if (state === 'down' || state === 'unknown') return state;
+  if (advice?.admin === 'drain') return 'drained';
+  if (advice?.admin === 'maintenance') return 'maintenance';
+  if (state === 'doubted' && weight === 0) return 'down';
+  return config.isBackup && weight === 0 && config.weight > 0 ? 'backup' : 'up';
 }
 
-function reasonOf({ health, report }: ServerState): string {
-  if (health === 'unchecked') return 'no check';
-  return report?.last?.reason ?? 'not checked yet';
+/** While nobody asks, what was heard last is no reason for anything. */
+function reasonOf({ override, health }: ServerState): string {
+  return override.admin === 'maintenance' ? 'its checks rest' : health.reason;
 }
 
 export interface DropsView {

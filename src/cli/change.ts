@@ -12,12 +12,19 @@ export function drainCommand(): Command {
   return onServer(command, 'drain');
 }
 
+export function maintenanceCommand(): Command {
+  const command = new Command('maintenance').description('send no new flows to a server and stop checking it');
+  return onServer(command, 'maintenance');
+}
+
 export function enableCommand(): Command {
-  return onServer(new Command('enable').description('end a drain'), 'enable');
+  return onServer(new Command('enable').description('end a drain or maintenance'), 'enable');
 }
 
 export function weightCommand(): Command {
-  const command = new Command('weight').description('set the weight of a server until fairlead ends; 0 drains it');
+  const command = new Command('weight').description(
+    'set the weight of a server in place of the configured one; 0 drains it',
+  );
   withCommon(command.argument('<service>').argument('<server>').argument('<weight>', '0 to 65535', parseWeight));
   return command.action(async (service: string, server: string, weight: number, options: CommonOptions) => {
     await change(options, service, server, 'weight', { weight });

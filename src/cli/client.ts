@@ -8,8 +8,8 @@ export interface Client {
   readonly socket: string;
   get<T>(path: string, query?: Query): Promise<T>;
   post<T>(path: string, body?: unknown): Promise<T>;
-  /** An answer in lines, each one JSON. */
-  lines(path: string, query?: Query): AsyncGenerator<string>;
+  /** An answer in lines, each one JSON. With `isEndless` it may be silent for as long as it likes. */
+  lines(path: string, query?: Query, isEndless?: boolean): AsyncGenerator<string>;
 }
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
@@ -23,13 +23,14 @@ export function makeClient(socket: string): Client {
     get: async <T>(path: string, query: Query = {}) =>
       JSON.parse(await text(await ask(socket, 'GET', path + queryText(query)))) as T,
     post: async <T>(path: string, body?: unknown) => JSON.parse(await text(await ask(socket, 'POST', path, body))) as T,
-    lines: (path, query = {}) => linesOf(socket, path + queryText(query)),
+    lines: (path, query = {}, isEndless = false) => linesOf(socket, path + queryText(query), isEndless),
   };
 }
 
-async function* linesOf(socket: string, path: string): AsyncGenerator<string> {
+async function* linesOf(socket: string, path: string, isEndless: boolean): AsyncGenerator<string> {
   let rest = '';
   const answer = await ask(socket, 'GET', path);
+  if (isEndless) answer.socket.setTimeout(0);
   answer.setEncoding('utf8');
   for await (const chunk of answer) {
     const lines = (rest + String(chunk)).split('\n');

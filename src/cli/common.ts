@@ -1,11 +1,12 @@
 // What the commands share: the options that all of them take, and the way they print.
 
 import { type Command, Option } from 'commander';
+import { usualSocket } from '../config/instance.ts';
 import { type Client, makeClient } from './client.ts';
 import type { Format } from './output.ts';
 
 export const DEFAULT_CONFIG = '/etc/fairlead/fairlead.yaml';
-const DEFAULT_SOCKET = '/run/fairlead/fairlead.sock';
+export const DEFAULT_SOCKET = usualSocket('fairlead');
 
 export interface CommonOptions {
   readonly output: Format;
@@ -18,10 +19,14 @@ export interface AskContext {
   readonly isTerminal: boolean;
 }
 
+export function outputOption(): Option {
+  return new Option('-o, --output <format>', 'what to print').choices(['table', 'json']).default('table');
+}
+
 /** A command that talks to the daemon. */
 export function withCommon(command: Command): Command {
   return command
-    .addOption(new Option('-o, --output <format>', 'what to print').choices(['table', 'json']).default('table'))
+    .addOption(outputOption())
     .addOption(
       new Option('-s, --socket <path>', 'control socket of the daemon').env('FAIRLEAD_SOCKET').default(DEFAULT_SOCKET),
     );

@@ -5,7 +5,7 @@
 // Whatever fails on the way is undone in the opposite order, and the region is left only to whom it was left before. An
 // end by signal keeps region and guard for a successor; an end by `fairlead down` removes both.
 
-import { availableParallelism } from 'node:os';
+import type { Gauges } from '../admin/metrics.ts';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
 import type { Clock } from '../base/clock.ts';
@@ -13,8 +13,14 @@ import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
 import { checkOnHost } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
+import { deliverEvent } from '../control/deliver.ts';
 import { type Engine, openEngine } from '../control/engine.ts';
 import { watchEngine } from '../control/engine-watch.ts';
+import { makeEvents } from '../control/events.ts';
+import { makeKeeper } from '../control/keeper.ts';
+import { makeNotifier } from '../control/notify.ts';
+import { watchReturnPath } from '../control/return-path.ts';
+import { makeStateFile } from '../control/state-file.ts';
 import type { Probe } from '../health/probe.ts';
 import { describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
@@ -23,12 +29,15 @@ import type { Platform } from '../plane/platform.ts';
 import { type RegionPlace, setAsidePath } from '../plane/region-place.ts';
 import { counted } from './output.ts';
 import { waitUntil } from './wait-until.ts';
+import { workersOf } from './workers.ts';
 
 export interface DaemonOptions {
   readonly loadConfig: () => Config;
   readonly platform: Platform;
   readonly clock: Clock;
   readonly probe: Probe;
+  /** What the checks use at the moment, and how late their timers ran. */
+  readonly checkLoad: () => Pick<Gauges, 'load' | 'lateTimers' | 'lostMs'>;
   readonly makeLog: (config: Config) => Logger;
 }
 
@@ -64,6 +73,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // A predecessor's clients were cut off a moment ago already; region and interfaces stay as they are for who tries next.
     undo.push(() => engine.end(engine.state().isInherited));
     sayRegion(log, engine, config);
+    const events = makeEvents();
+    const keeper = makeKeeper(makeStateFile(config.control.state), clock, log);
+    undo.push(() => keeper.stop());
     const controller = makeController({
       plane,
       config,
@@ -72,22 +84,44 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       inspect: () => platform.inspect(),
       prepare: (next) => engine.follow(next),
+      events,
+      keeper,
     });
     undo.push(() => controller.stop());
+    const notifier = makeNotifier({ clock, log, deliver: deliverEvent, onQueue: () => keeper.saveSoon() });
+    undo.push(() => notifier.stop());
+    notifier.setHooks(config.notify, keeper.left.undelivered);
+    events.follow((event) => notifier.tell(event));
     await controller.start();
+    keeper.from(() => ({ version: 1, ...controller.memory(), undelivered: notifier.undelivered() }));
+    keeper.saveNow();
     const watch = watchEngine({ engine, controller, clock, log });
     undo.push(() => watch.stop());
+    const returnPath = watchReturnPath({ plane, state: () => controller.state(), clock, log });
+    undo.push(() => returnPath.stop());
     await waitUntil(() => hopsAreKnown(plane, controller), NEXT_HOP_WAIT_MS);
 
     const meter = makeRateMeter(plane, clock);
     undo.push(() => meter.stop());
     const { promise: ended, resolve: sayEnded } = Promise.withResolvers<undefined>();
     let ending: Promise<void> | null = null;
-    const reload = () => announceReload(platform, () => controller.reload(options.loadConfig));
+    const reload = async () => {
+      try {
+        const answer = await announceReload(platform, () => controller.reload(options.loadConfig));
+        notifier.setHooks(controller.state().config.notify);
+        return answer;
+      } catch (error) {
+        log.error(`reload failed, nothing was applied: ${(error as Error).message}`);
+        throw error;
+      }
+    };
     const admin = await openAdmin(config.control, {
       engine,
       controller,
       meter,
+      events,
+      gauges: () => ({ ...options.checkLoad(), results: controller.checkResults(), hooks: notifier.states() }),
+      clock,
       reload,
       down: () => void end(false),
     });
@@ -101,6 +135,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       platform.notify('STOPPING=1');
       meter.stop();
       watch.stop();
+      returnPath.stop();
+      // What it writes comes from the controller and the notifier: it ends first.
+      keeper.stop();
+      notifier.stop();
       controller.stop();
       await admin.close();
       const flows = countFlows(plane);
@@ -120,25 +158,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     platform.notify(`READY=1\nSTATUS=${words}`);
     return {
       reload: async () => {
-        try {
-          await reload();
-        } catch (error) {
-          log.error(`reload failed, nothing was applied: ${(error as Error).message}`);
-        }
+        // Said in the log already.
+        await reload().catch(() => undefined);
       },
       end,
       ended,
     };
   }
-}
-
-/** A worker for each core but one, which the kernel and this process need; 16 are more than a card's queues. */
-export function usualWorkers(cores: number): number {
-  return Math.min(16, Math.max(1, cores - 1));
-}
-
-function workersOf({ workers }: Config): number {
-  return workers === 'auto' ? usualWorkers(availableParallelism()) : workers;
 }
 
 function sayRegion(log: Logger, engine: Engine, config: Config): void {

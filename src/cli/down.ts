@@ -1,10 +1,11 @@
 // fairlead down: ends the daemon and removes all it made; where no daemon runs, removes what a dead one left.
 
 import { accessSync, constants, existsSync } from 'node:fs';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { StatusView } from '../admin/views.ts';
 import { isAnswered } from '../admin/socket.ts';
 import { FairleadError } from '../base/errors.ts';
+import { INSTANCE_PATTERN, INSTANCE_WORDS, instanceOf, usualSocket } from '../config/instance.ts';
 import { placeOfRegion } from '../plane/region-place.ts';
 import type { Client } from './client.ts';
 import { type CommonOptions, contextOf, print, withCommon } from './common.ts';
@@ -17,14 +18,17 @@ const WITHIN_MS = 15_000;
 export function downCommand(): Command {
   const command = new Command('down')
     .description('end the daemon and remove region, guard and socket; also what a killed one left')
-    .option('--name <instance>', 'whose leftovers to remove when no daemon answers', 'fairlead')
+    .option('--name <instance>', 'the instance meant; without -s also says which socket is asked', parseName)
     .addOption(
-      new Option('--bpffs <dir>', 'where they are pinned, if the configuration says so').env('FAIRLEAD_BPFFS'),
+      new Option('--bpffs <dir>', 'where maps are pinned, if the configuration says so').env('FAIRLEAD_BPFFS'),
     );
   return withCommon(command).action(async ({ name, bpffs, ...options }: CommonOptions & Whose) => {
-    const context = contextOf(options);
-    const isRunning = await isAnswered(options.socket);
-    const done = isRunning ? await endDaemon(context.client) : await removeAfterDeath({ name, bpffs }, options.socket);
+    const isSocketGiven = command.getOptionValueSource('socket') !== 'default';
+    const socket = name === undefined || isSocketGiven ? options.socket : usualSocket(name);
+    const context = contextOf({ ...options, socket });
+    const done = (await isAnswered(socket))
+      ? await endDaemon(context.client, name)
+      : await removeAfterDeath({ name: name ?? instanceOf(socket), bpffs }, socket);
     print(context, { removed: done }, ({ removed }) =>
       removed.length === 0 ? 'no daemon runs, and none left anything' : `removed ${removed.join(', ')}`,
     );
@@ -32,12 +36,22 @@ export function downCommand(): Command {
 }
 
 interface Whose {
-  readonly name: string;
+  readonly name?: string | undefined;
   readonly bpffs?: string | undefined;
 }
 
-async function endDaemon(client: Client): Promise<string[]> {
-  const { engine } = await client.get<StatusView>('/v1/status');
+function parseName(text: string): string {
+  if (!INSTANCE_PATTERN.test(text)) throw new InvalidArgumentError(`a name is a text of ${INSTANCE_WORDS}`);
+  return text;
+}
+
+async function endDaemon(client: Client, name?: string): Promise<string[]> {
+  const { instance, engine } = await client.get<StatusView>('/v1/status');
+  if (name !== undefined && name !== instance) {
+    throw new FairleadError('refused', `on ${client.socket} answers "${instance}", not "${name}"; nothing was ended`, {
+      mend: `name the socket of "${name}" with -s PATH`,
+    });
+  }
   await client.post('/v1/down');
   // The region goes last.
   const isGone = await waitUntil(async () => !existsSync(engine.path) && !(await isAnswered(client.socket)), WITHIN_MS);
@@ -45,7 +59,15 @@ async function endDaemon(client: Client): Promise<string[]> {
   return ['the daemon', engine.path, client.socket];
 }
 
-async function removeAfterDeath({ name, bpffs }: Whose, socket: string): Promise<string[]> {
+async function removeAfterDeath(
+  { name, bpffs }: { name: string | null; bpffs?: string | undefined },
+  socket: string,
+): Promise<string[]> {
+  if (name === null) {
+    throw new FairleadError('usage', `no fairlead answers on ${socket}, and it does not tell an instance's name`, {
+      mend: 'name the instance whose leftovers to remove with --name NAME',
+    });
+  }
   const { makePlatform } = await import('../plane/platform.ts');
   const platform = makePlatform();
   const pinnedIn = platform.bpffs(bpffs ?? null, false);

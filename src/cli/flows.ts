@@ -1,11 +1,11 @@
-// fairlead flows: the flow table, as it streams in. There may be millions: nothing is gathered, so the columns of the
-// table have fixed widths, and whoever closes the pipe ends the listing.
+// fairlead flows: the flow table, as it streams in. There may be millions: only the first of them are gathered, to lay out
+// the columns, and whoever closes the pipe ends the listing.
 
 import { once } from 'node:events';
 import { Command, InvalidArgumentError } from 'commander';
 import type { FlowView } from '../admin/flow-stream.ts';
 import { type CommonOptions, contextOf, withCommon } from './common.ts';
-import { formatAge } from './output.ts';
+import { type Column, formatAge, tableLines } from './output.ts';
 
 interface FlowsOptions extends CommonOptions {
   readonly client?: string;
@@ -24,11 +24,13 @@ export function flowsCommand(): Command {
   return withCommon(command).action(async ({ client, server, service, limit, ...options }: FlowsOptions) => {
     const context = contextOf(options);
     const lines = context.client.lines('/v1/flows', { client, server, service, limit });
-    if (context.format === 'table') await write(`${FLOW_TITLES}\n`);
-    for await (const line of lines) {
-      await write(`${context.format === 'json' ? line : formatFlow(JSON.parse(line) as FlowView)}\n`);
-    }
+    const shown = context.format === 'json' ? lines : formatFlows(flowsOf(lines), context.isTerminal);
+    for await (const line of shown) await write(`${line}\n`);
   });
+}
+
+async function* flowsOf(lines: AsyncIterable<string>): AsyncGenerator<FlowView> {
+  for await (const line of lines) yield JSON.parse(line) as FlowView;
 }
 
 function parseLimit(text: string): number {
@@ -41,17 +43,22 @@ async function write(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain');
 }
 
-type Cells = readonly [service: string, server: string, client: string, vip: string, local: string, state: string];
-
-export const FLOW_TITLES = row(['SERVICE', 'SERVER', 'CLIENT', 'VIP', 'VIA', 'STATE'], 'IDLE', 'EXPIRES');
-
-export function formatFlow(flow: FlowView): string {
-  const { service, server, client, vip, local, protocol, state } = flow;
-  const cells: Cells = [service, server, client, `${vip}/${protocol}`, local ?? '-', state];
-  return row(cells, formatAge(flow.idleMs), formatAge(flow.expiresInMs));
+export async function* formatFlows(flows: AsyncIterable<FlowView>, isTerminal = false): AsyncGenerator<string> {
+  let isEmpty = true;
+  for await (const line of tableLines(COLUMNS, flows, isTerminal)) {
+    isEmpty = false;
+    yield line;
+  }
+  if (isEmpty) yield 'no flow is tracked, or none of that kind';
 }
 
-function row(cells: Cells, idle: string, expires: string): string {
-  const widths = [12, 12, 21, 21, 21, 12];
-  return [...cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)), idle.padStart(7), expires.padStart(7)].join('  ');
-}
+const COLUMNS: readonly Column<FlowView>[] = [
+  { title: 'SERVICE', cell: ({ service }) => service },
+  { title: 'SERVER', cell: ({ server }) => server },
+  { title: 'CLIENT', cell: ({ client }) => client },
+  { title: 'VIP', cell: ({ vip, protocol }) => `${vip}/${protocol}` },
+  { title: 'VIA', cell: ({ local }) => local ?? '-' },
+  { title: 'STATE', cell: ({ state }) => state },
+  { title: 'IDLE', cell: ({ idleMs }) => formatAge(idleMs), align: 'right' },
+  { title: 'EXPIRES', cell: ({ expiresInMs }) => formatAge(expiresInMs), align: 'right' },
+];

@@ -11,15 +11,50 @@ export interface Column<T> {
 
 /** Columns two spaces apart, no trailing blanks; titles in bold where there is a terminal. */
 export function formatTable<T>(columns: readonly Column<T>[], rows: readonly T[], isTerminal = false): string {
-  const cells = rows.map((row) => columns.map((column) => column.cell(row)));
-  const widths = columns.map(({ title }, i) => Math.max(width(title), ...cells.map((row) => width(row[i] ?? ''))));
-  const line = (texts: readonly string[]): string =>
+  const { head, line } = layTable(columns, rows, isTerminal);
+  return [head, ...rows.map(line)].join('\n');
+}
+
+/** Rows that a table of unknown length is laid out by. */
+const LAID_BY = 500;
+
+/** The same, line by line, for rows without end: the first rows decide how wide the columns are. Nothing for no rows. */
+export async function* tableLines<T>(
+  columns: readonly Column<T>[],
+  rows: AsyncIterable<T>,
+  isTerminal = false,
+): AsyncGenerator<string> {
+  const first: T[] = [];
+  let line: ((row: T) => string) | null = null;
+  const begin = (): string[] => {
+    const laid = layTable(columns, first, isTerminal);
+    line = laid.line;
+    return first.length === 0 ? [] : [laid.head, ...first.map(laid.line)];
+  };
+  for await (const row of rows) {
+    if (line !== null) yield (line as (row: T) => string)(row);
+    else if (first.push(row) === LAID_BY) yield* begin();
+  }
+  if (line === null) yield* begin();
+}
+
+interface LaidTable<T> {
+  readonly head: string;
+  readonly line: (row: T) => string;
+}
+
+function layTable<T>(columns: readonly Column<T>[], rows: readonly T[], isTerminal: boolean): LaidTable<T> {
+  const widths = columns.map(({ title, cell }) => Math.max(width(title), ...rows.map((row) => width(cell(row)))));
+  const join = (texts: readonly string[]): string =>
     columns
       .map(({ align }, i) => pad(texts[i] ?? '', widths[i] ?? 0, align))
       .join('  ')
       .trimEnd();
-  const head = line(columns.map(({ title }) => title));
-  return [isTerminal ? `\x1B[1m${head}\x1B[0m` : head, ...cells.map(line)].join('\n');
+  const head = join(columns.map(({ title }) => title));
+  return {
+    head: isTerminal ? `\x1B[1m${head}\x1B[0m` : head,
+    line: (row) => join(columns.map(({ cell }) => cell(row))),
+  };
 }
 
 /** "name  value" lines with the values one below the other. */

@@ -19,7 +19,7 @@ export function requirePrivileges(status: string = readFileSync('/proc/self/stat
     ...(has(BPF) || has(SYS_ADMIN) ? [] : ['CAP_BPF']),
   ];
   if (missing.length === 0) return;
-  throw new FairleadError('failed', `fairlead lacks privileges here: ${missing.join(', ')}`, {
+  throw new FairleadError('refused', `fairlead lacks privileges here: ${missing.join(', ')}`, {
     mend: 'run it as root, or give it these capabilities (in systemd: AmbientCapabilities=)',
   });
 }

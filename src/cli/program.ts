@@ -2,13 +2,17 @@
 
 import { Command, CommanderError } from 'commander';
 import { ConfigError, exitCodeOf, FairleadError } from '../base/errors.ts';
-import { drainCommand, enableCommand, reloadCommand, weightCommand } from './change.ts';
+import { drainCommand, enableCommand, maintenanceCommand, reloadCommand, weightCommand } from './change.ts';
 import { captureCommand } from './capture.ts';
 import { checkCommand } from './check.ts';
+import { checksCommand } from './checks.ts';
+import { doctorCommand } from './doctor.ts';
 import { downCommand } from './down.ts';
 import { dropsCommand } from './drops.ts';
+import { eventsCommand } from './events.ts';
 import { flowsCommand } from './flows.ts';
 import { labCommand } from './lab.ts';
+import { serverSetupCommand } from './server-setup.ts';
 import { serversCommand } from './servers.ts';
 import { servicesCommand } from './services.ts';
 import { statusCommand } from './status.ts';
@@ -29,13 +33,18 @@ export function makeProgram(version: string): Command {
     statusCommand(),
     servicesCommand(),
     serversCommand(),
+    checksCommand(),
+    eventsCommand(),
     flowsCommand(),
     drainCommand(),
+    maintenanceCommand(),
     enableCommand(),
     weightCommand(),
     dropsCommand(),
     captureCommand(),
     downCommand(),
+    doctorCommand(),
+    serverSetupCommand(),
     labCommand(),
   ];
   for (const command of commands) program.addCommand(command.exitOverride());

@@ -24,7 +24,7 @@ const COLUMNS: readonly Column<ServiceView>[] = [
   { title: 'LISTEN', cell: ({ listen }) => listen.join(' ') },
   { title: 'METHOD', cell: ({ method }) => method },
   { title: 'SCHEDULER', cell: ({ scheduler }) => scheduler },
-  { title: 'STATE', cell: ({ state }) => state },
+  { title: 'STATE', cell: stateOf },
   { title: 'SERVERS', cell: ({ usable, servers }) => `${usable}/${servers}`, align: 'right' },
   { title: 'ACTIVE', cell: ({ active }) => formatCount(active), align: 'right' },
   { title: 'INACTIVE', cell: ({ inactive }) => formatCount(inactive), align: 'right' },
@@ -33,3 +33,8 @@ const COLUMNS: readonly Column<ServiceView>[] = [
   { title: 'IN', cell: ({ inOctets }) => formatOctets(inOctets), align: 'right' },
   { title: 'OUT', cell: ({ outOctets }) => formatOctets(outOctets), align: 'right' },
 ];
+
+/** "up", and whether that takes more than its ordinary servers. */
+function stateOf({ state, areBackupsUsed, isPanic }: ServiceView): string {
+  return isPanic ? `${state}, panic` : areBackupsUsed ? `${state}, on backups` : state;
+}

@@ -3,7 +3,7 @@
 import { Command } from 'commander';
 import type { StatusView } from '../admin/views.ts';
 import { type CommonOptions, contextOf, print, withCommon } from './common.ts';
-import { type Column, formatAge, formatCount, formatFacts, formatTable } from './output.ts';
+import { type Column, counted, formatAge, formatCount, formatFacts, formatTable } from './output.ts';
 
 export function statusCommand(): Command {
   return withCommon(new Command('status').description('show the daemon: engine, interfaces, workers, flows')).action(
@@ -21,7 +21,7 @@ export function formatStatus(status: StatusView, nowMs: number, isTerminal = fal
     ['instance', `${status.instance}, pid ${status.pid}`],
     ['since', `${status.since} (${formatAge(nowMs - Date.parse(status.since))})`],
     ['engine', `${engine.kind}: ${engine.why}`],
-    ['region', `${engine.path}, ${engine.region}, ${formatCount(status.generation)} commits`],
+    ['region', `${engine.path}, ${engine.region}, ${counted(status.generation, 'commit')}`],
     ['flows', `${formatCount(flows.inUse)} of ${formatCount(flows.capacity)}`],
     ['memory', status.memory],
     ['services', `${services.up} up, ${services.down} down`],

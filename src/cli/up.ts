@@ -3,6 +3,7 @@
 
 import { Command } from 'commander';
 import { DEFAULT_CONFIG } from './common.ts';
+import type { RawProber } from '../net/raw-prober.ts';
 import type { Daemon } from './daemon.ts';
 
 export function upCommand(): Command {
@@ -21,25 +22,33 @@ async function run(file: string): Promise<void> {
   const { makePlatform } = await import('../plane/platform.ts');
   const { makeSystemClock } = await import('../base/clock.ts');
   const { makeLogger } = await import('../base/log.ts');
-  const { probeTcp } = await import('../health/tcp-probe.ts');
+  const { makeProber } = await import('../health/make-probe.ts');
+  const { makeTimers } = await import('../health/timers.ts');
+  const { openRawProber } = await import('../plane/raw-prober.ts');
   const { startDaemon } = await import('./daemon.ts');
-  const starting = startDaemon({
+  const { promise: standing, resolve: sayStanding } = Promise.withResolvers<Daemon>();
+  // Before the start, which takes a large region's memory in one go: seconds in which the default action would kill.
+  obeySignals(standing);
+  const timers = makeTimers(makeSystemClock());
+  let raw: RawProber | null = null;
+  // Only who uses such checks has such sockets.
+  const prober = makeProber({ timers, raw: () => (raw ??= openRawProber()) });
+  const daemon = await startDaemon({
     loadConfig: () => loadConfig(file),
     platform: makePlatform(),
-    clock: makeSystemClock(),
-    probe: probeTcp,
+    clock: timers,
+    probe: prober.probe,
+    checkLoad: () => ({ load: prober.load(), lateTimers: timers.lateCount(), lostMs: timers.lostMs() }),
     makeLog: ({ log, name }) => makeLogger(log.level, name),
   });
-  obeySignals(starting);
-  await (await starting).ended;
+  sayStanding(daemon);
+  await daemon.ended;
+  (raw as RawProber | null)?.close();
 }
 
-/** From the first moment on: a signal that comes while the daemon still starts is obeyed once it stands. */
-function obeySignals(starting: Promise<Daemon>): void {
-  const obey = (what: (daemon: Daemon) => Promise<void>) => (): void => {
-    // A start that fails is told by whoever awaits it.
-    starting.then(what).catch(() => undefined);
-  };
+/** A signal that comes while the daemon still starts is obeyed once it stands. */
+function obeySignals(standing: Promise<Daemon>): void {
+  const obey = (what: (daemon: Daemon) => Promise<void>) => (): void => void standing.then(what);
   process.on(
     'SIGHUP',
     obey((daemon) => daemon.reload()),

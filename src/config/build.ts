@@ -1,9 +1,14 @@
 // From what was written to what was meant: defaults fill the gaps, and the result is a Config. What only shows in the
 // writing (a key that has no effect) is found here, since the finished Config no longer tells.
 
-import type { CheckConfig, Config, Listen, ServiceConfig } from './config.ts';
+import { dirname } from 'node:path';
+import { buildPlan, usualPlan } from './build-check.ts';
+import type { CheckPlan } from './check.ts';
+import type { Config, Method, NotifyConfig, ServerConfig, ServiceConfig, TunnelConfig } from './config.ts';
+import { usualSocket } from './instance.ts';
 import type { Finding, Path } from './positions.ts';
-import type { CheckDraft, FileDraft, ServiceDraft } from './shape.ts';
+import type { FileDraft, ServiceDraft, TunnelDraft } from './shape.ts';
+import { GUE_PORT } from './tunnel.ts';
 
 export type Defaults = NonNullable<FileDraft['defaults']>;
 
@@ -15,6 +20,7 @@ export interface BuiltService {
 /** Everything but the services. Time-outs by default are those of IPVS. */
 export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]): Config {
   const { interfaces, timeouts = {}, control = {}, name = 'fairlead' } = draft;
+  const socket = control.socket ?? usualSocket(name);
   return {
     version: 1,
     name,
@@ -37,10 +43,12 @@ export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]
       udp: timeouts.udp ?? 300_000,
     },
     control: {
-      socket: control.socket ?? `/run/fairlead/${name}.sock`,
+      socket,
+      state: control.state ?? `${dirname(socket)}/${name}.state.json`,
       ...(control.group === undefined ? {} : { group: control.group }),
     },
     log: { level: draft.log?.level ?? 'info' },
+    notify: (draft.notify ?? []).map(buildHook),
     services,
   };
 }
@@ -51,14 +59,27 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
   const method = draft.method ?? defaults.method ?? 'full-nat';
   const scheduler = draft.scheduler ?? defaults.scheduler ?? 'wlc';
   const findings: Finding[] = [];
-  if (draft.source !== undefined && method === 'nat') {
-    const message = '"source" belongs to full-nat; with nat the servers see the client\'s own address';
+  if (draft.source !== undefined && method !== 'full-nat') {
+    const message = `"source" belongs to full-nat; with ${method} the servers see the client's own address`;
     findings.push({ path: [...path, 'source'], on: 'key', message });
   }
   if (draft.hash !== undefined && scheduler !== 'sh' && scheduler !== 'maglev') {
     const message = `"hash" has no effect on scheduler ${scheduler}; sh and maglev hash`;
     findings.push({ path: [...path, 'hash'], on: 'key', message });
   }
+  findings.push(...checkTunnelKeys(name, draft.tunnel, method, path));
+  const plan = (own: ServiceDraft['check'], at: Path): CheckPlan | null => {
+    const built = buildPlan(own, defaults.check, at);
+    findings.push(...built.findings);
+    return built.plan;
+  };
+  const servers = (drafts: ServiceDraft['servers'], key: string, isBackup: boolean): ServerConfig[] =>
+    Object.entries(drafts).map(([server, { check, ...written }]) => ({
+      name: server,
+      ...written,
+      isBackup,
+      ...(check === undefined ? {} : { check: plan(check, [...path, key, server, 'check']) }),
+    }));
   const service: ServiceConfig = {
     name,
     listens: draft.listen,
@@ -66,32 +87,54 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     scheduler,
     hash: draft.hash ?? defaults.hash ?? 'client',
     sources: draft.source === undefined || draft.source === 'vip' ? [] : draft.source.flat(),
-    servers: Object.entries(draft.servers).map(([server, written]) => ({ name: server, ...written })),
-    check: buildCheck(draft.check, defaults.check, draft.listen),
+    tunnel: method === 'l3-dsr' && draft.tunnel !== undefined ? buildTunnel(draft.tunnel) : null,
+    servers: [...servers(draft.servers, 'servers', false), ...servers(draft.backup ?? {}, 'backup', true)],
+    check: draft.check === undefined ? usualPlan(defaults.check, draft.listen) : plan(draft.check, [...path, 'check']),
+    minUp: draft['min-up'] ?? 1,
+    panic: draft.panic ?? false,
+    slowStartMs: draft['slow-start'] ?? 0,
   };
+  if (draft['min-up'] !== undefined && draft.backup === undefined && !service.panic) {
+    const message = '"min-up" has no effect without "backup" or "panic"';
+    findings.push({ path: [...path, 'min-up'], on: 'key', message });
+  }
   return { service, findings };
 }
 
-/**
- * The service's own check over that of `defaults` over a TCP connect every 2 s. A service without TCP has none, unless
- * it names a port to connect to.
- */
-function buildCheck(
-  own: CheckDraft | undefined,
-  general: CheckDraft | undefined,
-  listens: readonly Listen[],
-): CheckConfig | null {
-  if ((own ?? general) === 'none') return null;
-  const written = { ...(general === 'none' ? {} : general), ...(own === 'none' ? {} : own) };
-  const isTcp = listens.some((listen) => listen.protocol === 'tcp');
-  if (own === undefined && !isTcp && written.port === undefined) return null;
-  const everyMs = written.every ?? 2000;
+/** A tunnel belongs to l3-dsr, and some of its keys to one type. */
+function checkTunnelKeys(name: string, tunnel: TunnelDraft | undefined, method: Method, path: Path): Finding[] {
+  if (tunnel === undefined) {
+    if (method !== 'l3-dsr') return [];
+    const hint = 'write tunnel: { type: gre, source: ADDRESS }, an address of this host';
+    const message = `service "${name}" has method l3-dsr, but no tunnel`;
+    return [{ path, on: 'key', message, hint }];
+  }
+  if (method !== 'l3-dsr') {
+    return [{ path: [...path, 'tunnel'], on: 'key', message: `"tunnel" belongs to l3-dsr, not to ${method}` }];
+  }
+  const { type } = tunnel;
+  const owners = { key: 'gre', port: 'gue' } as const;
+  return (['key', 'port'] as const)
+    .filter((key) => tunnel[key] !== undefined && type !== owners[key])
+    .map((key) => ({
+      path: [...path, 'tunnel', key],
+      on: 'key',
+      message: `"${key}" belongs to type ${owners[key]}, not to ${type}`,
+    }));
+}
+
+function buildTunnel({ type, source, key, ttl, dscp, port }: TunnelDraft): TunnelConfig {
   return {
-    type: 'tcp',
-    port: written.port ?? null,
-    everyMs,
-    timeoutMs: written.timeout ?? Math.min(1000, everyMs),
-    rise: written.rise ?? 2,
-    fall: written.fall ?? 3,
+    type,
+    source,
+    key: key ?? null,
+    ttl: ttl ?? null,
+    dscp: dscp ?? null,
+    port: type === 'gue' ? (port ?? GUE_PORT) : null,
   };
+}
+
+/** One of the two keys is there: rules.ts sees to it. */
+function buildHook({ exec, webhook }: NonNullable<FileDraft['notify']>[number]): NotifyConfig {
+  return webhook === undefined ? { type: 'exec', command: exec ?? [] } : { type: 'webhook', url: webhook };
 }

@@ -2,6 +2,8 @@
 // Plain data; where a value stood in the file is kept beside it, in Positions (positions.ts).
 
 import type { Address } from '../net/address.ts';
+import type { Prefix } from '../net/prefix.ts';
+import type { CheckPlan } from './check.ts';
 
 export interface Config {
   readonly version: 1;
@@ -15,12 +17,17 @@ export interface Config {
   /** Capacity of the flow table, 4,096 to 67,108,864. */
   readonly flows: number;
   readonly timeouts: Timeouts;
-  readonly control: { readonly socket: string; readonly group?: string };
+  readonly control: { readonly socket: string; readonly group?: string; readonly state: string };
   readonly log: { readonly level: LogLevel };
+  readonly notify: readonly NotifyConfig[];
   readonly services: readonly ServiceConfig[];
 }
 
 export type EngineName = 'auto' | 'packet' | 'tc' | 'xdp' | 'xdp-generic';
+/** Who is told of each event: a program, or a web server by POST. */
+export type NotifyConfig =
+  | { readonly type: 'exec'; readonly command: readonly string[] }
+  | { readonly type: 'webhook'; readonly url: string };
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
@@ -37,7 +44,7 @@ export interface Timeouts {
   readonly udp: number;
 }
 
-export type Method = 'nat' | 'full-nat';
+export type Method = 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
 export type SchedulerName = 'rr' | 'wrr' | 'lc' | 'wlc' | 'sh' | 'maglev';
 export type HashKey = 'client' | 'client-port';
 
@@ -51,8 +58,34 @@ export interface ServiceConfig {
   readonly hash: HashKey;
   /** The pool that full-nat takes its source addresses from; empty: the VIP itself. */
   readonly sources: readonly Address[];
+  /** What l3-dsr wraps packets in; null with any other method. */
+  readonly tunnel: TunnelConfig | null;
+  /** The ordinary ones first, then the backups. */
   readonly servers: readonly ServerConfig[];
-  readonly check: CheckConfig | null;
+  /** Of each server that has none of its own; null: servers are taken to be up. */
+  readonly check: CheckPlan | null;
+  /** With fewer ordinary servers up than this the backups join. */
+  readonly minUp: number;
+  /** With fewer than `minUp` servers up, backups among them, all are used rather than too few. */
+  readonly panic: boolean;
+  /** How long a server's share grows after it came back; 0: it has it at once. */
+  readonly slowStartMs: number;
+}
+
+export type TunnelType = 'gre' | 'ipip' | 'gue';
+
+export interface TunnelConfig {
+  readonly type: TunnelType;
+  /** The outer source: an address of this host, or a prefix of which each flow takes one address. */
+  readonly source: Prefix;
+  /** GRE's key (RFC 2890), 0 to 4,294,967,295; null: none is sent. */
+  readonly key: number | null;
+  /** The outer TTL or hop limit; null: the inner packet's. */
+  readonly ttl: number | null;
+  /** The outer DSCP; null: the inner packet's. */
+  readonly dscp: number | null;
+  /** GUE's UDP port; null with other types. */
+  readonly port: number | null;
 }
 
 export type Protocol = 'tcp' | 'udp';
@@ -72,15 +105,7 @@ export interface ServerConfig {
   readonly port: number | null;
   /** 0..65535; 0 takes no new flows. */
   readonly weight: number;
-}
-
-export interface CheckConfig {
-  readonly type: 'tcp';
-  /** Null: the server's own port, or the first listen's first port when the server has none. */
-  readonly port: number | null;
-  readonly everyMs: number;
-  readonly timeoutMs: number;
-  /** So many good probes in a row bring a server back, so many bad ones take it out. */
-  readonly rise: number;
-  readonly fall: number;
+  /** In place of the service's; null: none. */
+  readonly check?: CheckPlan | null;
+  readonly isBackup: boolean;
 }

@@ -4,6 +4,7 @@ import { formatListen } from './endpoint.ts';
 import type { Listen, ServiceConfig } from './config.ts';
 import { LIMITS } from './limits.ts';
 import type { Finding, Path } from './positions.ts';
+import { serverPath } from './server-path.ts';
 
 interface OwnedListen {
   readonly listen: Listen;
@@ -95,11 +96,12 @@ function nameOwner(owner: OwnedListen, own: OwnedListen): string {
 function checkNoServerIsVip(services: readonly ServiceConfig[], listens: readonly OwnedListen[]): Finding[] {
   const owners = new Map(listens.map((own) => [own.listen.vip.text, own]));
   return services.flatMap((service) =>
-    service.servers.flatMap(({ name, address }) => {
+    service.servers.flatMap((server) => {
+      const { name, address } = server;
       const owner = owners.get(address.text);
       if (owner === undefined) return [];
       const message = `server "${name}" is at ${address.text}, which is a VIP of service "${owner.service}"`;
-      return [{ path: ['services', service.name, 'servers', name, 'address'], message, see: owner.path }];
+      return [{ path: [...serverPath(service, server), 'address'], message, see: owner.path }];
     }),
   );
 }

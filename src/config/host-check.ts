@@ -4,30 +4,13 @@
 import type { ConfigProblem } from '../base/errors.ts';
 import type { Address } from '../net/address.ts';
 import { sameAddress } from '../net/address.ts';
-import { formatPrefix, networkOf, type Prefix, prefixContains } from '../net/prefix.ts';
+import { formatPrefix, networkOf, prefixContains } from '../net/prefix.ts';
 import type { Config, ServiceConfig } from './config.ts';
+import { checkNeighbours, checkTunnel } from './host-dsr.ts';
+import { findConnected, type HostView } from './host-view.ts';
 import { type Finding, type Path, positionsOf } from './positions.ts';
+import { serverPath } from './server-path.ts';
 import { nearest } from './suggest.ts';
-
-export interface HostView {
-  readonly links: readonly HostLink[];
-  readonly addresses: readonly HostAddress[];
-}
-
-export interface HostLink {
-  readonly name: string;
-  readonly index: number;
-  readonly mac: string;
-  readonly mtu: number;
-  readonly isUp: boolean;
-}
-
-export interface HostAddress {
-  /** Name of the link that carries it. */
-  readonly link: string;
-  /** The address itself and the length of its network's prefix. */
-  readonly prefix: Prefix;
-}
 
 /** Problems in the order of the file; warnings are those that some clients may never notice. */
 export function checkAgainstHost(config: Config, host: HostView): ConfigProblem[] {
@@ -35,6 +18,8 @@ export function checkAgainstHost(config: Config, host: HostView): ConfigProblem[
     ...checkLinks(config, host),
     ...config.services.flatMap((service) => checkLocalAddresses(service, host)),
     ...config.services.flatMap((service) => checkReturnPath(service, config, host)),
+    ...config.services.flatMap((service) => checkNeighbours(service, config, host)),
+    ...config.services.flatMap((service) => checkTunnel(service, config, host)),
   ];
   return positionsOf(config).locate(findings);
 }
@@ -68,8 +53,13 @@ function checkLocalAddresses(service: ServiceConfig, host: HostView): Finding[] 
   return [
     ...service.listens.flatMap(({ vip }, i) => explain('VIP', vip, [...at, 'listen', i], alone)),
     ...service.sources.flatMap((source) => explain('source', source, [...at, 'source'], alone)),
-    ...service.servers.flatMap(({ name, address }) =>
-      explain(`server "${name}" at`, address, [...at, 'servers', name, 'address'], 'a server must be another host'),
+    ...service.servers.flatMap((server) =>
+      explain(
+        `server "${server.name}" at`,
+        server.address,
+        [...serverPath(service, server), 'address'],
+        'a server must be another host',
+      ),
     ),
   ];
 }
@@ -81,8 +71,9 @@ function checkLocalAddresses(service: ServiceConfig, host: HostView): Finding[] 
 function checkReturnPath(service: ServiceConfig, config: Config, host: HostView): Finding[] {
   if (service.method !== 'nat') return [];
   const { outside, inside } = config.interfaces;
-  return service.servers.flatMap(({ name, address }): Finding[] => {
-    const path = ['services', service.name, 'servers', name, 'address'];
+  return service.servers.flatMap((server): Finding[] => {
+    const { name, address } = server;
+    const path = [...serverPath(service, server), 'address'];
     const connected = findConnected(address, host, [outside, inside]);
     if (connected === undefined || connected.link !== outside) return [];
     const network = formatPrefix({ address: networkOf(connected.prefix), length: connected.prefix.length });
@@ -94,15 +85,4 @@ function checkReturnPath(service: ServiceConfig, config: Config, host: HostView)
     const message = `server "${name}" at ${address.text} is in ${network} like its VIP: with nat it would answer clients of that network directly, and only clients behind a router work`;
     return [{ path, message, hint: 'use method full-nat', severity: 'warning' }];
   });
-}
-
-/** The most specific connected network of the given links that holds the address: where the host would send it. */
-function findConnected(
-  address: Address,
-  host: HostView,
-  links: readonly (string | undefined)[],
-): HostAddress | undefined {
-  return host.addresses
-    .filter(({ link, prefix }) => links.includes(link) && prefixContains(prefix, address))
-    .toSorted((a, b) => b.prefix.length - a.prefix.length)[0];
 }

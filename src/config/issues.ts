@@ -6,7 +6,7 @@ import { keysAt } from './shape.ts';
 import { didYouMean } from './suggest.ts';
 
 /** Keys of the design that this version does not know yet: whoever writes one of them has not mistyped it. */
-const LATER_KEYS = ['sticky', 'backup', 'tunnel', 'path', 'status', 'body', 'tls', 'target'];
+const LATER_KEYS = ['sticky', 'max-flows'];
 
 type Issue = z.core.$ZodIssue;
 
@@ -26,6 +26,7 @@ function explain(issue: Issue, path: Path): Finding[] {
     case 'unrecognized_keys':
       return issue.keys.map((word) => explainKey(word, path));
     case 'invalid_key': {
+      if (path.at(-2) === 'headers') return [{ path, on: 'key', message: `"${key}" is not a name for a header` }];
       const kind = path.length === 2 ? 'service' : 'server';
       const hint = 'use 1 to 63 of letters, digits, ".", "_" and "-"';
       return [{ path, on: 'key', message: `"${key}" is not a name for a ${kind}`, hint }];

@@ -53,3 +53,21 @@ export function choice<const T extends string>(kind: string, words: readonly T[]
     return { problem: `unknown ${kind} "${text}"`, hint: didYouMean(text, words) ?? `use ${list}` };
   });
 }
+
+/** A value or a list of them, as a list. */
+export function oneOrMore<T extends z.ZodType>(item: T) {
+  return z.preprocess((value) => (value === undefined || Array.isArray(value) ? value : [value]), z.array(item).min(1));
+}
+
+/**
+ * The schema that `choose` names for what was written. A union would try all of them and tell of all that fail; this
+ * tells of the one that was meant.
+ */
+export function dispatch<T>(choose: (value: unknown) => z.ZodType<T>) {
+  return z.unknown().transform((value, context): T => {
+    const parsed = choose(value).safeParse(value, { reportInput: true });
+    if (parsed.success) return parsed.data;
+    context.issues.push(...(parsed.error.issues as typeof context.issues));
+    return z.NEVER;
+  });
+}

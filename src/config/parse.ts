@@ -2,12 +2,14 @@
 // service, then defaults, then rules over whatever services could be read.
 
 import { ConfigError } from '../base/errors.ts';
+import { checkDefaultKeys } from './build-check.ts';
 import { buildConfig, buildService, type Defaults } from './build.ts';
 import type { Config, ServiceConfig } from './config.ts';
 import { checkAcrossServices } from './cross-rules.ts';
 import { explainIssues } from './issues.ts';
 import { type Finding, fileProblem, makePositions, rememberPositions, sortProblems } from './positions.ts';
 import { readYaml } from './read-yaml.ts';
+import { checkHooks } from './hook-rules.ts';
 import { checkInterfaces, checkService } from './rules.ts';
 import { fileShape, serviceShape } from './shape.ts';
 
@@ -27,7 +29,10 @@ export function parseConfig(text: string, file: string): Config {
 function readConfig(value: unknown): { config?: Config; findings: Finding[] } {
   const file = fileShape.safeParse(value, { reportInput: true });
   const defaults = fileShape.shape.defaults.safeParse(mapIn(value).defaults);
-  const findings = file.success ? checkInterfaces(file.data.interfaces) : explainIssues(file.error.issues);
+  const findings = file.success
+    ? [...checkInterfaces(file.data.interfaces), ...checkHooks(file.data.notify ?? [])]
+    : explainIssues(file.error.issues);
+  if (defaults.success) findings.push(...checkDefaultKeys(defaults.data?.check));
   const services: ServiceConfig[] = [];
   for (const [name, written] of Object.entries(mapIn(mapIn(value).services))) {
     const draft = serviceShape.safeParse(written, { reportInput: true });

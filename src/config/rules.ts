@@ -3,10 +3,13 @@
 import { type Address, formatEndpoint, sameAddress } from '../net/address.ts';
 import { unusableKind } from './address-kind.ts';
 import type { Listen, ServerConfig, ServiceConfig } from './config.ts';
-import { formatDuration } from './duration.ts';
+import { CHECK_RULES } from './check-rules.ts';
+import { samePorts, tunnelEnds } from './dsr-rules.ts';
 import { formatListen } from './endpoint.ts';
 import { LIMITS } from './limits.ts';
 import type { Finding, Path } from './positions.ts';
+import { RESERVE_RULES } from './reserve-rules.ts';
+import { serverPath } from './server-path.ts';
 
 type Rule = (service: ServiceConfig, path: Path) => Finding[];
 
@@ -16,9 +19,11 @@ const RULES: readonly Rule[] = [
   someServers,
   distinctServers,
   keptPorts,
+  samePorts,
+  tunnelEnds,
   usefulWeights,
-  checkTimes,
-  checkPort,
+  ...CHECK_RULES,
+  ...RESERVE_RULES,
   sourcePool,
 ];
 
@@ -40,8 +45,8 @@ function usableAddresses(service: ServiceConfig, path: Path): Finding[] {
   };
   return [
     ...service.listens.flatMap(({ vip }, i) => explain('VIP', vip, [...path, 'listen', i])),
-    ...service.servers.flatMap(({ name, address }) =>
-      explain(`server "${name}" at`, address, [...path, 'servers', name, 'address']),
+    ...service.servers.flatMap((server) =>
+      explain(`server "${server.name}" at`, server.address, [...serverPath(service, server), 'address']),
     ),
     ...service.sources.flatMap((source) => explain('source', source, [...path, 'source'])),
   ];
@@ -57,19 +62,23 @@ function oneFamily(service: ServiceConfig, path: Path): Finding[] {
       : [{ path: at, message: `${what} is IPv${address.family}, but VIP ${text} is IPv${family}` }];
   return [
     ...service.listens.flatMap(({ vip }, i) => explain(`VIP ${vip.text}`, vip, [...path, 'listen', i])),
-    ...service.servers.flatMap(({ name, address }) =>
-      explain(`server "${name}" at ${address.text}`, address, [...path, 'servers', name, 'address']),
+    // In a tunnel the servers' family is that of its source: see tunnelEnds.
+    ...(service.tunnel === null ? service.servers : []).flatMap((server) =>
+      explain(`server "${server.name}" at ${server.address.text}`, server.address, [
+        ...serverPath(service, server),
+        'address',
+      ]),
     ),
     ...service.sources.flatMap((source) => explain(`source ${source.text}`, source, [...path, 'source'])),
   ];
 }
 
 function someServers(service: ServiceConfig, path: Path): Finding[] {
-  if (service.servers.length > 0) return [];
+  if (service.servers.some(({ isBackup }) => !isBackup)) return [];
   return [{ path: [...path, 'servers'], on: 'key', message: `service "${service.name}" has no server` }];
 }
 
-function distinctServers(service: ServiceConfig, path: Path): Finding[] {
+function distinctServers(service: ServiceConfig): Finding[] {
   const [first] = service.listens;
   const isOnePort = service.listens.every(
     ({ firstPort, lastPort }) => firstPort === first?.firstPort && firstPort === lastPort,
@@ -82,24 +91,24 @@ function distinctServers(service: ServiceConfig, path: Path): Finding[] {
     if (owner === undefined) owners.set(endpoint, server);
     if (owner === undefined) return [];
     const message = `server "${server.name}" is at ${endpoint}, where server "${owner.name}" is already`;
-    return [{ path: [...path, 'servers', server.name, 'address'], message, see: [...path, 'servers', owner.name] }];
+    return [{ path: [...serverPath(service, server), 'address'], message, see: serverPath(service, owner) }];
   });
 }
 
-function keptPorts(service: ServiceConfig, path: Path): Finding[] {
+function keptPorts(service: ServiceConfig): Finding[] {
   const range = service.listens.find(isRange);
   if (range === undefined) return [];
   return service.servers
     .filter((server) => server.port !== null)
     .map((server) => ({
-      path: [...path, 'servers', server.name, 'port'],
-      elsewhere: [[...path, 'servers', server.name, 'address']],
+      path: [...serverPath(service, server), 'port'],
+      elsewhere: [[...serverPath(service, server), 'address']],
       message: `server "${server.name}" has port ${server.port}, but ${formatListen(range)} is a range of ports`,
       hint: "leave the server's port out to keep the client's",
     }));
 }
 
-function usefulWeights(service: ServiceConfig, path: Path): Finding[] {
+function usefulWeights(service: ServiceConfig): Finding[] {
   const { scheduler, servers } = service;
   if (scheduler !== 'rr' && scheduler !== 'lc') return [];
   const active = servers.filter(({ weight }) => weight > 0);
@@ -107,34 +116,8 @@ function usefulWeights(service: ServiceConfig, path: Path): Finding[] {
   if (odd === undefined) return [];
   const message = `server "${odd.name}" has weight ${odd.weight} and server "${active[0]?.name}" has ${active[0]?.weight}, which scheduler ${scheduler} ignores`;
   // Named at a weight that was written: a server in its short form has none.
-  const elsewhere = active.map(({ name }) => [...path, 'servers', name, 'weight']);
-  return [{ path: [...path, 'servers', odd.name, 'weight'], elsewhere, message, hint: `use w${scheduler}` }];
-}
-
-function checkTimes(service: ServiceConfig, path: Path): Finding[] {
-  if (service.check === null || service.check.timeoutMs <= service.check.everyMs) return [];
-  const { everyMs, timeoutMs } = service.check;
-  const elsewhere = [
-    [...path, 'check', 'every'],
-    ['defaults', 'check', 'timeout'],
-    ['defaults', 'check', 'every'],
-  ];
-  const message = `the check's timeout of ${formatDuration(timeoutMs)} is above its interval of ${formatDuration(everyMs)}`;
-  return [{ path: [...path, 'check', 'timeout'], elsewhere, message }];
-}
-
-function checkPort(service: ServiceConfig, path: Path): Finding[] {
-  if (service.check === null || service.check.port !== null || service.servers.every(({ port }) => port !== null))
-    return [];
-  const listen = service.listens.find(({ protocol }) => protocol === 'tcp');
-  const hint = 'write check: { port: N } or check: none';
-  if (listen === undefined) {
-    const message = `service "${service.name}" has no TCP port that a check could connect to`;
-    return [{ path: [...path, 'check'], on: 'key', message, hint }];
-  }
-  if (listen.firstPort > 1 || listen.lastPort < LIMITS.port) return [];
-  const message = `service "${service.name}" listens on every port, so its check must be told one`;
-  return [{ path: [...path, 'check'], elsewhere: [[...path, 'listen']], on: 'key', message, hint }];
+  const elsewhere = active.map((server) => [...serverPath(service, server), 'weight']);
+  return [{ path: [...serverPath(service, odd), 'weight'], elsewhere, message, hint: `use w${scheduler}` }];
 }
 
 function sourcePool(service: ServiceConfig, path: Path): Finding[] {

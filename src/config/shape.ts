@@ -2,9 +2,12 @@
 // each other is for rules.ts; which defaults fill the gaps is for build.ts.
 
 import { z } from 'zod';
-import { parseListen, parseServerEndpoint, parseSources } from './endpoint.ts';
-import { choice, duration, grammar, must, textLike, wholeNumber } from './leaves.ts';
+import { type CheckDraft, checkShape, commandLine, oneCheckShape } from './check-shape.ts';
+import { parseListen, parseServerEndpoint, parseSources, type ServerEndpoint } from './endpoint.ts';
+import { INSTANCE_PATTERN, INSTANCE_WORDS } from './instance.ts';
+import { choice, duration, grammar, must, oneOrMore, textLike, wholeNumber } from './leaves.ts';
 import { LIMITS } from './limits.ts';
+import { parseTunnelSource } from './tunnel.ts';
 
 export const NAME_PATTERN = /^[A-Za-z0-9._-]{1,63}$/;
 
@@ -16,26 +19,11 @@ const socketPath = textLike(/^\/[!-~]{0,106}$/, 'an absolute path of at most 107
 const port = wholeNumber(1, LIMITS.port);
 const map = must('a map');
 
-const check = z.union([
-  z.literal('none', must('a map or none')),
-  z.strictObject(
-    {
-      type: choice('check type', ['tcp'], ['tcp-half-open', 'http', 'https', 'icmp', 'udp', 'dns']).optional(),
-      port: port.optional(),
-      every: duration(50, LIMITS.durationMs).optional(),
-      timeout: duration(10, LIMITS.durationMs).optional(),
-      rise: wholeNumber(1, 255).optional(),
-      fall: wholeNumber(1, 255).optional(),
-    },
-    map,
-  ),
-]);
-
 const common = {
-  method: choice('method', ['nat', 'full-nat'], ['l2-dsr', 'l3-dsr']).optional(),
+  method: choice('method', ['nat', 'full-nat', 'l2-dsr', 'l3-dsr']).optional(),
   scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'sh', 'maglev'], ['lrt', 'p2c']).optional(),
   hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
-  check: check.optional(),
+  check: checkShape.optional(),
 };
 
 const endpoint = grammar('an address, an address with a port, or a map', parseServerEndpoint);
@@ -45,20 +33,40 @@ const serverMap = z.strictObject(
     address: grammar('an address, with or without a port', parseServerEndpoint),
     port: port.optional(),
     weight: wholeNumber(0, LIMITS.weight).optional(),
+    check: checkShape.optional(),
   },
   map,
 );
 
+interface ServerDraft extends ServerEndpoint {
+  readonly weight: number;
+  readonly check?: CheckDraft;
+}
+
 const server = z.union([
-  endpoint.transform(({ address, port }) => ({ address, port, weight: 1 })),
-  serverMap.transform(({ address: { address, port: inAddress }, port, weight = 1 }, context) => {
+  endpoint.transform(({ address, port }): ServerDraft => ({ address, port, weight: 1 })),
+  serverMap.transform(({ address: { address, port: inAddress }, port, weight = 1, check }, context): ServerDraft => {
     if (port !== undefined && inAddress !== null) {
       const message = `the port is given twice: ${inAddress} in the address, and ${port}`;
       context.addIssue({ code: 'custom', message, path: ['port'] });
     }
-    return { address, port: port ?? inAddress, weight };
+    return { address, port: port ?? inAddress, weight, ...(check === undefined ? {} : { check }) };
   }),
 ]);
+
+const servers = z.record(z.string().regex(NAME_PATTERN), server, must('a map of names and addresses'));
+
+const tunnel = z.strictObject(
+  {
+    type: choice('tunnel type', ['gre', 'ipip', 'gue']),
+    source: grammar('an address or a prefix', parseTunnelSource),
+    key: wholeNumber(0, 0xffff_ffff).optional(),
+    ttl: wholeNumber(1, 255).optional(),
+    dscp: wholeNumber(0, 63).optional(),
+    port: port.optional(),
+  },
+  map,
+);
 
 const sourceWords = 'vip, an address, a range of addresses or a list of them';
 const source = grammar(sourceWords, parseSources);
@@ -67,8 +75,21 @@ export const serviceShape = z.strictObject(
   {
     listen: oneOrMore(grammar('a text like 203.0.113.10:80/tcp', parseListen)),
     ...common,
+    tunnel: tunnel.optional(),
     source: z.union([z.literal('vip', must(sourceWords)), oneOrMore(source)]).optional(),
-    servers: z.record(z.string().regex(NAME_PATTERN), server, must('a map of names and addresses')),
+    servers,
+    backup: servers.optional(),
+    'min-up': wholeNumber(1, LIMITS.servers).optional(),
+    panic: z.boolean(must('true or false')).optional(),
+    'slow-start': duration(1000, 3_600_000).optional(),
+  },
+  map,
+);
+
+const hook = z.strictObject(
+  {
+    exec: commandLine.optional(),
+    webhook: textLike(/^https?:\/\/[^\s/]+[!-~]*$/, 'an address like https://host/path').optional(),
   },
   map,
 );
@@ -76,7 +97,7 @@ export const serviceShape = z.strictObject(
 export const fileShape = z.strictObject(
   {
     version: z.literal(1, must('1, the version of the format')),
-    name: textLike(/^[a-z0-9-]{1,32}$/, 'a text of 1 to 32 of a-z, 0-9 and -').optional(),
+    name: textLike(INSTANCE_PATTERN, `a text of ${INSTANCE_WORDS}`).optional(),
     interfaces: z.strictObject({ outside: interfaceName, inside: interfaceName.optional() }, map),
     engine: choice('engine', ['auto', 'packet', 'tc', 'xdp', 'xdp-generic']).optional(),
     bpffs: textLike(/^\/[^\s]{1,200}$/, 'an absolute path').optional(),
@@ -103,6 +124,7 @@ export const fileShape = z.strictObject(
       .strictObject(
         {
           socket: socketPath.optional(),
+          state: textLike(/^\/[!-~]{1,4000}$/, 'an absolute path').optional(),
           group: textLike(/^[A-Za-z0-9_][A-Za-z0-9._-]*$/, 'the name of a group').optional(),
         },
         map,
@@ -111,6 +133,7 @@ export const fileShape = z.strictObject(
     log: z
       .strictObject({ level: choice('level', ['trace', 'debug', 'info', 'warn', 'error']).optional() }, map)
       .optional(),
+    notify: z.array(hook, must('a list of hooks')).max(16, must('a list of at most 16 hooks')).optional(),
     defaults: z.strictObject(common, map).optional(),
     // Each service is parsed on its own, so that one mistake does not hide what is wrong with the others.
     services: z.record(z.string().regex(NAME_PATTERN), z.unknown(), must('a map of names and services')),
@@ -120,16 +143,16 @@ export const fileShape = z.strictObject(
 
 export type FileDraft = z.output<typeof fileShape>;
 export type ServiceDraft = z.output<typeof serviceShape>;
-export type CheckDraft = z.output<typeof check>;
-
-/** A value or a list of them, as a list. */
-function oneOrMore<T extends z.ZodType>(item: T) {
-  return z.preprocess((value) => (value === undefined || Array.isArray(value) ? value : [value]), z.array(item).min(1));
-}
+export type TunnelDraft = z.output<typeof tunnel>;
 
 /** Keys that may stand in the map at `path`, for "did you mean". Names of services and servers count as "*". */
 export function keysAt(path: readonly (string | number)[]): readonly string[] {
-  const place = path.map((segment, depth) => (path[0] === 'services' && (depth === 1 || depth === 3) ? '*' : segment));
+  // "check" alone, in a list, or in a list under "all" or "any".
+  const check = path.lastIndexOf('check');
+  if (check !== -1 && !path.slice(check + 1).some((segment) => !/^(?:all|any|\d+)$/.test(String(segment)))) {
+    return Object.keys(oneCheckShape.shape);
+  }
+  const place = path.map((segment, depth) => (isName(path, depth) ? '*' : segment));
   const shapes: Record<string, object> = {
     '': fileShape.shape,
     interfaces: fileShape.shape.interfaces.shape,
@@ -137,10 +160,15 @@ export function keysAt(path: readonly (string | number)[]): readonly string[] {
     control: fileShape.shape.control.unwrap().shape,
     log: fileShape.shape.log.unwrap().shape,
     defaults: common,
-    'defaults.check': check.options[1].shape,
     'services.*': serviceShape.shape,
-    'services.*.check': check.options[1].shape,
+    'services.*.tunnel': tunnel.shape,
     'services.*.servers.*': serverMap.shape,
+    'services.*.backup.*': serverMap.shape,
+    'notify.*': hook.shape,
   };
   return Object.keys(shapes[place.join('.')] ?? {});
+}
+
+function isName(path: readonly (string | number)[], depth: number): boolean {
+  return path[0] === 'notify' ? depth === 1 : path[0] === 'services' && (depth === 1 || depth === 3);
 }

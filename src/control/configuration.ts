@@ -1,16 +1,36 @@
 // A configuration becomes one to run: loaded, checked against the host, and on a reload against what is running.
 
-import { ConfigError, FairleadError, formatConfigProblem } from '../base/errors.ts';
+import { ConfigError, type ConfigProblem, FairleadError, formatConfigProblem } from '../base/errors.ts';
 import type { Config } from '../config/config.ts';
-import { checkAgainstHost, type HostView } from '../config/host-check.ts';
+import { isDsr } from '../config/dsr-rules.ts';
+import { checkAgainstHost } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
+import { positionsOf } from '../config/positions.ts';
 import { interfaceNames } from './desired.ts';
 import { fixedChanges } from './plan.ts';
+import { findMissingFiles } from './programs.ts';
 
 /** Throws ConfigError when the configuration cannot run on this host; returns warnings, each with its place. */
 export function checkOnHost(config: Config, host: HostView): string[] {
-  const problems = checkAgainstHost(config, host);
+  return problemsOnHost(config, host).map(formatConfigProblem);
+}
+
+/** The same warnings as they are, for who shows them otherwise. */
+export function problemsOnHost(config: Config, host: HostView): ConfigProblem[] {
+  const problems = [...checkAgainstHost(config, host), ...methodsToCome(config)];
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems);
-  return problems.map(formatConfigProblem);
+  return [...problems, ...findMissingFiles(config)];
+}
+
+/** Methods that a file may have and `server-setup` and `doctor` know, but the data plane does not. */
+function methodsToCome(config: Config): ConfigProblem[] {
+  const findings = config.services.filter(isDsr).map(({ name, method }) => ({
+    path: ['services', name, 'method'],
+    elsewhere: [['defaults', 'method']],
+    message: `method ${method} cannot run yet: the data plane of this version has nat and full-nat`,
+    hint: 'server-setup and doctor know it already',
+  }));
+  return positionsOf(config).locate(findings);
 }
 
 /**

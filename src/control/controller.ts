@@ -10,7 +10,8 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
-import type { HostView } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
+import type { ResultCounts } from '../health/monitor.ts';
 import type { Probe } from '../health/probe.ts';
 import { readPlacement } from '../plane/adopt.ts';
 import { planImage } from '../plane/image.ts';
@@ -18,10 +19,24 @@ import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
 import { checkReplacement } from './configuration.ts';
 import { makeTarget, targetInterfaces } from './desired.ts';
-import { makeHealth } from './health.ts';
-import { findServer, keepOverrides, NO_OVERRIDES, type OverrideChange, serverKey, withOverride } from './overrides.ts';
+import { type Events, makeEvents, partsOf } from './events.ts';
+import { type HealthChange, makeHealth } from './health.ts';
+import { type Keeper, NO_KEEPER } from './keeper.ts';
+import {
+  type AdminState,
+  findServer,
+  keepOverrides,
+  type OverrideChange,
+  overrideOf,
+  type Overrides,
+  serverKey,
+  withOverride,
+} from './overrides.ts';
 import { type Change, formatChange, planChanges } from './plan.ts';
+import { makeSlowStart } from './slow-start.ts';
 import { type Applied, type ControlState, describeServices } from './state.ts';
+import type { SavedState } from './state-file.ts';
+import { decideAll, decisionEvents } from './weigh.ts';
 
 export interface ControllerOptions {
   readonly plane: Plane;
@@ -33,6 +48,12 @@ export interface ControllerOptions {
   readonly inspect: () => HostView;
   /** Called with a new configuration before it is applied; what it throws refuses the configuration. */
   readonly prepare: (config: Config) => void;
+  /** Where what happens is told. */
+  readonly events?: Events;
+  /** Has what a predecessor left, and keeps what a successor needs. */
+  readonly keeper?: Keeper;
+  /** Moves the rounds of checks; 0 to 1. */
+  readonly random?: () => number;
 }
 
 export interface ReloadAnswer {
@@ -51,6 +72,9 @@ export interface Controller {
   /** The host has changed: looks at it and follows. */
   lookAtHost(): void;
   state(): ControlState;
+  /** What a successor needs to know. */
+  memory(): Pick<SavedState, 'overrides' | 'health'>;
+  checkResults(): ResultCounts;
   stop(): void;
 }
 
@@ -59,15 +83,20 @@ const COALESCE_MS = 10;
 const RETRY_MS = 1000;
 
 export function makeController(options: ControllerOptions): Controller {
-  const { plane, clock, log, inspect } = options;
+  const { plane, clock, log, inspect, events = makeEvents(), keeper = NO_KEEPER } = options;
   const startedMs = Date.now();
   let applied: Applied = {
     config: options.config,
-    overrides: NO_OVERRIDES,
+    overrides: keepOverrides(new Map(Object.entries(keeper.left.overrides)), options.config),
     host: inspect(),
     placement: readPlacement(plane),
     target: null,
+    decisions: [],
   };
+  /** Asked at the start only: later on nothing is as it was left. */
+  let left = keeper.left.health;
+  const slowStart = makeSlowStart(clock);
+  let growing: Timer | null = null;
   let pending: Timer | null = null;
   let reloading: Promise<unknown> = Promise.resolve();
   let isStopped = false;
@@ -75,33 +104,77 @@ export function makeController(options: ControllerOptions): Controller {
   const health = makeHealth({
     clock,
     probe: options.probe,
-    onChange: ({ server, state, reason }) => {
-      if (state === 'down') log.warn({ server }, `server ${server} is down: ${reason}`);
-      else log.info({ server }, `server ${server} is ${state}: ${reason}`);
+    ...(options.random === undefined ? {} : { random: options.random }),
+    recall: (key) => {
+      const memory = left[key];
+      return memory === undefined ? undefined : { state: memory.state, sinceMs: onClock(clock, memory.since) };
+    },
+    onChange: (change) => {
+      sayHealth(change);
+      followHealth(change);
+    },
+    onAdvice: (server, reason) => {
+      log.info({ server }, `server ${server}: ${reason}`);
+      events.add({ kind: 'server-advice', ...partsOf(server), reason });
       if (applied.target !== null) applySoon(COALESCE_MS);
+    },
+    onWarning: (server, warning) => {
+      log.warn({ server }, `server ${server}: ${warning}`);
+      events.add({ kind: 'server-warning', ...partsOf(server), reason: warning });
     },
   });
 
+  const sayHealth = ({ server, before, state, reason }: HealthChange): void => {
+    if (state === 'down') log.warn({ server }, `server ${server} is down: ${reason}`);
+    else if (state === 'doubted') log.warn({ server }, `server ${server} was up, and is doubted now: ${reason}`);
+    else log.info({ server }, `server ${server} is ${state}: ${reason}`);
+    // That servers are found to be up is no news while the first look at all of them is under way.
+    const isNews = state === 'down' || (state === 'up' && before !== 'doubted' && applied.target !== null);
+    if (isNews) events.add({ kind: state === 'up' ? 'server-up' : 'server-down', ...partsOf(server), reason });
+  };
+
+  const followHealth = ({ server, before, state }: HealthChange): void => {
+    if (state === 'down') slowStart.forget(server);
+    if (applied.target === null) return;
+    if (state === 'up' && before !== 'doubted') slowStart.begin(server);
+    keeper.saveSoon();
+    applySoon(COALESCE_MS);
+  };
+
   const plan = (change: Partial<Applied>) => {
     const next = { ...applied, ...change };
-    const target = makeTarget(
-      next.config,
-      next.overrides,
-      (service, server) => health.stateOf(service, server),
-      next.host,
-    );
+    const decisions = decideAll(next.config, next.overrides, health, slowStart);
+    const target = makeTarget(next.config, decisions, next.host);
     const moment = { generation: readHeader(plane).generation, nowMs: clock.nowMs() };
     const { image, placement } = planImage(target, applied.placement, plane.counts, moment);
-    return { image, next: { ...next, target, placement } };
+    return { image, next: { ...next, target, placement, decisions } };
   };
 
   const apply = (change: Partial<Applied>): number => {
     const { image, next } = plan(change);
     const generation = commit(image);
+    const happened = applied.target === null ? [] : decisionEvents(applied, next);
     applied = next;
     log.debug({ generation }, `commit ${generation}`);
+    for (const event of happened) {
+      log.warn({ service: event.service }, `service ${event.service ?? ''}: ${event.kind}: ${event.reason}`);
+      events.add(event);
+    }
+    growOn();
     return generation;
   };
+
+  /** While a share grows, each of its steps is a commit. */
+  const growOn = (): void => {
+    growing?.cancel();
+    growing = null;
+    const stepMs = slowStart.nextStepMs();
+    if (stepMs === null || isStopped) return;
+    growing = clock.setTimer(stepMs, () => applySoon(0));
+  };
+
+  const isInMaintenance = (server: string, overrides: Overrides = applied.overrides): boolean =>
+    overrideOf(overrides, server).admin === 'maintenance';
 
   /**
    * An engine may fail to follow after the halves have flipped. Then the region holds what was refused, and what stood
@@ -144,7 +217,7 @@ export function makeController(options: ControllerOptions): Controller {
     let generation: number;
     try {
       // New servers are asked before they are needed, so that a service whose servers are all new has no gap.
-      await health.watch(applied.config, config);
+      await health.watch([applied.config, config], isInMaintenance);
       if (isStopped) throw new FairleadError('refused', 'fairlead is ending; nothing was applied');
       options.prepare(config);
       try {
@@ -154,18 +227,21 @@ export function makeController(options: ControllerOptions): Controller {
         throw error;
       }
     } finally {
-      if (!isStopped) void health.watch(applied.config);
+      if (!isStopped) void health.watch([applied.config], isInMaintenance);
     }
     log.level = config.log.level;
     for (const warning of warnings) log.warn(warning);
     const words = changes.length === 0 ? 'nothing changed' : changes.map(formatChange).join('; ');
     log.info({ generation }, `reloaded: ${words}`);
+    events.add({ kind: 'reloaded', service: null, server: null, reason: words });
+    keeper.saveSoon();
     return { generation, changes, warnings };
   };
 
   return {
     start: async () => {
-      await health.watch(applied.config);
+      await health.watch([applied.config], isInMaintenance);
+      left = {};
       if (!isStopped) apply({});
     },
     reload: (load) => {
@@ -175,8 +251,18 @@ export function makeController(options: ControllerOptions): Controller {
     },
     override: (service, server, change) => {
       const found = findServer(applied.config, service, server);
-      apply({ overrides: withOverride(applied.overrides, service, found, change) });
-      log.info({ server: serverKey(service, server) }, `server ${serverKey(service, server)} ${describe(change)}`);
+      const key = serverKey(service, server);
+      const before = overrideOf(applied.overrides, key).admin;
+      const overrides = withOverride(applied.overrides, service, found, change);
+      const admin = overrideOf(overrides, key).admin;
+      if (before !== 'enabled' && admin === 'enabled') slowStart.begin(key);
+      apply({ overrides });
+      // Checks rest in maintenance; after it the first result decides, as for a new server.
+      if ((before === 'maintenance') !== (admin === 'maintenance'))
+        void health.watch([applied.config], isInMaintenance);
+      log.info({ server: key }, `server ${key} ${describe(change)}`);
+      events.add({ kind: kindOf(change), ...partsOf(key), reason: describe(change) });
+      keeper.saveNow();
     },
     lookAtHost: () => {
       applied = { ...applied, host: inspect() };
@@ -192,15 +278,44 @@ export function makeController(options: ControllerOptions): Controller {
       generation: readHeader(plane).generation,
       services: describeServices(applied, health, plane),
     }),
+    memory: () => ({
+      overrides: Object.fromEntries(applied.overrides),
+      health: Object.fromEntries(
+        Array.from(health.memories(), ([key, { state, sinceMs }]) => [
+          key,
+          { state, since: onCalendar(clock, sinceMs) },
+        ]),
+      ),
+    }),
+    checkResults: () => health.counts(),
     stop: () => {
       isStopped = true;
       pending?.cancel();
+      growing?.cancel();
       health.stop();
     },
   };
 }
 
-function describe({ isDrained, weight }: OverrideChange): string {
-  if (weight !== undefined) return `was given weight ${weight} by an operator`;
-  return isDrained === true ? 'was drained by an operator; its flows go on' : 'was enabled by an operator';
+const WORDS: Readonly<Record<AdminState, string>> = {
+  enabled: 'was enabled by an operator',
+  drained: 'was drained by an operator; its flows go on',
+  maintenance: 'was put into maintenance by an operator; its flows go on, its checks rest',
+};
+
+function describe({ admin = 'enabled', weight }: OverrideChange): string {
+  return weight === undefined ? WORDS[admin] : `was given weight ${weight} by an operator`;
+}
+
+function kindOf({ admin = 'enabled', weight }: OverrideChange) {
+  return weight === undefined ? (`server-${admin}` as const) : 'server-weight';
+}
+
+/** Milliseconds since 1970 as the clock's, and back. */
+function onClock(clock: Clock, since: number): number {
+  return clock.nowMs() - (Date.now() - since);
+}
+
+function onCalendar(clock: Clock, ms: number): number {
+  return Math.round(Date.now() - (clock.nowMs() - ms));
 }

@@ -1,39 +1,20 @@
-// Configuration, overrides, health and host, put together: what the data plane shall do. Pure.
+// Configuration, decisions about weights and host, put together: what the data plane shall do. Pure.
 
-import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
-import type { HostView } from '../config/host-check.ts';
+import type { Config } from '../config/config.ts';
+import type { HostView } from '../config/host-view.ts';
 import { parseAddress, type Address } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
 import { type Prefix, prefixContains } from '../net/prefix.ts';
 import type { Target, TargetInterface } from '../plane/target.ts';
-import { overrideOf, type Overrides, serverKey } from './overrides.ts';
+import type { Decision } from './decide.ts';
 
-/** `unchecked`: there is no check, the server is taken to be up. */
-export type ServerHealth = 'up' | 'down' | 'unknown' | 'unchecked';
-
-export type HealthOf = (service: ServiceConfig, server: ServerConfig) => ServerHealth;
-
-export function makeTarget(config: Config, overrides: Overrides, healthOf: HealthOf, host: HostView): Target {
+/** `decisions` are parallel to the services. */
+export function makeTarget(config: Config, decisions: readonly Decision[], host: HostView): Target {
   return {
     timeouts: config.timeouts,
     interfaces: targetInterfaces(config, host),
-    services: config.services.map((service) => ({
-      config: service,
-      weights: service.servers.map((server) => effectiveWeight(service, server, overrides, healthOf)),
-    })),
+    services: config.services.map((service, index) => ({ config: service, weights: decisions[index]?.weights ?? [] })),
   };
-}
-
-/** 0 keeps new flows away: the server is drained, down or not yet known to be up. */
-function effectiveWeight(
-  service: ServiceConfig,
-  server: ServerConfig,
-  overrides: Overrides,
-  healthOf: HealthOf,
-): number {
-  const { isDrained, weight } = overrideOf(overrides, serverKey(service, server));
-  const health = healthOf(service, server);
-  return isDrained || health === 'down' || health === 'unknown' ? 0 : (weight ?? server.weight);
 }
 
 /** Names in the order of their ids. */

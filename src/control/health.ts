@@ -1,14 +1,22 @@
-// Checks as control sees them: which targets a configuration needs, what they say about a server, and a wait for first
-// results, so that nothing is committed blindly.
+// Checks as control sees them: which targets a configuration needs, what they say together about a server, and a wait for
+// first results, so that nothing is committed blindly.
 
 import type { Clock } from '../base/clock.ts';
-import { checkPortOf } from '../config/check-port.ts';
+import type { CheckConfig } from '../config/check.ts';
+import { checkPlanOf, checkPortOf } from '../config/check-port.ts';
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
-import type { HealthState } from '../health/dampener.ts';
-import { type CheckReport, type CheckTarget, makeMonitor } from '../health/monitor.ts';
-import type { Probe } from '../health/probe.ts';
+import { formatKind } from '../config/format-check.ts';
+import { combine } from '../health/combine.ts';
+import {
+  type CheckReport,
+  type CheckTarget,
+  makeMonitor,
+  type MemberState,
+  type Memory,
+  type ResultCounts,
+} from '../health/monitor.ts';
+import type { Advice, Probe } from '../health/probe.ts';
 import { formatEndpoint } from '../net/address.ts';
-import type { ServerHealth } from './desired.ts';
 import { serverKey } from './overrides.ts';
 
 /** More than this nobody waits for a first result: a server unheard of by then starts without flows. */
@@ -16,47 +24,103 @@ const LONGEST_WAIT_MS = 5000;
 /** A large set of checks is started over a second. */
 const START_SPREAD_MS = 1500;
 
+/** `unchecked`: there is no check, the server is taken to be up. */
+export type ServerHealth = MemberState | 'unchecked';
+
 export interface HealthChange {
   /** "web/web-1" */
   readonly server: string;
-  readonly state: HealthState;
+  readonly before: ServerHealth;
+  readonly state: ServerHealth;
   readonly reason: string;
 }
 
 export interface HealthOptions {
   readonly clock: Clock;
   readonly probe: Probe;
+  readonly recall?: (key: string) => Memory | undefined;
+  readonly random?: () => number;
   readonly onChange: (change: HealthChange) => void;
+  /** An agent wishes another use of a server. */
+  readonly onAdvice: (server: string, reason: string) => void;
+  readonly onWarning: (server: string, warning: string) => void;
+}
+
+/** What checks say of a server; `reports` are in the order of its plan. */
+export interface ServerReport {
+  readonly state: ServerHealth;
+  /** In words: that of the check which decides. */
+  readonly reason: string;
+  readonly advice: Advice | null;
+  readonly reports: readonly CheckReport[];
 }
 
 export interface Health {
   /**
    * Checks what any of these configurations needs, and resolves when each server has had its first result or time is
-   * up. During a reload both the old and the new one are in use.
+   * up. During a reload both the old and the new one are in use. Servers that `isIdle` names are left alone.
    */
-  watch(...configs: Config[]): Promise<void>;
+  watch(configs: readonly Config[], isIdle?: (server: string) => boolean): Promise<void>;
   stateOf(service: ServiceConfig, server: ServerConfig): ServerHealth;
-  /** What its check says now; null for a server without one. */
-  reportOf(service: ServiceConfig, server: ServerConfig): CheckReport | null;
+  reportOf(service: ServiceConfig, server: ServerConfig): ServerReport;
+  /** Every check that is known to be good or bad, to be remembered. */
+  memories(): Map<string, Memory>;
+  counts(): ResultCounts;
   /** Also ends every wait. */
   stop(): void;
 }
 
-export function makeHealth({ clock, probe, onChange }: HealthOptions): Health {
+interface Plan {
+  readonly mode: 'all' | 'any';
+  readonly keys: readonly string[];
+}
+
+export function makeHealth(options: HealthOptions): Health {
+  const { clock, onChange, onAdvice, onWarning } = options;
   const waits = new Set<Wait>();
+  /** By serverKey; what is watched. */
+  let plans = new Map<string, readonly Plan[]>();
+  const known = new Map<string, ServerHealth>();
   const monitor = makeMonitor({
-    clock,
-    probe,
-    onChange: (key, state, reason) => {
-      onChange({ server: key.slice(0, key.indexOf(' ')), state, reason });
-      for (const wait of waits) wait.look();
+    ...options,
+    onChange: (key, _state, reason) => {
+      tellServer(serverOf(key), reason);
     },
+    onTold: (key) => {
+      for (const wait of waits) wait.hear(key);
+    },
+    onAdvice: (key, _advice, reason) => onAdvice(serverOf(key), reason),
+    onWarning: (key, warning) => onWarning(serverOf(key), warning),
   });
 
-  const watch = (...configs: Config[]): Promise<void> => {
-    const targets = new Map(configs.flatMap(checkTargets).map((target) => [target.key, target]));
+  const combineOf = ({ mode, keys }: Plan) =>
+    combine(
+      mode,
+      keys.map((key) => monitor.stateOf(key)),
+    );
+
+  /** One server's checks may belong to two configurations for the time of a reload: the later one speaks. */
+  const tellServer = (server: string, reason: string): void => {
+    const plan = plans.get(server)?.at(-1);
+    if (plan === undefined) return;
+    const { state } = combineOf(plan);
+    const before = known.get(server) ?? 'unknown';
+    if (state === before) return;
+    known.set(server, state);
+    onChange({ server, before, state, reason });
+  };
+
+  const watch = (configs: readonly Config[], isIdle: (server: string) => boolean = () => false): Promise<void> => {
+    const checked = configs.flatMap(checkedServers).filter(({ server }) => !isIdle(server));
+    plans = Map.groupBy(checked, ({ server }) => server);
+    const targets = new Map(checked.flatMap((one) => one.targets.map((target) => [target.key, target])));
     monitor.update([...targets.values()]);
-    const isSettled = (): boolean => [...targets.keys()].every((key) => monitor.stateOf(key) !== 'unknown');
+    for (const server of known.keys()) if (!plans.has(server)) known.delete(server);
+    for (const [server, of] of plans) {
+      const plan = of.at(-1);
+      if (plan !== undefined) known.set(server, combineOf(plan).state);
+    }
+    const unheard = new Set([...targets.keys()].filter((key) => !monitor.isTold(key)));
     const longestMs = Math.max(0, ...[...targets.values()].map(({ timeoutMs }) => timeoutMs));
     return new Promise((resolve) => {
       const end = (): void => {
@@ -64,20 +128,49 @@ export function makeHealth({ clock, probe, onChange }: HealthOptions): Health {
         waits.delete(wait);
         resolve();
       };
-      const wait: Wait = { look: () => (isSettled() ? end() : undefined), end };
+      const wait: Wait = {
+        hear: (key) => {
+          unheard.delete(key);
+          if (unheard.size === 0) end();
+        },
+        end,
+      };
       const timer = clock.setTimer(Math.min(LONGEST_WAIT_MS, longestMs + START_SPREAD_MS), end);
       waits.add(wait);
-      wait.look();
+      if (unheard.size === 0) end();
     });
+  };
+
+  const reportOf = (service: ServiceConfig, server: ServerConfig): ServerReport => {
+    const plan = planOf(service, server);
+    if (plan === null) return { state: 'unchecked', reason: 'no check', advice: null, reports: [] };
+    const reports = plan.targets.flatMap(({ key }) => monitor.reportOf(key) ?? []);
+    if (reports.length < plan.targets.length) {
+      return { state: 'unknown', reason: 'not checked yet', advice: null, reports: [] };
+    }
+    const { state, decidedBy } = combine(
+      plan.mode,
+      reports.map((report) => report.state),
+    );
+    const reason = reports[decidedBy]?.last?.reason ?? 'not checked yet';
+    return { state, reason, advice: mergeAdvice(reports.map(({ advice }) => advice)), reports };
   };
 
   return {
     watch,
+    reportOf,
     stateOf: (service, server) => {
-      const key = healthKey(service, server);
-      return key === null ? 'unchecked' : monitor.stateOf(key);
+      const plan = planOf(service, server);
+      return plan === null ? 'unchecked' : combineOf(plan).state;
     },
-    reportOf: (service, server) => monitor.reportOf(healthKey(service, server) ?? ''),
+    memories: () =>
+      new Map(
+        monitor.reports().flatMap(({ target, state, sinceMs }) => {
+          if (state === 'unknown') return [];
+          return [[target.key, { state: state === 'down' ? 'down' : 'up', sinceMs }] as const];
+        }),
+      ),
+    counts: () => monitor.counts(),
     stop: () => {
       monitor.stop();
       for (const wait of waits) wait.end();
@@ -86,25 +179,58 @@ export function makeHealth({ clock, probe, onChange }: HealthOptions): Health {
 }
 
 interface Wait {
-  look(): void;
+  /** A check was told its first result. */
+  hear(key: string): void;
   end(): void;
 }
 
-export function checkTargets(config: Config): CheckTarget[] {
-  return config.services.flatMap((service) =>
-    service.servers.flatMap((server): CheckTarget[] => {
-      const { check } = service;
-      const port = checkPortOf(service, server);
-      const key = healthKey(service, server);
-      if (check === null || port === null || key === null) return [];
-      const { everyMs, timeoutMs, rise, fall } = check;
-      return [{ key, address: server.address.text, port, everyMs, timeoutMs, rise, fall }];
-    }),
-  );
+interface Checked extends Plan {
+  readonly server: string;
+  readonly targets: readonly CheckTarget[];
 }
 
-/** With the address in it, so that a server that moved is another target, and both can be watched during a reload. */
-function healthKey(service: ServiceConfig, server: ServerConfig): string | null {
-  const port = checkPortOf(service, server);
-  return port === null ? null : `${serverKey(service, server)} ${formatEndpoint(server.address, port)}`;
+function checkedServers(config: Config): Checked[] {
+  return config.services.flatMap((service) => service.servers.flatMap((server) => planOf(service, server) ?? []));
+}
+
+/** Each commit asks for all of them, and a server of a configuration never changes. */
+const madePlans = new WeakMap<ServerConfig, Checked | null>();
+
+/** Null for a server without a check. */
+function planOf(service: ServiceConfig, server: ServerConfig): Checked | null {
+  const made = madePlans.get(server) ?? makePlan(service, server);
+  madePlans.set(server, made);
+  return made;
+}
+
+function makePlan(service: ServiceConfig, server: ServerConfig): Checked | null {
+  const plan = checkPlanOf(service, server);
+  if (plan === null) return null;
+  const targets = plan.checks.map((check, index) => makeCheckTarget(service, server, check, index));
+  return { mode: plan.mode, server: serverKey(service, server), targets, keys: targets.map(({ key }) => key) };
+}
+
+/**
+ * The key has the address in it, so that a server that moved is another target, and both can be watched during a reload;
+ * and what is asked, so that what a predecessor remembers is the answer to the same question.
+ */
+function makeCheckTarget(service: ServiceConfig, server: ServerConfig, check: CheckConfig, index: number): CheckTarget {
+  const { kind, target, everyMs, fastEveryMs, timeoutMs, rise, fall } = check;
+  const port = checkPortOf(service, server, check);
+  const endpoint = port === null ? server.address.text : formatEndpoint(server.address, port);
+  const key = `${serverKey(service, server)} ${endpoint} ${index} ${formatKind(kind)}`;
+  return { key, kind, target, address: server.address.text, port, everyMs, fastEveryMs, timeoutMs, rise, fall };
+}
+
+function serverOf(key: string): string {
+  return key.slice(0, key.indexOf(' '));
+}
+
+/** The smallest weight and the strictest wish. */
+function mergeAdvice(all: readonly (Advice | null)[]): Advice | null {
+  const given = all.filter((advice) => advice !== null);
+  if (given.length === 0) return null;
+  const weights = given.flatMap(({ weight }) => weight ?? []);
+  const admin = (['maintenance', 'drain', 'ready'] as const).find((wish) => given.some((it) => it.admin === wish));
+  return { weight: weights.length === 0 ? null : Math.min(...weights), admin: admin ?? null };
 }

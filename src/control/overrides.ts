@@ -1,11 +1,15 @@
-// What operators said at run time and no file says: servers drained, weights changed. Values; a change gives a new set.
-// They outlive reloads for as long as their server is in the configuration, and end with the process.
+// What operators said at run time and no file says: servers drained or in maintenance, weights changed. Values; a change
+// gives a new set. They outlive reloads and, in the state file, restarts, for as long as their server is in the
+// configuration.
 
 import { FairleadError } from '../base/errors.ts';
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 
+/** `drained`: no new flows, checks go on. `maintenance`: no new flows and no checks either. */
+export type AdminState = 'enabled' | 'drained' | 'maintenance';
+
 export interface Override {
-  readonly isDrained: boolean;
+  readonly admin: AdminState;
   /** Null: the configured one. */
   readonly weight: number | null;
 }
@@ -15,7 +19,7 @@ export type Overrides = ReadonlyMap<string, Override>;
 
 export const NO_OVERRIDES: Overrides = new Map();
 
-const NO_OVERRIDE: Override = { isDrained: false, weight: null };
+const NO_OVERRIDE: Override = { admin: 'enabled', weight: null };
 
 /** Names a server in logs and on the command line: "web/web-1". */
 export function serverKey(service: ServiceConfig | string, server: ServerConfig | string): string {
@@ -29,7 +33,7 @@ export function overrideOf(overrides: Overrides, key: string): Override {
 
 /** What is left out stays. */
 export interface OverrideChange {
-  readonly isDrained?: boolean;
+  readonly admin?: AdminState;
   readonly weight?: number;
 }
 
@@ -41,12 +45,12 @@ export function withOverride(
 ): Overrides {
   const key = serverKey(service, server);
   const before = overrideOf(overrides, key);
-  const isDrained = change.isDrained ?? before.isDrained;
+  const admin = change.admin ?? before.admin;
   const weight = change.weight ?? before.weight;
   const next = new Map(overrides);
   // The configured weight again is no override any more.
-  const override = { isDrained, weight: weight === server.weight ? null : weight };
-  if (override.isDrained || override.weight !== null) next.set(key, override);
+  const override = { admin, weight: weight === server.weight ? null : weight };
+  if (override.admin !== 'enabled' || override.weight !== null) next.set(key, override);
   else next.delete(key);
   return next;
 }
@@ -56,14 +60,21 @@ export function findServer(config: Config, service: string, server: string): Ser
   const inService = config.services.find(({ name }) => name === service);
   if (inService === undefined) throw notFound('service', service, config.services);
   const found = inService.servers.find(({ name }) => name === server);
-  if (found === undefined) throw notFound(`server of ${service}`, server, inService.servers);
+  if (found === undefined) throw notFound('server', server, inService.servers, ` in service "${service}"`);
   return found;
 }
 
-export function notFound(what: string, name: string, known: readonly { readonly name: string }[]): FairleadError {
+export function notFound(
+  what: string,
+  name: string,
+  known: readonly { readonly name: string }[],
+  where = '',
+): FairleadError {
   const names = known.map((item) => item.name);
   const some = names.length > 10 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ');
-  return new FairleadError('not-found', `there is no ${what} "${name}"`, { mend: `there are: ${some || 'none'}` });
+  return new FairleadError('not-found', `there is no ${what} "${name}"${where}`, {
+    mend: `there are: ${some || 'none'}`,
+  });
 }
 
 /** Only those whose server the configuration still has. */

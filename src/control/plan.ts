@@ -1,8 +1,11 @@
 // What a new configuration changes, in an operator's words: the answer of a reload and its log line. Pure.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
 import { formatListen } from '../config/endpoint.ts';
+import { formatPlan } from '../config/format-check.ts';
+import { formatTunnelSource } from '../config/tunnel.ts';
 import { formatEndpoint } from '../net/address.ts';
 
 export interface Change {
@@ -18,6 +21,7 @@ export function planChanges(before: Config, after: Config): Change[] {
     ...changedEngine(before, after),
     ...changedTimeouts(before, after),
     ...changedLog(before, after),
+    ...changedHooks(before, after),
     ...changedServices(before, after),
   ];
 }
@@ -30,7 +34,7 @@ export function fixedChanges(before: Config, after: Config): string[] {
     bpffs: (config: Config) => config.bpffs ?? '',
     workers: (config: Config) => config.workers,
     flows: (config: Config) => config.flows,
-    control: (config: Config) => `${config.control.socket} ${config.control.group ?? ''}`,
+    control: ({ control }: Config) => `${control.socket} ${control.group ?? ''} ${control.state}`,
   };
   return Object.entries(fixed).flatMap(([key, read]) => (read(before) === read(after) ? [] : [key]));
 }
@@ -56,6 +60,14 @@ function changedLog(before: Config, after: Config): Change[] {
   return from === to ? [] : [changed('log', `level ${from} → ${to}`)];
 }
 
+/** An address may hold a secret: only where it leads is named. */
+function changedHooks(before: Config, after: Config): Change[] {
+  const text = ({ notify }: Config): string =>
+    notify.map((hook) => (hook.type === 'exec' ? (hook.command[0] ?? '') : new URL(hook.url).host)).join(', ') ||
+    'nobody';
+  return isDeepStrictEqual(before.notify, after.notify) ? [] : [changed('notify', `${text(before)} → ${text(after)}`)];
+}
+
 function changedServices(before: Config, after: Config): Change[] {
   return diff(before.services, after.services, {
     added: (service) => [
@@ -77,7 +89,11 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['scheduler', (service) => service.scheduler],
     ['hash', (service) => service.hash],
     ['source', (service) => service.sources.map((address) => address.text).join(' ') || 'vip'],
-    ['check', checkText],
+    ['tunnel', tunnelText],
+    ['check', ({ check }) => formatPlan(check)],
+    ['min-up', ({ minUp }) => String(minUp)],
+    ['panic', ({ panic }) => String(panic)],
+    ['slow-start', ({ slowStartMs }) => formatDuration(slowStartMs)],
   ];
   const own = texts.flatMap(([name, text, consequence = '']) => {
     const [from, to] = [text(before), text(after)];
@@ -100,8 +116,16 @@ function changedServer(service: ServiceConfig, before: ServerConfig, after: Serv
   const [from, to] = [endpointOf(before), endpointOf(after)];
   return [
     ...(from === to ? [] : [changed(what, `${from} → ${to}, its flows end`)]),
+    ...(before.isBackup === after.isBackup
+      ? []
+      : [changed(what, after.isBackup ? 'now a backup' : 'no backup any more')]),
+    ...(ownCheck(before) === ownCheck(after) ? [] : [changed(what, `check ${ownCheck(before)} → ${ownCheck(after)}`)]),
     ...(before.weight === after.weight ? [] : [changed(what, `weight ${before.weight} → ${after.weight}`)]),
   ];
+}
+
+function ownCheck({ check }: ServerConfig): string {
+  return check === undefined ? 'as the service' : formatPlan(check);
 }
 
 function addedServer(service: ServiceConfig, server: ServerConfig): Change {
@@ -151,10 +175,11 @@ export function endpointOf(server: ServerConfig): string {
   return server.port === null ? server.address.text : formatEndpoint(server.address, server.port);
 }
 
-function checkText({ check }: ServiceConfig): string {
-  if (check === null) return 'none';
-  const every = `every ${formatDuration(check.everyMs)}, timeout ${formatDuration(check.timeoutMs)}`;
-  return `${check.type}${check.port === null ? '' : ` port ${check.port}`} ${every}, rise ${check.rise}, fall ${check.fall}`;
+function tunnelText({ tunnel }: ServiceConfig): string {
+  if (tunnel === null) return 'none';
+  const { type, source, ...more } = tunnel;
+  const extra = Object.entries(more).flatMap(([key, value]) => (value === null ? [] : [` ${key} ${value}`]));
+  return `${type} from ${formatTunnelSource(source)}${extra.join('')}`;
 }
 
 function kebab(name: string): string {

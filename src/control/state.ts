@@ -1,15 +1,14 @@
 // What control knows at a moment, for whoever shows it: admin reads this and the plane, and decides nothing.
 
 import type { Config } from '../config/config.ts';
-import type { HostView } from '../config/host-check.ts';
-import type { CheckReport } from '../health/monitor.ts';
+import type { HostView } from '../config/host-view.ts';
 import { type FlowCounts, readFlowCounts, readTraffic, type Traffic } from '../plane/counters.ts';
 import { serverId } from '../plane/identity.ts';
 import type { Placement } from '../plane/placement.ts';
 import type { Plane } from '../plane/plane.ts';
 import type { Target } from '../plane/target.ts';
-import type { ServerHealth } from './desired.ts';
-import type { Health } from './health.ts';
+import type { Decision } from './decide.ts';
+import type { Health, ServerReport } from './health.ts';
 import { type Override, overrideOf, type Overrides, serverKey } from './overrides.ts';
 
 /** What the last commit was made of. */
@@ -20,6 +19,8 @@ export interface Applied {
   readonly placement: Placement;
   /** Null before the first commit. */
   readonly target: Target | null;
+  /** Parallel to the target's services. */
+  readonly decisions: readonly Decision[];
 }
 
 export interface ControlState {
@@ -35,35 +36,36 @@ export interface ServiceState {
   readonly config: Config['services'][number];
   /** Parallel to config.servers. */
   readonly servers: readonly ServerState[];
+  readonly areBackupsUsed: boolean;
+  readonly isPanic: boolean;
 }
 
 export interface ServerState {
   readonly config: ServiceState['config']['servers'][number];
   readonly slot: number;
-  /** What the data plane goes by. */
+  /** What the data plane goes by, in configured weights: 0.3 while three tenths of a slow start are over. */
   readonly weight: number;
   readonly override: Override;
-  readonly health: ServerHealth;
-  /** Null without a check. */
-  readonly report: CheckReport | null;
+  readonly health: ServerReport;
   readonly flows: FlowCounts;
   readonly traffic: Traffic;
 }
 
 export function describeServices(applied: Applied, health: Health, plane: Plane): ServiceState[] {
-  const { config, overrides, placement, target } = applied;
+  const { config, overrides, placement, target, decisions } = applied;
   const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
   return config.services.map((service, serviceIndex) => ({
     config: service,
+    areBackupsUsed: decisions[serviceIndex]?.areBackupsUsed ?? false,
+    isPanic: decisions[serviceIndex]?.isPanic ?? false,
     servers: service.servers.map((server, serverIndex) => {
       const slot = slots.get(serverId(service, server)) ?? 0;
       return {
         config: server,
         slot,
-        weight: target?.services[serviceIndex]?.weights[serverIndex] ?? 0,
+        weight: (target?.services[serviceIndex]?.weights[serverIndex] ?? 0) / (decisions[serviceIndex]?.scale ?? 1),
         override: overrideOf(overrides, serverKey(service, server)),
-        health: health.stateOf(service, server),
-        report: health.reportOf(service, server),
+        health: health.reportOf(service, server),
         flows: readFlowCounts(plane, slot),
         traffic: readTraffic(plane, slot),
       };

@@ -47,7 +47,13 @@ export interface Addon {
   processors(): number;
   inspect(type: number, family: number): ArrayBuffer;
   notify(state: string): void;
+  /** `questions` and the answer are packed: see plane/ask.ts. Waits all of `waitMs`. */
+  ask(ifindex: number, questions: Uint8Array, waitMs: number): Uint8Array;
   close(handle: unknown): void;
+  /** `listener` gets struct fl_probe_answer's, one behind the other. Errors have the errno's name as their code. */
+  probeOpen(listener: (answers: ArrayBuffer) => void): unknown;
+  probeAsk(handle: unknown, kind: number, address: Uint8Array, port: number, timeoutMs: number): number;
+  probeClose(handle: unknown): void;
 }
 
 const PATH = fileURLToPath(new URL('../../native/build/fairlead.node', import.meta.url));

@@ -67,10 +67,13 @@ export function octetsOf(counts: SectionCounts, names: readonly SectionName[]): 
   return names.reduce((sum, name) => sum + counts[name] * sections[name].element * sections[name].halves, 0);
 }
 
+/** The guard's map in the kernel holds a word for each slot (native/engine/guard.h). */
+const CLAIM = 8;
+
 /**
- * What the region costs, for an operator: "1,048,576 flows: 102 MiB, IPv6 another 88 MiB when used; configuration …". All
- * of it is taken when the region is made, but for the IPv6 half of the flows and the scheduler tables of a file
- * (region.c); BPF maps are taken whole.
+ * What the region costs, for an operator: "1,048,576 flows: 102 MiB and 11 MiB of the guard, IPv6 another 88 MiB when
+ * used; configuration …". All of it is taken when the region is made, but for the IPv6 half of the flows and the scheduler
+ * tables of a file (region.c); BPF maps are taken whole, and have no guard.
  */
 export function describeMemory(flows: number, counts: SectionCounts, backing: RegionPlace['backing'] = 'file'): string {
   const table: readonly SectionName[] = ['tags', 'flows', 'returns'];
@@ -79,10 +82,13 @@ export function describeMemory(flows: number, counts: SectionCounts, backing: Re
     (name) => !table.includes(name) && !later.includes(name),
   );
   const size = (names: readonly SectionName[]): string => formatOctets(octetsOf(counts, names));
-  const head = `${flows.toLocaleString('en')} flows: ${size(table)}, IPv6 another ${size(['flows6'])}`;
+  const table4 = `${flows.toLocaleString('en')} flows: ${size(table)}`;
+  const table6 = `IPv6 another ${size(['flows6'])}`;
+  const others = `configuration and counters ${size(rest)}, scheduler tables`;
+  const guard = formatOctets(counts.flows * CLAIM);
   return backing === 'file'
-    ? `${head} when used; configuration and counters ${size(rest)}, scheduler tables up to ${size(['tables'])}`
-    : `${head}; configuration and counters ${size(rest)}, scheduler tables ${size(['tables'])}`;
+    ? `${table4} and ${guard} of the guard, ${table6} when used; ${others} up to ${size(['tables'])}`
+    : `${table4}, ${table6}; ${others} ${size(['tables'])}`;
 }
 
 /** "92 MiB", "1.5 GiB": three figures at most. */

@@ -49,6 +49,7 @@ export interface FlowFilter {
   readonly client?: EndpointFilter;
   readonly server?: EndpointFilter;
   readonly serverSlots?: ReadonlySet<number>;
+  readonly state?: (typeof stateNames)[number];
 }
 
 const FLOW = layout.fl_flow;
@@ -112,6 +113,7 @@ function viewTable(plane: Plane, now: number): TableView {
 function readFlow(table: TableView, index: number, filter: FlowFilter): FlowRecord | null {
   const control = Atomics.load(table.words, (index * FLOW.octets) / 4);
   if (!isLive(control)) return null;
+  if (filter.state !== undefined && stateNames[control & 0xff] !== filter.state) return null;
   const record = matches(table, index, filter) ? copyFlow(table, index, control) : null;
   if (record === null) return null;
   const after = Atomics.load(table.words, (index * FLOW.octets) / 4);

@@ -3,7 +3,7 @@
 
 import { existsSync, rmSync } from 'node:fs';
 import { FairleadError } from '../base/errors.ts';
-import type { HostView } from '../config/host-check.ts';
+import type { HostView } from '../config/host-view.ts';
 import { type Addon, loadAddon } from '../native/addon.ts';
 import { hostViewOf, parseAddresses, parseLinks } from '../net/netlink.ts';
 import { openPlane, openReadPlane } from './native-plane.ts';

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import type { CheckView } from '../../src/admin/check-views.ts';
 import { makeRateMeter } from '../../src/admin/rate-meter.ts';
 import { type AdminServer, openAdmin } from '../../src/admin/server.ts';
 import type { FlowView } from '../../src/admin/flow-stream.ts';
@@ -12,6 +15,7 @@ import { FairleadError } from '../../src/base/errors.ts';
 import { makeClient } from '../../src/cli/client.ts';
 import { makeController } from '../../src/control/controller.ts';
 import type { Engine } from '../../src/control/engine.ts';
+import { type HappenedEvent, makeEvents } from '../../src/control/events.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { placeOfRegion } from '../../src/plane/region-place.ts';
 import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
@@ -26,7 +30,10 @@ async function open(t: TestContext) {
   const checks = makeFakeProbe();
   checks.down.add('10.0.1.12:8080');
   const { log } = makeFakeLog();
-  const options = { plane, clock, probe: checks.probe, log, inspect: () => fakeHost, prepare: () => {} };
+  const events = makeEvents();
+  const load = { sockets: 1, programs: 0, waiting: 0 };
+  const wiring = { inspect: () => fakeHost, prepare: () => {}, events, random: () => 0.5 };
+  const options = { plane, clock, probe: checks.probe, log, ...wiring };
   const controller = makeController({ ...options, config: configOf(WEB) });
   const started = controller.start();
   await clock.advance(0);
@@ -53,6 +60,9 @@ async function open(t: TestContext) {
         engine,
         controller,
         meter,
+        events,
+        gauges: () => ({ results: controller.checkResults(), load, lateTimers: 2, lostMs: 500, hooks: [] }),
+        clock,
         reload: () => controller.reload(next),
         down: () => calls.push('down'),
       },
@@ -162,7 +172,7 @@ test('a reload answers with what changed, or with why nothing did', async (t) =>
 test('whatever is wrong with a request is said in words, with the code that decides the exit status', async (t) => {
   const { client } = await open(t);
   const cases: [Promise<unknown>, string, RegExp][] = [
-    [client.post('/v1/services/web/servers/web-9/drain'), 'not-found', /no server of web "web-9"/],
+    [client.post('/v1/services/web/servers/web-9/drain'), 'not-found', /no server "web-9" in service "web"/],
     [client.post('/v1/services/wob/servers/web-1/drain'), 'not-found', /no service "wob"/],
     [client.get('/v1/servers', { service: 'wob' }), 'not-found', /no service "wob"/],
     [client.post('/v1/services/web/servers/web-1/weight', { weight: 70_000 }), 'usage', /weight/],
@@ -215,3 +225,81 @@ async function leaveStaleSocket(path: string): Promise<void> {
   renameSync(`${path}.stale`, path);
   await new Promise((resolve) => listener.close(resolve));
 }
+
+test('checks tell their state, how long, the last ten results and the last one in words', async (t) => {
+  const { client, clock } = await open(t);
+  await clock.advance(4500);
+  const checks = await client.get<CheckView[]>('/v1/checks', { service: 'web' });
+  assert.deepEqual(
+    checks.map(({ server, check, target, address, state, forMs, history, lastResult, lastOutcome, latencyMs }) => [
+      `${server} ${check} ${target} ${address} ${state} ${forMs} ${history}`,
+      lastResult,
+      lastOutcome,
+      latencyMs,
+    ]),
+    [
+      ['web-1 tcp server 10.0.1.11:8080 up 4500 +++', 'connected in 0.4 ms', 'ok', 0.4],
+      ['web-2 tcp server 10.0.1.12:8080 down 4500 ---', 'connection refused', 'failed', null],
+    ],
+  );
+  await assert.rejects(client.get('/v1/checks', { service: 'wob' }), { code: 'not-found' });
+});
+
+test('a server goes into maintenance and out of it', async (t) => {
+  const { client } = await open(t);
+  const path = '/v1/services/web/servers/web-1';
+  const view = await client.post<ServerView>(`${path}/maintenance`);
+  assert.deepEqual([view.state, view.weight, view.reason], ['maintenance', 0, 'its checks rest']);
+  assert.deepEqual((await client.get<StatusView>('/v1/status')).servers, { up: 0, down: 1, drained: 1 });
+  assert.equal((await client.get<CheckView[]>('/v1/checks')).length, 1);
+  assert.equal((await client.post<ServerView>(`${path}/enable`)).state, 'unknown');
+});
+
+test('events are listed, and followed as they happen without those that were', async (t) => {
+  const { client } = await open(t);
+  const lines = async (query: Record<string, string | number>): Promise<string[]> => {
+    const kinds: string[] = [];
+    for await (const line of client.lines('/v1/events', query)) kinds.push((JSON.parse(line) as HappenedEvent).kind);
+    return kinds;
+  };
+  await client.post('/v1/services/web/servers/web-1/drain');
+  assert.deepEqual(await lines({}), ['server-down', 'service-down', 'server-drained']);
+  assert.equal((await lines({ limit: 1 })).length, 1);
+
+  const following = client.lines('/v1/events', { follow: 'true' }, true);
+  const next = following.next();
+  const heard = { isDone: false };
+  void next.then(() => (heard.isDone = true));
+  // Asked again and again, since nobody says when the follower has come.
+  while (!heard.isDone) await client.post('/v1/services/web/servers/web-1/weight', { weight: 2 });
+  const result: IteratorResult<string, unknown> = await next;
+  const event = JSON.parse(String(result.value)) as HappenedEvent;
+  assert.deepEqual([event.kind, event.server], ['server-weight', 'web-1']);
+  await following.return(undefined);
+});
+
+test('metrics are in the format that Prometheus reads', async (t) => {
+  const { socket } = await open(t);
+  const question = ['-sS', '--unix-socket', socket, 'http://x/v1/metrics'];
+  const { stdout: text } = await promisify(execFile)('curl', question, { timeout: 10_000 });
+  assert.match(
+    text,
+    /^# HELP fairlead_server_up .+\n# TYPE fairlead_server_up gauge\nfairlead_server_up\{service="web",server="web-1"\} 1$/m,
+  );
+  for (const line of [
+    'fairlead_server_up{service="web",server="web-2"} 0',
+    'fairlead_server_weight{service="web",server="web-1"} 1',
+    'fairlead_check_up{service="web",server="web-1",check="tcp",index="0"} 1',
+    'fairlead_check_latency_seconds{service="web",server="web-1",check="tcp",index="0"} 0.0004',
+    'fairlead_check_results_total{outcome="failed"} 1',
+    'fairlead_check_late_timers_total 2',
+    'fairlead_check_lost_seconds_total 0.5',
+    'fairlead_check_sockets 1',
+    'fairlead_frames_total{verdict="dropped",reason="no-server"} 0',
+  ]) {
+    assert.ok(text.split('\n').includes(line), `${line} is not in\n${text}`);
+  }
+  for (const line of text.trimEnd().split('\n')) {
+    assert.match(line, /^(# (HELP|TYPE) \w+ .+|\w+(\{(\w+="([^"\\]|\\.)*",?)+\})? [\d.e+-]+)$/);
+  }
+});

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
 import { makeSystemClock } from '../../src/base/clock.ts';
 import { ConfigError } from '../../src/base/errors.ts';
 import type { Config } from '../../src/config/config.ts';
@@ -28,7 +30,7 @@ function setUp(t: TestContext) {
   const head = `engine: packet\nflows: 4096\nworkers: 1\ncontrol: { socket: ${socket} }`;
   const made = {
     config: configOf(WEB, head),
-    withServices: (services: string): Config => configOf(services, head),
+    withServices: (services: string, more = ''): Config => configOf(services, `${head}\n${more}`),
     withEngine: (engine: string): Config => configOf(WEB, head.replace('packet', engine)),
     platform: makeFakePlatform(),
     checks: makeFakeProbe(),
@@ -43,6 +45,7 @@ function setUp(t: TestContext) {
       platform: made.platform,
       clock: makeSystemClock(),
       probe: made.checks.probe,
+      checkLoad: () => ({ load: { sockets: 0, programs: 0, waiting: 0 }, lateTimers: 0, lostMs: 0 }),
       makeLog: () => made.log.log,
     });
     t.after(() => daemon.end(false));
@@ -61,7 +64,10 @@ test('a daemon that is ready has its engine started, an image committed, and ans
   assert.deepEqual(status.services, { up: 1, down: 0 });
   assert.equal(statSync(socket).mode & 0o777, 0o660);
   assert.match(platform.notified.join('\n'), /^READY=1/);
-  assert.match(said(), /made the region .*4,096 flows: 407 KiB, IPv6 another 352 KiB when used; /);
+  assert.match(
+    said(),
+    /made the region .*4,096 flows: 407 KiB and 44 KiB of the guard, IPv6 another 352 KiB when used; /,
+  );
   assert.match(said(), /ready: 1 service, 2 of 2 servers usable/);
 });
 
@@ -93,6 +99,15 @@ test('down ends it and removes region, guard and socket', async (t) => {
   await daemon.ended;
   assert.deepEqual(platform.calls.slice(2), ['file stop', 'file close', 'file removed']);
   assert.deepEqual([platform.hasRegion(region), existsSync(socket)], [false, false]);
+});
+
+test('down with the name of another instance ends nothing', async (t) => {
+  const { start, client, socket } = setUp(t);
+  await start();
+  const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+  const down = promisify(execFile)(process.execPath, [main, 'down', '--name', 'other', '-s', socket]);
+  await assert.rejects(down, { code: 7, stderr: /answers "fairlead", not "other"; nothing was ended/ });
+  assert.equal((await client.get<StatusView>('/v1/status')).generation, 1);
 });
 
 test('what a killed daemon left is removed by adopting it once more', async (t) => {
@@ -128,12 +143,14 @@ test('a configuration that this host cannot run is refused before anything is ma
   assert.deepEqual(platform.calls, []);
 });
 
-test('a reload by signal that fails is logged, and the daemon goes on', async (t) => {
+test('a reload that fails is logged once, whoever asked for it, and the daemon goes on', async (t) => {
   const { start, client, made, said } = setUp(t);
   const daemon = await start();
   made.config = made.withServices(WEB.replaceAll('203.0.113.10', '203.0.113.1'));
   await daemon.reload();
   assert.match(said(), /reload failed, nothing was applied: .*203\.0\.113\.1 is an address of this host/s);
+  await assert.rejects(client.post('/v1/reload'), { code: 'config' });
+  assert.equal(said().split('reload failed').length, 3, 'one line for each, whoever asked');
   made.config = made.withServices(WEB.replace('weight: 3', 'weight: 5'));
   await daemon.reload();
   assert.equal((await client.get<ServerView[]>('/v1/servers'))[1]?.weight, 5);
@@ -242,4 +259,39 @@ test('an engine whose worker died is started again with the guard kept', async (
   const isBack = await waitUntil(() => said().includes('forwards again'), 5000);
   assert.ok(isBack, said());
   assert.deepEqual(platform.calls.slice(2), ['file stop and keep', START]);
+});
+
+test('what an operator said outlives a restart, and a hook is told of what happens', async (t) => {
+  const { start, made, client, socket, said } = setUp(t);
+  const heard = join(socket, '..', '..', 'heard');
+  const hook = `notify: [{ exec: [/bin/sh, -c, 'echo "$FAIRLEAD_EVENT $FAIRLEAD_SERVER" >>${heard}'] }]\n`;
+  made.config = made.withServices(WEB, hook);
+  const first = await start();
+  await client.post('/v1/services/web/servers/web-1/drain');
+  const untold = (): number => {
+    const state = JSON.parse(readFileSync(made.config.control.state, 'utf8')) as { undelivered: object };
+    return Object.keys(state.undelivered).length;
+  };
+  // Taken only once the program has ended: an end before that would have it told twice.
+  assert.ok(await waitUntil(() => existsSync(heard) && untold() === 0, 5000));
+  await first.end(true);
+
+  await start();
+  assert.equal((await client.get<ServerView[]>('/v1/servers'))[0]?.state, 'drained');
+  assert.doesNotMatch(said(), /the state cannot be saved/);
+  assert.equal(readFileSync(heard, 'utf8'), 'server-drained web-1\n');
+});
+
+test('what a hook was not told before the end it is told by the successor', async (t) => {
+  const { start, made, client, socket } = setUp(t);
+  const folder = join(socket, '..', '..');
+  const command = `test -e ${folder}/open && cat >>${folder}/heard`;
+  made.config = made.withServices(WEB, `notify: [{ exec: [/bin/sh, -c, '${command}'] }]\n`);
+  const first = await start();
+  await client.post('/v1/services/web/servers/web-2/maintenance');
+  await first.end(true);
+  writeFileSync(join(folder, 'open'), '');
+  await start();
+  const heard = (): string => (existsSync(`${folder}/heard`) ? readFileSync(`${folder}/heard`, 'utf8') : '');
+  assert.ok(await waitUntil(() => heard().includes('server-maintenance'), 5000), heard());
 });

@@ -1,7 +1,7 @@
 // A platform without addon, privileges or packets: memory planes that outlive their daemon, as regions would.
 
 import { FairleadError } from '../../src/base/errors.ts';
-import type { HostView } from '../../src/config/host-check.ts';
+import type { HostView } from '../../src/config/host-view.ts';
 import { layout, sections } from '../../src/native/layout.ts';
 import {
   makeMemoryPlane,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { counted, formatAge, formatFacts, formatTable } from '../../src/cli/output.ts';
 import { formatServers } from '../../src/cli/servers.ts';
-import { formatFlow, FLOW_TITLES } from '../../src/cli/flows.ts';
+import { formatFlows } from '../../src/cli/flows.ts';
 import { formatDrops } from '../../src/cli/drops.ts';
 import { formatOctets } from '../../src/plane/capacity.ts';
 
@@ -74,14 +74,21 @@ test('a server that gets no flows shows the weight it would have, and why', () =
     inOctets: 2048,
     outFrames: 9,
     outOctets: 1,
+    isBackup: false,
     nextHop: null,
   };
   const [, line] = formatServers([server]).split('\n');
   assert.match(line ?? '', /^web {6}web-2 {3}10\.0\.1\.12:8080 {2}down {3}0 of 3 .* unknown {3}connection refused$/);
 });
 
-test('flows line up under their titles', () => {
-  const line = formatFlow({
+async function linesOf(lines: AsyncIterable<string>): Promise<string[]> {
+  const all: string[] = [];
+  for await (const line of lines) all.push(line);
+  return all;
+}
+
+test('flows line up under their titles, however long addresses are and however many flows there are', async () => {
+  const flow = {
     service: 'web',
     server: 'web-1',
     protocol: 'tcp',
@@ -95,14 +102,29 @@ test('flows line up under their titles', () => {
     expiresInMs: 898_500,
     interface: 'eth0',
     mac: '02:00:00:00:00:07',
-  });
-  assert.equal(line.indexOf('203.0.113.10:80/tcp'), FLOW_TITLES.indexOf('VIP'));
-  assert.equal(line.length, FLOW_TITLES.length);
+  };
+  const wide = { ...flow, client: '[2001:db8:1111:2222:3333:4444:5555:6666]:40000', vip: '[2001:db8::10]:80' };
+  async function* flows(): AsyncGenerator<typeof flow> {
+    yield wide;
+    for (let more = 0; more < 2000; more++) yield flow;
+  }
+  const [titles = '', first = '', ...others] = await linesOf(formatFlows(flows()));
+  assert.equal(first.indexOf('[2001:db8::10]:80/tcp'), titles.indexOf('VIP'));
+  assert.equal(others.length, 2000);
+  for (const line of others) {
+    assert.equal(line.indexOf('203.0.113.10:80/tcp'), titles.indexOf('VIP'));
+    assert.equal(line.length, titles.length);
+  }
+});
+
+test('a listing without flows says so', async () => {
+  async function* none(): AsyncGenerator<never> {}
+  assert.deepEqual(await linesOf(formatFlows(none())), ['no flow is tracked, or none of that kind']);
 });
 
 test('drops show what was dropped, and everything when asked', () => {
   const reasons = [
-    { reason: 'client-hit', verdict: 'forwarded', count: 5, meaning: "a client's frame" },
+    { isBackup: false, reason: 'client-hit', verdict: 'forwarded', count: 5, meaning: "a client's frame" },
     { reason: 'land', verdict: 'dropped', count: 2, meaning: 'source and destination are the same' },
     { reason: 'short-frame', verdict: 'dropped', count: 0, meaning: 'the frame ends inside a header' },
   ];

@@ -35,7 +35,13 @@ test('wrong usage exits with 2, names what was wrong and guesses what was meant'
     [['drain', 'web'], /missing required argument 'server'/],
     [['weight', 'web', 'web-1', '-5'], /-5/],
     [['weight', 'web', 'web-1', '70000'], /a weight is a number of 0 to 65535/],
+    [['down', '--name', '../x'], /a name is a text of 1 to 32 of a-z, 0-9 and -/],
+    [['lab', 'sideways'], /usage: fairlead lab up NAME/],
     [['flows', '--limit', '0'], /a limit is a number of 1 or more/],
+    [['doctor', '--server'], /--server needs a service/],
+    [['server-setup'], /missing required argument 'service'/],
+    [['server-setup', 'web', '--apply', '--undo'], /cannot be used with option '--undo'/],
+    [['server-setup', 'web', '--decap', 'ebpf'], /Allowed choices are auto, kernel, xdp, tc/],
   ];
   for (const [words, expected] of cases) {
     const { code, stderr } = run(...words);
@@ -49,6 +55,7 @@ test('help and version are no failures', () => {
   assert.equal(help.code, 0);
   assert.match(help.stdout, /Exit codes: 0 ok, 1 failed, 2 usage/);
   assert.equal(run('status', '--help').code, 0);
+  assert.equal(run('lab', '--help').code, 0);
   assert.match(run('--version').stdout, /^\d+\.\d+\.\d+\n$/);
 });
 
@@ -78,7 +85,48 @@ test('a wrong configuration exits with 3, with its place and no stack trace', ()
 test('check says what a good file holds', () => {
   const { code, stdout } = run('check', '--no-host', '-c', configFile('good.yaml', good));
   assert.equal(code, 0);
-  assert.match(stdout, /good\.yaml: good, 1 service, 1 server\n$/);
+  assert.match(
+    stdout,
+    /good\.yaml: good, 1 service, 1 server\nmemory: 1,048,576 flows: \d+ MiB and \d+ MiB of the guard, IPv6 another \d+ MiB/,
+  );
+});
+
+test('check also speaks JSON, of good files and of wrong ones', () => {
+  const fine = run('check', '--no-host', '-o', 'json', '-c', configFile('good.yaml', good));
+  assert.deepEqual(pick(fine.stdout, 'isGood', 'problems', 'servers'), { isGood: true, problems: [], servers: 1 });
+  const wrong = run('check', '-o', 'json', '-c', configFile('wrong.yaml', good.replace('method', 'methud')));
+  assert.equal(wrong.code, 3);
+  const { problems } = pick(wrong.stdout, 'problems') as { problems: { line: number; hint: string }[] };
+  assert.ok(problems.some(({ line, hint }) => line === 4 && hint === 'did you mean "method"?'));
+});
+
+function pick(json: string, ...keys: string[]): Record<string, unknown> {
+  const all = JSON.parse(json) as Record<string, unknown>;
+  return Object.fromEntries(keys.map((key) => [key, all[key]]));
+}
+
+test('down that cannot know whose leftovers are meant asks for the name', () => {
+  const { code, stderr } = run('down');
+  assert.equal(code, 2);
+  assert.match(stderr, /nobody\.sock, and it does not tell an instance's name\n {2}name the instance .* --name NAME/);
+});
+
+test('server-setup prints the shell text of a service whose servers need one', () => {
+  const dsr = '  web: { listen: 203.0.113.10:80/tcp, method: l2-dsr, servers: { a: 10.0.1.11 } }\n';
+  const file = configFile('dsr.yaml', dsr + good.replace('web', 'plain').replace(':80/tcp', ':81/tcp'));
+  const printed = run('server-setup', 'web', '-c', file);
+  assert.equal(printed.code, 0);
+  assert.match(printed.stdout, /^#!\/bin\/sh\n# What a real server of service "web" needs \(l2-dsr\)/);
+  const cases: [string[], number, RegExp][] = [
+    [['wep'], 5, /there is no service "wep"\n {2}there are: web, plain/],
+    [['plain'], 7, /service "plain" has method full-nat/],
+    [['web', '--decap', 'xdp'], 7, /service "web" has no tunnel that --decap xdp could unwrap/],
+  ];
+  for (const [words, code, expected] of cases) {
+    const refused = run('server-setup', ...words, '-c', file);
+    assert.match(refused.stderr, expected);
+    assert.equal(refused.code, code, words.join(' '));
+  }
 });
 
 test('down with nothing there says so and is no failure', () => {

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { formatConfigProblem } from '../../src/base/errors.ts';
-import { checkAgainstHost, type HostView } from '../../src/config/host-check.ts';
+import { checkAgainstHost } from '../../src/config/host-check.ts';
+import type { HostView } from '../../src/config/host-view.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 

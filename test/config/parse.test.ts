@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkPortOf } from '../../src/config/check-port.ts';
+import { checkPlanOf, checkPortOf } from '../../src/config/check-port.ts';
 import type { Config, ServiceConfig } from '../../src/config/config.ts';
 import { formatListen } from '../../src/config/endpoint.ts';
+import type { CheckConfig } from '../../src/config/check.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 
 const HEAD = 'version: 1\ninterfaces: { outside: eth0 }\n';
@@ -50,8 +51,9 @@ describe('a configuration', () => {
           udpOneWay: 300_000,
           udp: 300_000,
         },
-        control: { socket: '/run/fairlead/fairlead.sock' },
+        control: { socket: '/run/fairlead/fairlead.sock', state: '/run/fairlead/fairlead.state.json' },
         log: { level: 'info' },
+        notify: [],
         services: [],
       },
     );
@@ -62,7 +64,25 @@ describe('a configuration', () => {
       scheduler: 'wlc',
       hash: 'client',
       sources: [],
-      check: { type: 'tcp', port: null, everyMs: 2000, timeoutMs: 1000, rise: 2, fall: 3 },
+      tunnel: null,
+      check: {
+        mode: 'all',
+        checks: [
+          {
+            kind: { type: 'tcp' },
+            port: null,
+            target: 'server',
+            everyMs: 2000,
+            fastEveryMs: 2000,
+            timeoutMs: 1000,
+            rise: 2,
+            fall: 3,
+          },
+        ],
+      },
+      minUp: 1,
+      panic: false,
+      slowStartMs: 0,
     });
     assert.deepEqual(listens.map(formatListen), ['203.0.113.10:80/tcp']);
     assert.deepEqual(
@@ -112,7 +132,7 @@ services:
     assert.equal(config.workers, 4);
     assert.equal(config.flows, 4096);
     assert.deepEqual(Object.values(config.timeouts), [1000, 2000, 180_000, 4000, 5000, 600, 7000, 3_600_000]);
-    assert.deepEqual(config.control, { socket: '/run/edge.sock', group: 'adm' });
+    assert.deepEqual(config.control, { socket: '/run/edge.sock', group: 'adm', state: '/run/edge-1.state.json' });
     const web = firstService(config);
     assert.deepEqual(web.listens.map(formatListen), ['[2001:db8::10]:80/tcp', '[2001:db8::10]:443/tcp']);
     assert.deepEqual([web.method, web.scheduler, web.hash], ['full-nat', 'sh', 'client']);
@@ -120,7 +140,8 @@ services:
       web.sources.map(({ text }) => text),
       ['2001:db8:2::1', '2001:db8:2::2', '2001:db8:2::3', '2001:db8:2::10'],
     );
-    assert.deepEqual(web.check, { type: 'tcp', port: 9000, everyMs: 1500, timeoutMs: 250, rise: 1, fall: 9 });
+    const [{ kind, port, everyMs, timeoutMs, rise, fall }] = web.check!.checks as [CheckConfig];
+    assert.deepEqual([kind, port, everyMs, timeoutMs, rise, fall], [{ type: 'tcp' }, 9000, 1500, 250, 1, 9]);
     assert.deepEqual(
       web.servers.map(({ address, port, weight }) => [address.text, port, weight]),
       [
@@ -157,13 +178,13 @@ describe('defaults', () => {
   it('fill what a service leaves out', () => {
     const web = parseService('', defaults, '');
     assert.deepEqual([web.method, web.scheduler, web.hash], ['nat', 'maglev', 'client-port']);
-    assert.deepEqual(web.check, { type: 'tcp', port: null, everyMs: 5000, timeoutMs: 1000, rise: 4, fall: 3 });
+    assert.deepEqual(timersOf(web), [5000, 1000, 4, 3]);
   });
 
   it('give way to the service, key by key inside a check', () => {
     const web = parseService('    scheduler: wrr\n    check: { every: 3s, fall: 1 }\n', defaults, '');
     assert.equal(web.scheduler, 'wrr');
-    assert.deepEqual(web.check, { type: 'tcp', port: null, everyMs: 3000, timeoutMs: 1000, rise: 4, fall: 1 });
+    assert.deepEqual(timersOf(web), [3000, 1000, 4, 1]);
   });
 
   it('can be switched off for one service', () => {
@@ -173,13 +194,13 @@ describe('defaults', () => {
   it('can switch checks off for all services but one', () => {
     const off = 'defaults: { check: none }\n';
     assert.equal(parseService('', off).check, null);
-    assert.equal(parseService('    check: {}\n', off).check?.everyMs, 2000);
+    assert.equal(parseService('    check: {}\n', off).check?.checks[0]?.everyMs, 2000);
   });
 });
 
 describe('a check', () => {
   it('has a timeout that fits under a short interval by itself', () => {
-    assert.equal(parseService('    check: { every: 200ms }\n').check?.timeoutMs, 200);
+    assert.equal(parseService('    check: { every: 200ms }\n').check?.checks[0]?.timeoutMs, 200);
   });
 
   it('is off for a UDP service that says nothing', () => {
@@ -260,7 +281,7 @@ services:
   });
 
   it('a timeout as long as its interval', () => {
-    assert.equal(parseService('    check: { every: 1s, timeout: 1s }\n').check?.timeoutMs, 1000);
+    assert.equal(parseService('    check: { every: 1s, timeout: 1s }\n').check?.checks[0]?.timeoutMs, 1000);
   });
 
   it('a full-nat source that is the VIP, by name or by address', () => {
@@ -301,8 +322,13 @@ function parseService(
   );
 }
 
+function timersOf({ check }: ServiceConfig): number[] {
+  return (check?.checks ?? []).flatMap(({ everyMs, timeoutMs, rise, fall }) => [everyMs, timeoutMs, rise, fall]);
+}
+
 function checkPort(service: ServiceConfig | undefined): number | null {
   const server = service?.servers[0];
   assert.ok(service && server, 'no server');
-  return checkPortOf(service, server);
+  const check = checkPlanOf(service, server)?.checks[0];
+  return check === undefined ? null : checkPortOf(service, server, check);
 }

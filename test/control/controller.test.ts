@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConfigError, FairleadError } from '../../src/base/errors.ts';
 import type { Config } from '../../src/config/config.ts';
-import type { HostView } from '../../src/config/host-check.ts';
+import type { HostView } from '../../src/config/host-view.ts';
 import { type Controller, makeController } from '../../src/control/controller.ts';
 import { layout } from '../../src/native/layout.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
@@ -30,6 +30,7 @@ function setUp(config: Config = configOf(WEB)) {
     log,
     inspect: () => host.view,
     prepare: (next) => engine.prepare(next),
+    random: () => 0.5,
   });
   return { plane, clock, checks, lines, controller, host, engine };
 }
@@ -91,17 +92,17 @@ test('servers that go down together make one commit, and the log says why each d
 test('a drained server keeps its slot and gets no new flows, until it is enabled', async () => {
   const { controller } = await start();
   const slot = controller.state().services[0]!.servers[1]!.slot;
-  controller.override('web', 'web-2', { isDrained: true });
+  controller.override('web', 'web-2', { admin: 'drained' });
   assert.equal(weights(controller), 'web/web-1=1 web/web-2=0');
   assert.equal(controller.state().services[0]!.servers[1]!.slot, slot);
-  controller.override('web', 'web-2', { isDrained: false });
+  controller.override('web', 'web-2', { admin: 'enabled' });
   assert.equal(weights(controller), 'web/web-1=1 web/web-2=3');
   controller.stop();
 });
 
 test('a drain and a weight survive a reload as long as their server exists', async () => {
   const { controller, clock } = await start();
-  controller.override('web', 'web-1', { isDrained: true });
+  controller.override('web', 'web-1', { admin: 'drained' });
   controller.override('web', 'web-2', { weight: 9 });
   await reload(controller, clock, configOf(WEB + DNS));
   assert.match(weights(controller), /web\/web-1=0 web\/web-2=9/);
@@ -113,9 +114,13 @@ test('a drain and a weight survive a reload as long as their server exists', asy
 
 test('a server that nobody configured is not found, and the error names those there are', async () => {
   const { controller } = await start();
-  const expected = { code: 'not-found', message: 'there is no server of web "web-9"', mend: 'there are: web-1, web-2' };
-  assert.throws(() => controller.override('web', 'web-9', { isDrained: true }), expected);
-  assert.throws(() => controller.override('wob', 'web-1', { isDrained: true }), { code: 'not-found' });
+  const expected = {
+    code: 'not-found',
+    message: 'there is no server "web-9" in service "web"',
+    mend: 'there are: web-1, web-2',
+  };
+  assert.throws(() => controller.override('web', 'web-9', { admin: 'drained' }), expected);
+  assert.throws(() => controller.override('wob', 'web-1', { admin: 'drained' }), { code: 'not-found' });
   controller.stop();
 });
 
@@ -186,7 +191,7 @@ test('a data plane that takes no image leaves the old state, and what happened b
       throw new Error('a worker is stuck in the old half');
     },
   });
-  assert.throws(() => controller.override('web', 'web-1', { isDrained: true }), /a worker is stuck in the old half/);
+  assert.throws(() => controller.override('web', 'web-1', { admin: 'drained' }), /a worker is stuck in the old half/);
   assert.equal(weights(controller), 'web/web-1=1 web/web-2=3');
   checks.down.add('10.0.1.11:8080');
   await clock.advance(10_000);

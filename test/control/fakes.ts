@@ -5,7 +5,7 @@ import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import type { Clock } from '../../src/base/clock.ts';
 import type { Logger } from '../../src/base/log.ts';
-import type { HostView } from '../../src/config/host-check.ts';
+import type { HostView } from '../../src/config/host-view.ts';
 import type { Probe, ProbeResult } from '../../src/health/probe.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 

@@ -67,6 +67,14 @@ const cases: readonly Case[] = [
     ],
   },
   {
+    title: 'a tunnel is named by what is set of it',
+    before:
+      '  web: { listen: 203.0.113.10:80/tcp, method: l3-dsr, tunnel: { type: gre, source: 192.0.2.1 }, servers: { a: 10.0.1.11 } }',
+    after:
+      '  web: { listen: 203.0.113.10:80/tcp, method: l3-dsr, tunnel: { type: gue, source: 192.0.2.0/28, ttl: 9 }, servers: { a: 10.0.1.11 } }',
+    changes: ['service web: tunnel gre from 192.0.2.1 → gue from 192.0.2.0/28 ttl 9 port 6080'],
+  },
+  {
     title: 'time-outs and the log level count as well',
     head: 'timeouts: { syn-sent: 30s }\nlog: { level: warn }',
     changes: ['timeouts: syn-sent 1m → 30s', 'log: level info → warn'],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CheckTarget } from '../../src/health/check.ts';
-import type { Monitor } from '../../src/health/monitor.ts';
+import type { Monitor, MonitorOptions } from '../../src/health/monitor.ts';
 import { makeMonitor } from '../../src/health/monitor.ts';
 import type { Probe, ProbeResult } from '../../src/health/probe.ts';
 import type { HandClock } from './hand-clock.ts';
@@ -21,7 +21,7 @@ interface Bench {
   readonly changes: string[];
 }
 
-function makeBench(): Bench {
+function makeBench(options: Partial<MonitorOptions> = {}): Bench {
   const clock = makeHandClock();
   const answers: Bench['answers'] = new Map();
   const probes: Bench['probes'] = [];
@@ -36,12 +36,26 @@ function makeBench(): Bench {
     clock,
     probe,
     onChange: (key, state, reason) => changes.push(`${key} ${state}: ${reason}`),
+    random: () => 0.5,
+    ...options,
   });
   return { clock, monitor, answers, probes, changes };
 }
 
 function makeTarget(change: Partial<CheckTarget> = {}): CheckTarget {
-  return { key: 'a', address: '10.0.0.1', port: 80, everyMs: 2000, timeoutMs: 1000, rise: 2, fall: 3, ...change };
+  return {
+    key: 'a',
+    kind: { type: 'tcp' },
+    target: 'server',
+    address: '10.0.0.1',
+    port: 80,
+    everyMs: 2000,
+    fastEveryMs: change.everyMs ?? 2000,
+    timeoutMs: 1000,
+    rise: 2,
+    fall: 3,
+    ...change,
+  };
 }
 
 const timesOf = (bench: Bench, address: string): number[] =>
@@ -89,6 +103,7 @@ test('a probe that breaks counts as a check that could not be made', async () =>
     clock,
     probe: () => Promise.reject(new Error('broken')),
     onChange: () => assert.fail(),
+    random: () => 0.5,
   });
   monitor.update([makeTarget()]);
   await clock.advance(2000);
@@ -200,7 +215,7 @@ test('a probe that outlasts the interval delays the next one instead of running 
         resolve(ok);
       });
     });
-  const monitor = makeMonitor({ clock, probe: slow, onChange: () => {} });
+  const monitor = makeMonitor({ clock, probe: slow, onChange: () => {}, random: () => 0.5 });
   monitor.update([makeTarget()]);
   await clock.advance(7600);
   assert.equal(started, 4);
@@ -216,7 +231,7 @@ test('a removed target ends its probe, its timers and its reports; stop ends all
       signals.push(signal);
       answer.push(() => resolve(ok));
     });
-  const monitor = makeMonitor({ clock, probe: pending, onChange: (key) => changes.push(key) });
+  const monitor = makeMonitor({ clock, probe: pending, onChange: (key) => changes.push(key), random: () => 0.5 });
   monitor.update([makeTarget(), makeTarget({ key: 'b', address: '10.0.0.2' })]);
   await clock.advance(0);
   monitor.update([makeTarget()]);
@@ -266,9 +281,16 @@ test('a report says since when, and what the last check found', async () => {
   bench.answers.set('10.0.0.1', [ok, refused]);
   bench.monitor.update([makeTarget()]);
   const startMs = bench.clock.nowMs();
-  assert.deepEqual(bench.monitor.reports(), [{ target: makeTarget(), state: 'unknown', sinceMs: startMs, last: null }]);
+  const unheard = { sinceMs: startMs, last: null, history: '', advice: null, warning: null };
+  assert.deepEqual(bench.monitor.reports(), [{ target: makeTarget(), state: 'unknown', ...unheard }]);
   await bench.clock.advance(3000);
-  const expected = { target: makeTarget(), state: 'up', sinceMs: startMs, last: { ...refused, atMs: startMs + 2000 } };
+  const expected = {
+    ...unheard,
+    target: makeTarget(),
+    state: 'up',
+    last: { ...refused, atMs: startMs + 2000 },
+    history: '+-',
+  };
   assert.deepEqual(bench.monitor.reports(), [expected]);
   assert.deepEqual(bench.monitor.reportOf('a'), expected);
   assert.equal(bench.monitor.reportOf('b'), null);
@@ -285,4 +307,77 @@ test('two targets with one key are refused and nothing changes', async () => {
   assert.equal(bench.monitor.stateOf('a'), 'up');
   await bench.clock.advance(2000);
   assert.equal(bench.probes.length, 2);
+});
+
+test('while a change is under way, or nothing is known, rounds come at the faster interval', async () => {
+  const bench = makeBench();
+  bench.answers.set('10.0.0.1', [ok, refused, refused, refused, ok, ok]);
+  bench.monitor.update([makeTarget({ fastEveryMs: 500 })]);
+  await bench.clock.advance(8000);
+  // Up at 0; the first failure at 2000 hastens the next ones; down at 3000, up again after two good ones.
+  assert.deepEqual(timesOf(bench, '10.0.0.1'), [0, 2000, 2500, 3000, 5000, 5500, 7500]);
+  assert.deepEqual(
+    bench.changes.map((change) => change.split(':')[0]),
+    ['a up', 'a down', 'a up'],
+  );
+});
+
+test('rounds are moved by a tenth of the interval at most, and keep their mean rate', async () => {
+  let turn = 0;
+  const bench = makeBench({ random: () => (turn++ % 2 === 0 ? 0 : 1) });
+  bench.monitor.update([makeTarget()]);
+  await bench.clock.advance(8200);
+  assert.deepEqual(timesOf(bench, '10.0.0.1'), [0, 1900, 4100, 5900, 8100]);
+});
+
+test('the last ten results are remembered, what could not be tried among them', async () => {
+  const bench = makeBench();
+  bench.answers.set('10.0.0.1', [refused, refused, ok, untried, ok, refused, ok, ok, ok, ok, ok, ok]);
+  bench.monitor.update([makeTarget()]);
+  await bench.clock.advance(2000 * 11);
+  assert.equal(bench.monitor.reportOf('a')?.history, '+?+-++++++');
+  assert.deepEqual(bench.monitor.counts(), { ok: 8, failed: 3, untried: 1 });
+});
+
+test('what a predecessor left is the state until results contradict it', async () => {
+  const recall = (key: string) => ({ state: key === 'b' ? 'down' : 'up', sinceMs: -5000 }) as const;
+  const bench = makeBench({ recall });
+  bench.monitor.update([makeTarget(), makeTarget({ key: 'b', address: '10.0.0.2' })]);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['up', 'down']);
+  assert.equal(bench.monitor.isTold('a'), false);
+  assert.equal(bench.monitor.reportOf('a')?.sinceMs, -5000);
+  await bench.clock.advance(0);
+  assert.equal(bench.monitor.isTold('a'), true);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['up', 'down']);
+  await bench.clock.advance(2000);
+  assert.deepEqual(bench.changes, ['b up: connected in 0.4 ms']);
+});
+
+test('a remembered server whose first check fails is doubted, until a success or `fall` failures', async () => {
+  const bench = makeBench({ recall: () => ({ state: 'up', sinceMs: 0 }) });
+  bench.answers.set('10.0.0.1', [refused, ok]).set('10.0.0.2', refused);
+  bench.monitor.update([makeTarget(), makeTarget({ key: 'b', address: '10.0.0.2' })]);
+  await bench.clock.advance(0);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['doubted', 'doubted']);
+  await bench.clock.advance(4000);
+  assert.deepEqual([bench.monitor.stateOf('a'), bench.monitor.stateOf('b')], ['up', 'down']);
+  // One that failed later than first was never in doubt.
+  bench.answers.set('10.0.0.1', [refused, ok]);
+  await bench.clock.advance(2000);
+  assert.equal(bench.monitor.stateOf('a'), 'up');
+});
+
+test('advice and warnings are told when they change, and only then', async () => {
+  const told: string[] = [];
+  const bench = makeBench({
+    onAdvice: (key, advice) => told.push(`${key} ${JSON.stringify(advice)}`),
+    onWarning: (key, warning) => told.push(`${key} ${warning}`),
+  });
+  const half: ProbeResult = { ...ok, advice: { weight: 50, admin: null } };
+  const soon: ProbeResult = { ...ok, warning: 'certificate expires in 3 days' };
+  bench.answers.set('10.0.0.1', [ok, half, half, refused, soon, soon, ok, soon]);
+  bench.monitor.update([makeTarget()]);
+  await bench.clock.advance(14_000);
+  const warning = 'a certificate expires in 3 days';
+  assert.deepEqual(told, ['a {"weight":50,"admin":null}', warning, 'a null', warning]);
 });

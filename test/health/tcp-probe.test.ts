@@ -6,9 +6,16 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { ProbeResult } from '../../src/health/probe.ts';
-import { probeTcp } from '../../src/health/tcp-probe.ts';
+import { makeSystemClock } from '../../src/base/clock.ts';
+import { makeTcpProbe } from '../../src/health/tcp-probe.ts';
+import { makeTimers } from '../../src/health/timers.ts';
 
 const never = new AbortController().signal;
+const probe = makeTcpProbe(makeTimers(makeSystemClock()));
+
+function probeTcp(target: { address: string; port: number; timeoutMs: number }, signal: AbortSignal) {
+  return probe({ kind: { type: 'tcp' }, target: 'server', ...target }, signal);
+}
 
 /** A listener on loopback; returns its port. Connections end when the peer ends them. */
 async function listen(address: string): Promise<{ port: number; close: () => void }> {
@@ -92,9 +99,13 @@ test('an address that TCP cannot reach fails with the reason in words', async ()
 });
 
 test('a host that is out of sockets does not blame the server', async () => {
+  const source = (path: string): string => new URL(`../../src/${path}`, import.meta.url).href;
   const program = `
     import { openSync } from 'node:fs';
-    import { probeTcp } from '${new URL('../../src/health/tcp-probe.ts', import.meta.url).href}';
+    import { makeSystemClock } from '${source('base/clock.ts')}';
+    import { makeTcpProbe } from '${source('health/tcp-probe.ts')}';
+    import { makeTimers } from '${source('health/timers.ts')}';
+    const probeTcp = makeTcpProbe(makeTimers(makeSystemClock()));
     try { for (;;) openSync('/dev/null'); } catch {}
     const result = await probeTcp({ address: '127.0.0.1', port: 1, timeoutMs: 1000 }, new AbortController().signal);
     console.log(JSON.stringify(result));`;

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { makeSystemClock } from '../../src/base/clock.ts';
+import { waitUntil } from '../../src/cli/wait-until.ts';
+import { makeProber } from '../../src/health/make-probe.ts';
+import { makeMonitor } from '../../src/health/monitor.ts';
+import { makeTimers } from '../../src/health/timers.ts';
+import { openRawProber } from '../../src/plane/raw-prober.ts';
+
+const SERVERS = 10_000;
+/** Rounds of all servers that are watched. */
+const ROUNDS = 2;
+/** Sockets under way, beside what the process has anyway: far below one for each server. */
+const DESCRIPTORS = 1500;
+
+/** Every address of 127.0.0.0/8 is this host: one listener is ten thousand servers. */
+const program = `
+  const server = require('node:net').createServer((socket) => socket.on('error', () => {}).resume());
+  server.listen({ port: 0, host: '0.0.0.0', backlog: 4096 }, () => console.log(server.address().port));`;
+
+for (const type of ['tcp', 'tcp-half-open', 'icmp'] as const) {
+  test(`10,000 servers checked every 2 s (${type}) need one timer and few descriptors, and none is called down`, async (t) => {
+    const child = spawn(process.execPath, ['--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => child.kill());
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    const port = type === 'icmp' ? null : Number(line.toString());
+
+    const clock = makeSystemClock();
+    let handles = 0;
+    const timers = makeTimers({
+      nowMs: () => clock.nowMs(),
+      setTimer: (delayMs, run) => {
+        handles++;
+        let isOver = false;
+        const over = (): void => {
+          if (!isOver) handles--;
+          isOver = true;
+        };
+        const timer = clock.setTimer(delayMs, () => {
+          over();
+          run();
+        });
+        return {
+          cancel: () => {
+            over();
+            timer.cancel();
+          },
+        };
+      },
+    });
+    const raw = openRawProber();
+    t.after(() => raw.close());
+    const { probe } = makeProber({ timers, raw: () => raw });
+    const down: string[] = [];
+    const monitor = makeMonitor({
+      clock: timers,
+      probe,
+      onChange: (key, state, reason) => {
+        if (state === 'down') down.push(`${key}: ${reason}`);
+      },
+    });
+    t.after(() => monitor.stop());
+    const before = readdirSync('/proc/self/fd').length;
+    monitor.update(
+      Array.from({ length: SERVERS }, (_, i) => ({
+        key: `server-${i}`,
+        kind: { type },
+        target: 'server',
+        address: `127.${1 + (i >> 14)}.${(i >> 8) & 63}.${i & 255}`,
+        port,
+        everyMs: 2000,
+        fastEveryMs: 2000,
+        timeoutMs: 1000,
+        rise: 2,
+        fall: 3,
+      })),
+    );
+    let mostDescriptors = 0;
+    let mostHandles = 0;
+    const isDone = await waitUntil(() => {
+      mostDescriptors = Math.max(mostDescriptors, readdirSync('/proc/self/fd').length - before);
+      mostHandles = Math.max(mostHandles, handles);
+      const { ok, failed, untried } = monitor.counts();
+      return ok + failed + untried >= ROUNDS * SERVERS;
+    }, 30_000);
+    assert.ok(isDone, `only ${JSON.stringify(monitor.counts())} rounds`);
+    assert.deepEqual(down.slice(0, 5), []);
+    assert.ok(mostDescriptors < DESCRIPTORS, `${mostDescriptors} descriptors`);
+    assert.equal(mostHandles, 1);
+    monitor.stop();
+    assert.ok(await waitUntil(() => readdirSync('/proc/self/fd').length <= before + 2, 5000), 'descriptors come back');
+    assert.equal(timers.pending(), 0);
+  });
+}
