@@ -144,7 +144,7 @@ static int client_step(u32 service, u32 client, u8 flags)
 	int has_server = generations[service * 2] || generations[service * 2 + 1];
 
 	is_new = !is_alive(model) || (!(service & WORLD_UDP) && flags == FL_TCP_SYN &&
-				      model->state >= FL_STATE_CLOSING && model->state <= FL_STATE_CLOSED);
+				      model->state > FL_STATE_CLOSING && model->state <= FL_STATE_CLOSED);
 	if (!is_new) {
 		move(model, service, 0, flags, is_right);
 		return reason == FL_REASON_CLIENT_HIT;
