@@ -294,14 +294,10 @@ FL_INLINE int fl_forward_open(struct fl_view *view, const struct fl_region *regi
 	return fl_view_open(view, region, frame->worker, now);
 }
 
-/* True: the frame has gone the short way, and the result says where. False: nothing has changed. */
-FL_INLINE int fl_forward_short(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+/* A frame of this flow goes on, as was decided the short way. False: something is in the way, and nothing has changed. */
+FL_INLINE int fl_forward_flow(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow, u32 reason,
+			      struct fl_result *result)
 {
-	u32 reason = FL_REASON_NONE;
-	struct fl_flow *flow = fl_short_way(view, frame, &reason);
-
-	if (!flow)
-		return 0;
 	if (reason == FL_REASON_CLIENT_HIT) {
 		if (fl_pass_to_server(view, frame, flow, result))
 			return 0;
@@ -314,6 +310,15 @@ FL_INLINE int fl_forward_short(const struct fl_view *view, struct fl_frame *fram
 	result->verdict = FL_FORWARD;
 	result->reason = reason;
 	return 1;
+}
+
+/* True: the frame has gone the short way, and the result says where. False: nothing has changed. */
+FL_INLINE int fl_forward_short(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	u32 reason = FL_REASON_NONE;
+	struct fl_flow *flow = fl_short_way(view, frame, &reason);
+
+	return flow && fl_forward_flow(view, frame, flow, reason, result);
 }
 
 FL_INLINE int fl_forward_long(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
@@ -393,28 +398,50 @@ FL_INLINE void fl_fetch_flows(const struct fl_view *view, const struct fl_look *
 			fl_fetch_flow(view, look, (u32)bucket->slot[way] - 1);
 }
 
-/* Up to FL_BATCH frames of one worker: the lines of all their flows are fetched while the first is decided. */
+/*
+ * Up to FL_BATCH frames of one worker, in steps, so that the lines that a step reads were sent for by the one before:
+ * where a frame's flow most likely is; for those that are not there, the tags; where the tags lead.
+ */
 static inline void fl_forward_batch(const struct fl_region *region, struct fl_frame *frames, struct fl_result *results,
 				    u32 count, u64 now)
 {
 	struct fl_look looks[FL_BATCH];
+	struct fl_flow *flows[FL_BATCH];
 	struct fl_scratch scratch;
 	u64 return_hash[FL_BATCH];
+	u32 reasons[FL_BATCH];
+	int is_coming[FL_BATCH];
 	struct fl_view view = { .scratch = &scratch };
 
 	if (!count || !fl_view_open(&view, region, frames[0].worker, now))
 		return;
 	for (u32 i = 0; i < count; i++) {
 		frames[i].look = &looks[i];
+		is_coming[i] = fl_short_fetch(&view, &frames[i]);
+	}
+	for (u32 i = 0; i < count; i++) {
+		flows[i] = is_coming[i] ? fl_short_way(&view, &frames[i], &reasons[i]) : NULL;
+		if (FL_LIKELY(flows[i]))
+			continue;
 		fl_look(&view, &frames[i]);
 		if (fl_is_balanced(&frames[i]) && !looks[i].malformed)
 			return_hash[i] = fl_fetch_home(&view, &looks[i]);
 	}
 	for (u32 i = 0; i < count; i++)
-		if (fl_is_balanced(&frames[i]) && !looks[i].malformed)
+		if (!flows[i] && fl_is_balanced(&frames[i]) && !looks[i].malformed)
 			fl_fetch_flows(&view, &looks[i], return_hash[i]);
-	for (u32 i = 0; i < count; i++)
+	for (u32 i = 0; i < count; i++) {
+		/* A server's answer under full-nat is found in two steps, and has a short way from there. */
+		int is_answer = !flows[i] && looks[i].vip_flags & FL_VIP_SOURCE;
+
+		if (flows[i] ? fl_forward_flow(&view, &frames[i], flows[i], reasons[i], &results[i])
+			     : is_answer && fl_forward_short(&view, &frames[i], &results[i]))
+			continue;
+		/* The short way leaves a look that knows little. */
+		if (flows[i] || is_answer)
+			fl_look(&view, &frames[i]);
 		fl_conclude(&view, &frames[i], fl_decide(&view, &frames[i]), &results[i]);
+	}
 }
 
 #endif

@@ -171,4 +171,34 @@ FL_INLINE struct fl_flow *fl_short_way(const struct fl_view *view, struct fl_fra
 	return NULL;
 }
 
+#ifndef __bpf__
+
+/* Has what fl_short_way() will read of the table on its way. False: nothing to be had in one step. */
+FL_INLINE int fl_short_fetch(const struct fl_view *view, struct fl_frame *frame)
+{
+	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
+	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	struct fl_look *look = frame->look;
+	struct fl_home home;
+	int is_from_server;
+
+	if (!ether || !interface)
+		return 0;
+	is_from_server = interface->is_inside && view->settings->interface_count > 1;
+	if (is_from_server && !(view->settings->methods & 1u << FL_METHOD_NAT))
+		return 0;
+	if (!(fl_get16(ether + 12) == FL_BE16(FL_ETHERTYPE_IPV6) ? fl_short_read(frame, 1) : fl_short_read(frame, 0)))
+		return 0;
+	home = fl_home_of(view->header->seed, view->header->buckets, is_from_server ? &look->target : &look->source,
+			  is_from_server ? look->target_port : look->source_port, look->protocol, look->is_v6);
+	for (u32 choice = 0; choice < 2; choice++) {
+		fl_prefetch(fl_flows_at(view->region, fl_home_likely(&home, choice)));
+		if (look->is_v6)
+			fl_prefetch(fl_flows6_at(view->region, fl_home_likely(&home, choice)));
+	}
+	return 1;
+}
+
+#endif
+
 #endif

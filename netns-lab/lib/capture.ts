@@ -56,7 +56,8 @@ function listen(host: Host, device: string, name: string, extra: string): Promis
 export async function capture({ host, device }: Port, filter = ''): Promise<Capture> {
   const name = `capture-${device}-${performance.now().toFixed(0)}`;
   const file = host.file(`${name}.pcap`);
-  return new Capture(host, [file], await listen(host, device, name, `-w ${file} '${filter}'`));
+  // 16 MiB to wait in: a proof must not miss a frame because tcpdump was not let run for a while.
+  return new Capture(host, [file], await listen(host, device, name, `-B 16384 -w ${file} '${filter}'`));
 }
 
 /** Keeps the last few megabytes of every frame on `device`. */

@@ -107,7 +107,7 @@ async function foreignRegion(net: Topology): Promise<void> {
   await fairlead.up();
   await fairlead.logged(/layout/i);
   assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'a new region is in use');
-  const aside = `${region}${statSync(region).isDirectory() ? '-old' : '.old'}`;
+  const aside = `${region}${statSync(region).isDirectory() ? '_old' : '.old'}`;
   deepEqual(fairlead.regions(), [region, aside], 'the old region is set aside, not thrown away');
 }
 
