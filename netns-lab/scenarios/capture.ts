@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { command } from '../lib/fairlead.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { requests } from '../lib/traffic.ts';
+import { waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import type { Topology } from '../topologies/topology.ts';
 
@@ -15,16 +16,14 @@ async function captured(net: Topology): Promise<void> {
   const capture = await balancer.start('capture', `${command} capture web4 -w ${file} --limit ${frames}`, {
     env: { FAIRLEAD_SOCKET: fairlead.socket },
   });
-  let isRunning = true;
-  const ended = capture.ended.finally(() => {
-    isRunning = false;
-  });
   // Whatever came before the tap was open is not in it: ask until it has enough.
-  for (let round = 0; isRunning && round < 50; round += 1) {
+  const askMore = async () => {
     equal((await requests(client, net.vip[4], 4)).errors, 0, 'requests while somebody looks');
     equal((await requests(client, net.vip[6], 1)).errors, 0, 'of another service, which is not asked for');
-  }
-  equal(await ended, 0, capture.output());
+    return capture.output();
+  };
+  await waitFor('the capture to have enough', askMore, (text) => text.includes('frames, each as it came'));
+  equal(await capture.ended, 0, capture.output());
   const read = async (filter: string) =>
     (await balancer.run(`tcpdump -nnr ${file} ${filter} 2>/dev/null`)).split('\n').filter(Boolean).length;
   const [asked, given] = [

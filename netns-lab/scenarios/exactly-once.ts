@@ -98,8 +98,10 @@ function scenario(topology: 'inline' | 'one-arm', method: Method): Scenario {
     stage: async (lab) => {
       const gateway = method === 'nat' ? 'balancer' : 'router';
       // The proof captures everything by itself.
-      const options = { gateway, captures: false } as const;
-      const net = await (topology === 'inline' ? buildInline(lab, options) : buildOneArm(lab, options));
+      const captures = false;
+      const net = await (topology === 'inline'
+        ? buildInline(lab, { captures })
+        : buildOneArm(lab, { gateway, captures }));
       await net.fairlead.up(net.config(net.everyService(method, { more: { check: 'none' } })));
       return net;
     },
