@@ -44,7 +44,7 @@ async function lacksPrivileges(net: Topology): Promise<void> {
   const noBpf = without('bpf', 'sys_admin', 'perfmon');
   for (const engine of ['auto', 'tc', 'packet']) {
     fairlead.writeConfig(net.config(services, { engine }));
-    await assertRefused(net, `no CAP_BPF for ${engine}`, 1, /lacks privileges here: CAP_BPF/, noBpf + up);
+    await assertRefused(net, `no CAP_BPF for ${engine}`, 7, /lacks privileges here: CAP_BPF/, noBpf + up);
   }
   // The verifier lets only CAP_PERFMON compute with pointers.
   const noPerfmon = without('sys_admin', 'perfmon');
