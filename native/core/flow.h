@@ -121,13 +121,18 @@ FL_INLINE int fl_flow_confirms(const struct fl_view *view, const struct fl_flow 
 	       (side == FL_SIDE_CLIENT ? flow->vip : flow->server) == key->other.word[0];
 }
 
+/* Is this server still the one in its slot? */
+FL_INLINE int fl_server_stands(const struct fl_view *view, u32 slot, u32 generation)
+{
+	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
+
+	return server && server->flags & FL_SERVER_USED && server->generation == generation;
+}
+
 /* A flow whose server slot was given to another server, or whose server is gone, is no flow. */
 FL_INLINE int fl_flow_is_valid(const struct fl_view *view, const struct fl_flow *flow)
 {
-	const struct fl_server *server =
-		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + flow->server_slot);
-
-	return server && server->flags & FL_SERVER_USED && server->generation == flow->server_generation;
+	return fl_server_stands(view, flow->server_slot, flow->server_generation);
 }
 
 FL_INLINE int fl_flow_is_expired(const struct fl_view *view, const struct fl_flow *flow, u32 control)
@@ -164,13 +169,13 @@ FL_INLINE u64 fl_return_word(u64 hash, u32 index)
 	return hash << 32 | (index + 1);
 }
 
-FL_INLINE void fl_server_count(const struct fl_view *view, const struct fl_flow *flow, u32 active, u32 inactive)
+FL_INLINE void fl_server_count(const struct fl_view *view, u32 slot, u32 generation, u32 active, u32 inactive)
 {
 	struct fl_server_state *state;
 
-	if (!fl_flow_is_valid(view, flow))
+	if (!fl_server_stands(view, slot, generation))
 		return;
-	state = fl_server_state_at(view->region, flow->server_slot);
+	state = fl_server_state_at(view->region, slot);
 	if (!state)
 		return;
 	if (active)
@@ -184,7 +189,8 @@ FL_INLINE void fl_server_count_state(const struct fl_view *view, const struct fl
 {
 	int is_active = fl_state_is_active(state);
 
-	fl_server_count(view, flow, is_active ? change : 0, is_active ? 0 : change);
+	fl_server_count(view, flow->server_slot, flow->server_generation, is_active ? change : 0,
+			is_active ? 0 : change);
 }
 
 FL_PART(fl_flow_seize_at, 0, index, control)

@@ -58,6 +58,7 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 	for (int attempt = 0; attempt < 4; attempt++) {
 		u32 control = fl_load(&flow->control);
 		u32 next = control;
+		u32 slot, generation;
 
 		if (!fl_state_is_live(control))
 			return;
@@ -67,12 +68,15 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 			next = (control & ~FL_STATE_MASK) | FL_STATE_UDP_TWO_WAY;
 		if (FL_LIKELY(next == control))
 			return;
+		/* Read before the swap: after it another worker may give the entry to a flow of another server. */
+		slot = fl_load(&flow->server_slot);
+		generation = fl_load(&flow->server_generation);
 		if (!fl_swap_if(&flow->control, control, next))
 			continue;
 		if (fl_state_is_active(control & FL_STATE_MASK) != fl_state_is_active(next & FL_STATE_MASK)) {
 			u32 change = fl_state_is_active(next & FL_STATE_MASK) ? 1 : (u32)-1;
 
-			fl_server_count(view, flow, change, -change);
+			fl_server_count(view, slot, generation, change, -change);
 		}
 		return;
 	}
