@@ -3,6 +3,7 @@
 #define FL_ADDON_ARGUMENTS_H
 
 #include <errno.h>
+#include <stdbool.h>
 
 #include <node_api.h>
 
@@ -36,6 +37,14 @@ static inline int read_u32(napi_env env, napi_value value, u32 *number)
 	if (napi_get_value_uint32(env, value, number) == napi_ok)
 		return 1;
 	napi_throw_type_error(env, NULL, "a number is wanted here");
+	return 0;
+}
+
+static inline int read_bool(napi_env env, napi_value value, bool *truth)
+{
+	if (napi_get_value_bool(env, value, truth) == napi_ok)
+		return 1;
+	napi_throw_type_error(env, NULL, "a boolean is wanted here");
 	return 0;
 }
 

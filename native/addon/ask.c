@@ -3,44 +3,40 @@
 #include <string.h>
 
 #include "../engine/ask.h"
-#include "ask.h"
+#include "addon.h"
 
 #define ANSWERS_MAX 1024
 
 _Static_assert(sizeof(struct fl_asked) == 20 && sizeof(struct fl_asked_answer) == 12, "src/plane/ask.ts counts on it");
 
-napi_value fl_addon_ask(napi_env env, napi_callback_info info)
+napi_value addon_ask(napi_env env, napi_callback_info info)
 {
 	static _Thread_local struct fl_asked_answer answers[ANSWERS_MAX];
 	napi_value arguments[3], buffer, array;
-	size_t given = 3, length;
+	size_t length;
 	napi_typedarray_type type;
 	struct fl_asked *asked;
 	u32 ifindex, wait_ms;
 	void *octets;
 	int count;
 
-	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 3 ||
-	    napi_get_value_uint32(env, arguments[0], &ifindex) != napi_ok ||
-	    napi_get_typedarray_info(env, arguments[1], &type, &length, &octets, NULL, NULL) != napi_ok ||
-	    type != napi_uint8_array || length % sizeof(*asked) ||
-	    napi_get_value_uint32(env, arguments[2], &wait_ms) != napi_ok) {
-		napi_throw_type_error(env, NULL, "a link, questions of 20 octets and a time are wanted here");
+	if (!read_arguments(env, info, arguments, 3) || !read_u32(env, arguments[0], &ifindex) ||
+	    !read_u32(env, arguments[2], &wait_ms))
+		return NULL;
+	if (napi_get_typedarray_info(env, arguments[1], &type, &length, &octets, NULL, NULL) != napi_ok ||
+	    type != napi_uint8_array || length % sizeof(*asked)) {
+		napi_throw_type_error(env, NULL, "questions of 20 octets are wanted here");
 		return NULL;
 	}
 	asked = malloc(length ? length : 1); /* the view may lie at an odd address */
-	if (!asked) {
-		napi_throw_error(env, "ENOMEM", "no memory for questions");
-		return NULL;
-	}
+	if (!asked)
+		return fail(env, -ENOMEM, "no memory for questions");
 	if (length)
 		memcpy(asked, octets, length);
 	count = fl_ask(ifindex, asked, length / sizeof(*asked), wait_ms, answers, ANSWERS_MAX);
 	free(asked);
-	if (count < 0) {
-		napi_throw_error(env, "EFAILED", fl_error());
-		return NULL;
-	}
+	if (count < 0)
+		return fail(env, count, fl_error());
 	if (napi_create_arraybuffer(env, count * sizeof(answers[0]), &octets, &buffer) != napi_ok)
 		return NULL;
 	if (count)

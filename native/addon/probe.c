@@ -8,8 +8,7 @@
 #include <string.h>
 
 #include "../engine/probe.h"
-#include "arguments.h"
-#include "probe.h"
+#include "addon.h"
 
 #define ANSWERS_AT_ONCE 1024
 #define TIMEOUT_MOST_MS 86400000u

@@ -7,8 +7,9 @@
 #ifndef FL_ENGINE_H
 #define FL_ENGINE_H
 
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
 
 #include "../core/access.h"
 
@@ -36,9 +37,16 @@ enum fl_open_outcome {
 #define FL_EVENT_TABLE_FULL 4 /* a flow was refused a slot */
 #define FL_EVENT_WORKER_DIED 8
 
-struct fl_engine;
+/* ns, CLOCK_MONOTONIC */
+static inline u64 fl_now(void)
+{
+	struct timespec now;
 
-/* Words for the last failure of this thread. */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+/* words.c: words for the last failure of this thread. */
 const char *fl_error(void);
 int fl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -49,13 +57,12 @@ void fl_region_close(struct fl_region *region);
 void *fl_region_section(const struct fl_region *region, u32 section);
 u64 fl_region_octets(const struct fl_region *region, u32 section); /* both halves */
 /*
- * An image is a list of blocks { u32 section, u32 first, u32 count, u32 zero } each followed by count elements padded
+ * commit.c. An image is a list of blocks { u32 section, u32 first, u32 count, u32 zero } each followed by count elements padded
  * to 8 octets, ended by the buffer's end. Blocks of double-buffered sections count from 0 and go to the inactive half;
  * the only live section an image may write is TABLES. Nothing is written unless all blocks fit. Then the halves flip.
  * -EINVAL, -ENOSPC (no memory for what it needs), -ETIMEDOUT (a worker is stuck in the old half).
  */
 int fl_region_commit(struct fl_region *region, const void *image, size_t size);
-u64 fl_now(void); /* ns, CLOCK_MONOTONIC */
 
 /* layout.c: hash of sizes, offsets, names and constants of the region; TypeScript holds the same. */
 u64 fl_layout_hash(void);
@@ -67,7 +74,7 @@ void fl_region_mend_live(struct fl_region *region);
 /* move.c: another region's configuration, flows and counts come into a new one, whatever either is made of and however
  * many workers each has. Nobody may be at work on `to`; `from` is frozen, and stays so. */
 int fl_region_move(struct fl_region *to, struct fl_region *from);
-/* From now on what is ours is dropped, and no flow changes; or again not so. */
+/* commit.c: from now on what is ours is dropped, and no flow changes; or again not so. */
 int fl_region_freeze(struct fl_region *region);
 void fl_region_thaw(struct fl_region *region);
 

@@ -27,27 +27,16 @@
 #include <unistd.h>
 
 #include "maps.h"
+#include "sections.h"
 
 #define BPFFS_MAGIC 0xcafe4a11 /* linux/magic.h */
 #define PATH_OCTETS 4096
-
-static const char *const name_of[FL_SECTION_COUNT] = {
-#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = #name,
-	FL_SECTIONS(X)
-#undef X
-};
 
 /* Elements of the map for so many of the section: a direct one is a single element. */
 static u64 entries_for(u32 section, u64 count)
 {
 	return section <= FL_SECTION_INTERFACES ? 1 : count;
 }
-
-static const u32 element_of[FL_SECTION_COUNT] = {
-#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = sizeof(type),
-	FL_SECTIONS(X)
-#undef X
-};
 
 static void point_at(struct fl_region *region, u32 section, void *memory, u64 count)
 {
@@ -75,9 +64,10 @@ static int take_map(struct fl_region *region, u32 section, int fd, u64 count, in
 	void *memory;
 
 	region->map_fd[section] = fd;
-	memory = mmap(NULL, mapped_size(count * element_of[section]), protection, MAP_SHARED, fd, 0);
+	memory = mmap(NULL, mapped_size(count * fl_section_kinds[section].element), protection, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
-		return fl_fail(-errno, "the map %s cannot be mapped: %s", name_of[section], strerror(errno));
+		return fl_fail(-errno, "the map %s cannot be mapped: %s", fl_section_kinds[section].name,
+			       strerror(errno));
 	point_at(region, section, memory, count);
 	return 0;
 }
@@ -89,14 +79,14 @@ static int make_map(struct fl_region *region, u32 section, u64 count)
 	char name[BPF_OBJ_NAME_LEN];
 	int fd;
 
-	snprintf(name, sizeof(name), "fl_%.12s", name_of[section]);
+	snprintf(name, sizeof(name), "fl_%.12s", fl_section_kinds[section].name);
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(u32),
-			    element_of[section] * (room / entries_for(section, room)), entries_for(section, room),
-			    &options);
+			    fl_section_kinds[section].element * (room / entries_for(section, room)),
+			    entries_for(section, room), &options);
 	if (fd < 0)
 		return fl_fail(-errno, "the kernel makes no map of %llu MiB for %s: %s%s",
-			       (unsigned long long)(room * element_of[section] >> 20), name_of[section],
-			       strerror(errno),
+			       (unsigned long long)(room * fl_section_kinds[section].element >> 20),
+			       fl_section_kinds[section].name, strerror(errno),
 			       errno == EPERM	 ? "; it takes root, or CAP_BPF and CAP_NET_ADMIN"
 			       : errno == ENOMEM ? "; lower flows, or raise the memory limit of this control group"
 						 : "");
@@ -115,7 +105,7 @@ static int pin_maps(const struct fl_region *region, const char *directory)
 	char path[PATH_OCTETS];
 
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
-		int code = path_in(path, directory, name_of[section]);
+		int code = path_in(path, directory, fl_section_kinds[section].name);
 
 		if (code)
 			return code;
@@ -145,7 +135,7 @@ static int get_map(const char *directory, u32 section, struct bpf_map_info *info
 {
 	char path[PATH_OCTETS];
 	u32 size = sizeof(*info);
-	int code = path_in(path, directory, name_of[section]), fd;
+	int code = path_in(path, directory, fl_section_kinds[section].name), fd;
 
 	if (code)
 		return code;
@@ -154,7 +144,7 @@ static int get_map(const char *directory, u32 section, struct bpf_map_info *info
 		return -errno;
 	memset(info, 0, sizeof(*info));
 	if (bpf_obj_get_info_by_fd(fd, info, &size) || info->type != BPF_MAP_TYPE_ARRAY ||
-	    info->value_size % element_of[section] || !(info->map_flags & BPF_F_MMAPABLE)) {
+	    info->value_size % fl_section_kinds[section].element || !(info->map_flags & BPF_F_MMAPABLE)) {
 		close(fd);
 		return -EINVAL;
 	}
@@ -171,7 +161,8 @@ static int adopt(struct fl_region *region, const char *directory, int protection
 
 		if (fd < 0)
 			return fd;
-		code = take_map(region, section, fd, (u64)info.max_entries * info.value_size / element_of[section],
+		code = take_map(region, section, fd,
+				(u64)info.max_entries * info.value_size / fl_section_kinds[section].element,
 				protection);
 		if (code)
 			return code;
@@ -184,7 +175,7 @@ static bool has_region(const char *directory)
 {
 	char path[PATH_OCTETS];
 
-	return path_in(path, directory, name_of[FL_SECTION_HEADER]) == 0 && access(path, F_OK) == 0;
+	return path_in(path, directory, fl_section_kinds[FL_SECTION_HEADER].name) == 0 && access(path, F_OK) == 0;
 }
 
 static bool is_bpffs(const char *path)
@@ -253,7 +244,7 @@ static void unmap(struct fl_region *region)
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
 		if (region->count[section])
 			munmap(fl_region_section(region, section),
-			       mapped_size(region->count[section] * element_of[section]));
+			       mapped_size(region->count[section] * fl_section_kinds[section].element));
 		if (region->map_fd[section] >= 0)
 			close(region->map_fd[section]);
 		region->map_fd[section] = -1;

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "maps.h"
+#include "sections.h"
 
 /* What is each worker's own, and what says how the region itself is made. */
 static bool is_copied(u32 section)

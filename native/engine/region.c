@@ -1,20 +1,17 @@
 /*
- * The region as memory: made, adopted or set aside, and committed into.
+ * The region as memory: made, adopted or set aside.
  *
  * A region file belongs to the process that holds its flock; the lock goes with the process, however it ends, and the
  * file stays, so a successor adopts the flows. Memory is taken up front, because a hole in a file under a full
  * /dev/shm is a SIGBUS in the middle of a packet. Two sections are taken later, by the commit that first needs them:
  * TABLES by the extent, FLOWS6 with the first IPv6 service.
- *
- * A commit writes the half that no frame reads: workers say which half they decide by (half_in_use), and the commit
- * waits until none is in the half it wants.
  */
 #define _GNU_SOURCE
 #include "maps.h"
+#include "sections.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,48 +23,9 @@
 #include <unistd.h>
 
 #define ALIGNMENT 4096
-#define COMMIT_WAIT_NS 2000000000ull /* a batch takes under a millisecond; a worker that needs more is stuck */
-#define COMMIT_POLL_NS 20000
 
-static _Thread_local char words[512];
-
-const char *fl_error(void)
-{
-	return words[0] ? words : "no failure noted";
-}
-
-int fl_fail(int code, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(words, sizeof(words), format, arguments);
-	va_end(arguments);
-	return code;
-}
-
-u64 fl_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (u64)now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
-static const u32 element_of[FL_SECTION_COUNT] = {
-#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = sizeof(type),
-	FL_SECTIONS(X)
-#undef X
-};
-
-static const u32 halves_of[FL_SECTION_COUNT] = {
-#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = halves,
-	FL_SECTIONS(X)
-#undef X
-};
-
-static const char *const name_of[FL_SECTION_COUNT] = {
-#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = #name,
+const struct fl_section_kind fl_section_kinds[FL_SECTION_COUNT] = {
+#define X(NAME, name, type, halves) [FL_SECTION_##NAME] = { #name, sizeof(type), halves },
 	FL_SECTIONS(X)
 #undef X
 };
@@ -85,7 +43,7 @@ void *fl_region_section(const struct fl_region *region, u32 section)
 
 u64 fl_region_octets(const struct fl_region *region, u32 section)
 {
-	return region->count[section] * element_of[section];
+	return region->count[section] * fl_section_kinds[section].element;
 }
 
 u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes)
@@ -93,15 +51,15 @@ u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes)
 	u64 at = 0;
 
 	for (int section = 0; section < FL_SECTION_COUNT; section++) {
-		u64 count = sizes->count[section] * halves_of[section];
+		u64 count = sizes->count[section] * fl_section_kinds[section].halves;
 
 		place[section] = (struct fl_place){
 			.offset = at,
 			.count = count,
-			.element = element_of[section],
-			.halves = halves_of[section],
+			.element = fl_section_kinds[section].element,
+			.halves = fl_section_kinds[section].halves,
 		};
-		at = (at + count * element_of[section] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+		at = (at + count * fl_section_kinds[section].element + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 	}
 	return at;
 }
@@ -157,7 +115,7 @@ int fl_region_afford(u64 octets)
 		       (unsigned long long)(octets >> 20), kilobytes >> 10);
 }
 
-static int reserve(int fd, const char *path, u64 offset, u64 size)
+int fl_region_reserve(int fd, const char *path, u64 offset, u64 size)
 {
 	if (fd < 0 || !size || !fallocate(fd, 0, offset, size)) /* BPF arrays are there whole from the start */
 		return 0;
@@ -168,6 +126,28 @@ static int reserve(int fd, const char *path, u64 offset, u64 size)
 			       path, (unsigned long long)(size >> 20) + 1);
 	return fl_fail(-errno, "%s: cannot take %llu MiB: %s", path, (unsigned long long)(size >> 20) + 1,
 		       strerror(errno));
+}
+
+/* A file's holes are found by what is in them: tables up to the last entry, and IPv6 addresses all or none. */
+int fl_region_take(struct fl_region *to, const struct fl_region *from)
+{
+	const struct fl_place *place = to->header->place;
+	u64 tables = from->count[FL_SECTION_TABLES];
+	bool has_v6 = false;
+	int code;
+
+	if (to->fd < 0 || to->maps)
+		return 0;
+	while (tables && !(from->tables[tables - 1].slot[0] | from->tables[tables - 1].slot[1]))
+		tables--;
+	code = fl_region_reserve(to->fd, "the region", place[FL_SECTION_TABLES].offset,
+				 tables * sizeof(struct fl_table_pair));
+	for (u64 i = 0; i < from->count[FL_SECTION_SERVICES]; i++)
+		has_v6 |= from->services[i].is_v6;
+	if (!code && has_v6)
+		code = fl_region_reserve(to->fd, "the region", place[FL_SECTION_FLOWS6].offset,
+					 to->count[FL_SECTION_FLOWS6] * sizeof(struct fl_flow6));
+	return code;
 }
 
 static int map(struct fl_region *region, const char *path, int protection)
@@ -185,6 +165,11 @@ static int map(struct fl_region *region, const char *path, int protection)
 	return 0;
 }
 
+static bool is_taken_later(int section)
+{
+	return section == FL_SECTION_TABLES || section == FL_SECTION_FLOWS6;
+}
+
 static int create(struct fl_region *region, const char *path, const struct fl_sizes *sizes, u32 workers)
 {
 	struct fl_place place[FL_SECTION_COUNT];
@@ -193,7 +178,7 @@ static int create(struct fl_region *region, const char *path, const struct fl_si
 
 	region->size = fl_region_plan(place, sizes);
 	for (int section = 0; section < FL_SECTION_COUNT; section++)
-		if (section != FL_SECTION_TABLES && section != FL_SECTION_FLOWS6)
+		if (!is_taken_later(section))
 			needed += place[section].count * place[section].element;
 	code = fl_region_afford(needed);
 	if (code)
@@ -203,10 +188,10 @@ static int create(struct fl_region *region, const char *path, const struct fl_si
 			return fl_fail(-errno, "%s: cannot grow to %llu MiB: %s", path,
 				       (unsigned long long)(region->size >> 20), strerror(errno));
 		for (int section = 0; section < FL_SECTION_COUNT; section++) {
-			if (section == FL_SECTION_TABLES || section == FL_SECTION_FLOWS6)
+			if (is_taken_later(section))
 				continue;
-			code = reserve(region->fd, path, place[section].offset,
-				       place[section].count * place[section].element);
+			code = fl_region_reserve(region->fd, path, place[section].offset,
+						 place[section].count * place[section].element);
 			if (code)
 				return code;
 		}
@@ -376,196 +361,4 @@ void fl_region_close(struct fl_region *region)
 		close(region->fd);
 	region->base = NULL;
 	region->fd = -1;
-}
-
-struct block {
-	u32 section;
-	u32 first;
-	u32 count;
-	u32 zero;
-};
-
-/* The block at an offset, checked; its length in *length. */
-static int read_block(const struct fl_region *region, const u8 *image, size_t size, size_t at, struct block *block,
-		      size_t *length)
-{
-	u64 capacity, octets;
-
-	if (size - at < sizeof(*block))
-		return fl_fail(-EINVAL, "the image ends inside a block header");
-	memcpy(block, image + at, sizeof(*block));
-	if (block->section >= FL_SECTION_COUNT)
-		return fl_fail(-EINVAL, "the image names section %u, which is none", block->section);
-	if (halves_of[block->section] != 2 && block->section != FL_SECTION_TABLES)
-		return fl_fail(-EINVAL, "an image may not write %s", name_of[block->section]);
-	capacity = region->count[block->section] / halves_of[block->section];
-	if ((u64)block->first + block->count > capacity)
-		return fl_fail(-ENOSPC, "%llu %s do not fit the %llu of the region",
-			       (unsigned long long)block->first + block->count, name_of[block->section],
-			       (unsigned long long)capacity);
-	octets = (u64)block->count * element_of[block->section];
-	if (size - at - sizeof(*block) < octets)
-		return fl_fail(-EINVAL, "the image ends inside a block of %s", name_of[block->section]);
-	*length = sizeof(*block) + ((octets + 7) & ~7ull);
-	if (*length > size - at)
-		*length = size - at;
-	return 0;
-}
-
-/* Checks every block and takes the memory that the image will touch. */
-static int check_image(struct fl_region *region, const u8 *image, size_t size)
-{
-	int backing = region->maps ? -1 : region->fd;
-	struct block block;
-	size_t length;
-
-	for (size_t at = 0; at < size; at += length) {
-		const u8 *content = image + at + sizeof(block);
-		int code = read_block(region, image, size, at, &block, &length);
-
-		if (code)
-			return code;
-		if (block.section == FL_SECTION_TABLES)
-			code = reserve(backing, "the region",
-				       region->header->place[FL_SECTION_TABLES].offset +
-					       (u64)block.first * sizeof(struct fl_table_pair),
-				       (u64)block.count * sizeof(struct fl_table_pair));
-		for (u32 i = 0; !code && block.section == FL_SECTION_SERVICES && i < block.count; i++) {
-			struct fl_service service;
-
-			memcpy(&service, content + (size_t)i * sizeof(service), sizeof(service));
-			if (!service.is_v6)
-				continue;
-			code = reserve(backing, "the region", region->header->place[FL_SECTION_FLOWS6].offset,
-				       region->count[FL_SECTION_FLOWS6] * sizeof(struct fl_flow6));
-			break;
-		}
-		if (code)
-			return code;
-	}
-	return 0;
-}
-
-/* A file's holes are found by what is in them: tables up to the last entry, and IPv6 addresses all or none. */
-int fl_region_take(struct fl_region *to, const struct fl_region *from)
-{
-	const struct fl_place *place = to->header->place;
-	u64 tables = from->count[FL_SECTION_TABLES];
-	bool has_v6 = false;
-	int code;
-
-	if (to->fd < 0 || to->maps)
-		return 0;
-	while (tables && !(from->tables[tables - 1].slot[0] | from->tables[tables - 1].slot[1]))
-		tables--;
-	code = reserve(to->fd, "the region", place[FL_SECTION_TABLES].offset, tables * sizeof(struct fl_table_pair));
-	for (u64 i = 0; i < from->count[FL_SECTION_SERVICES]; i++)
-		has_v6 |= from->services[i].is_v6;
-	if (!code && has_v6)
-		code = reserve(to->fd, "the region", place[FL_SECTION_FLOWS6].offset,
-			       to->count[FL_SECTION_FLOWS6] * sizeof(struct fl_flow6));
-	return code;
-}
-
-static int wait_for_half(const struct fl_region *region, u32 half)
-{
-	const struct timespec pause = { .tv_nsec = COMMIT_POLL_NS };
-	u64 deadline = fl_now() + COMMIT_WAIT_NS;
-
-	for (u32 worker = 0; worker < region->header->worker_count; worker++)
-		while (__atomic_load_n(&region->workers[worker].half_in_use, __ATOMIC_SEQ_CST) == 1 + half) {
-			if (fl_now() > deadline)
-				return fl_fail(-ETIMEDOUT, "worker %u has not left the old configuration for 2 s",
-					       worker);
-			nanosleep(&pause, NULL);
-		}
-	return region->maps ? fl_maps_settle(region) : 0; /* BPF programs name no half: see there */
-}
-
-/*
- * A slot given to another server starts without the former one's next hop and counts. The counts go when the slot is
- * taken, not when it is given up: until the next commit has waited for them, workers in the half that still has the
- * former server go on counting its flows.
- */
-static void forget_former_servers(struct fl_region *region, u32 old_first, u32 new_first, u32 capacity)
-{
-	for (u32 slot = 0; slot < capacity; slot++) {
-		const struct fl_server *old = &region->servers[old_first + slot],
-				       *new = &region->servers[new_first + slot];
-		bool is_other = old->generation != new->generation;
-		bool is_taken = new->flags &FL_SERVER_USED && (is_other || !(old->flags & FL_SERVER_USED));
-
-		if (is_other || is_taken)
-			fl_store(&region->hops[slot], (u64)0);
-		if (!is_taken)
-			continue;
-		region->server_state[slot] = (struct fl_server_state){ 0 };
-		for (u32 worker = 0; worker < region->header->worker_count; worker++)
-			region->traffic[(u64)worker * capacity + slot] = (struct fl_traffic){ 0 };
-	}
-}
-
-/* A commit of what stands, but for is_active: all who decide do so by it when this returns. */
-int fl_region_freeze(struct fl_region *region)
-{
-	u32 old = region->header->active_half & 1, half = 1 - old;
-	struct fl_settings *settings = &region->settings[half];
-	int code = wait_for_half(region, half);
-
-	if (code)
-		return code;
-	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
-		u64 octets = fl_region_octets(region, section) / 2;
-		u8 *first = fl_region_section(region, section);
-
-		if (halves_of[section] == 2)
-			memcpy(first + half * octets, first + old * octets, octets);
-	}
-	for (int section = 0; section < FL_SECTION_COUNT; section++)
-		settings->first[section] = halves_of[section] == 2 ? half * (region->count[section] / 2) : 0;
-	settings->is_active = FL_FROZEN;
-	fl_store(&region->header->active_half, half);
-	return wait_for_half(region, old);
-}
-
-void fl_region_thaw(struct fl_region *region)
-{
-	fl_store(&region->settings[region->header->active_half & 1].is_active, (u32)FL_ACTIVE);
-}
-
-int fl_region_commit(struct fl_region *region, const void *image, size_t size)
-{
-	struct fl_header *header = region->header;
-	u32 half = 1 - (header->active_half & 1);
-	struct fl_settings *settings = &region->settings[half];
-	u32 capacity = region->count[FL_SECTION_SERVERS] / 2;
-	struct block block;
-	size_t length;
-	int code;
-
-	if (!region->is_writable)
-		return fl_fail(-EROFS, "this region was opened for reading");
-	code = check_image(region, image, size);
-	if (!code)
-		code = wait_for_half(region, half);
-	if (code)
-		return code;
-	for (size_t at = 0; at < size; at += length) {
-		u64 first;
-
-		read_block(region, image, size, at, &block, &length);
-		first = block.first + (halves_of[block.section] == 2 ? half * (region->count[block.section] / 2) : 0);
-		memcpy((u8 *)fl_region_section(region, block.section) + first * element_of[block.section],
-		       (const u8 *)image + at + sizeof(block), (size_t)block.count * element_of[block.section]);
-	}
-	for (int section = 0; section < FL_SECTION_COUNT; section++)
-		settings->first[section] = halves_of[section] == 2 ? half * (region->count[section] / 2) : 0;
-	settings->server_capacity = capacity;
-	settings->methods = 0;
-	for (u64 i = 0; i < region->count[FL_SECTION_SERVICES] / 2; i++)
-		settings->methods |= 1u << region->services[settings->first[FL_SECTION_SERVICES] + i].method;
-	forget_former_servers(region, (1 - half) * capacity, half * capacity, capacity);
-	fl_store(&header->generation, header->generation + 1);
-	fl_store(&header->active_half, half);
-	return 0;
 }

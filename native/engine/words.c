@@ -6,7 +6,25 @@
 #include <sys/stat.h>
 #include <bpf/libbpf.h>
 
+#include "engine.h"
 #include "words.h"
+
+static _Thread_local char failure[512];
+
+const char *fl_error(void)
+{
+	return failure[0] ? failure : "no failure noted";
+}
+
+int fl_fail(int code, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(failure, sizeof(failure), format, arguments);
+	va_end(arguments);
+	return code;
+}
 
 static _Thread_local char last[256];
 

@@ -256,7 +256,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
   }
 }
 
-/** What the data plane says is for the operator; it comes with a code (native/addon/addon.c), mistakes of ours do not. */
+/** What the data plane says is for the operator; it comes with a code (native/addon/arguments.h), mistakes of ours do not. */
 function inWords(error: unknown): unknown {
   const { message, code } = error as NodeJS.ErrnoException;
   if (error instanceof FairleadError || code === undefined) return error;

@@ -1,0 +1,31 @@
+/*
+ * What all share that make, take or fill a region (region.c, maps.c, commit.c, move.c): how sections are laid out, what a
+ * header says, and what memory a section takes.
+ */
+#ifndef FL_SECTIONS_H
+#define FL_SECTIONS_H
+
+#include "engine.h"
+
+struct fl_section_kind {
+	const char *name;
+	u32 element; /* octets */
+	u32 halves;  /* 2: double-buffered */
+};
+
+extern const struct fl_section_kind fl_section_kinds[FL_SECTION_COUNT];
+
+/* Where everything lies for these sizes; returns the whole size. */
+u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes);
+/* Fills the header of a region whose sections are in place, the magic last. */
+int fl_region_make_header(struct fl_region *region, const struct fl_place *place, u32 workers);
+/* Is it a finished region of our layout, and, if sizes are given, of these sizes? */
+int fl_region_is_alike(const struct fl_header *header, const struct fl_sizes *sizes, u32 workers);
+/* Takes the memory of those sections that a file gets only when they are used, as far as `from` uses them. */
+int fl_region_take(struct fl_region *to, const struct fl_region *from);
+/* 0, or -ENOMEM in words when the machine does not have so much memory free. */
+int fl_region_afford(u64 octets);
+/* Takes memory of a region's file, of which errors name the path; -1 is a region that has all its memory already. */
+int fl_region_reserve(int fd, const char *path, u64 offset, u64 size);
+
+#endif
