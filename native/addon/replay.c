@@ -2,8 +2,9 @@
 #include <string.h>
 
 #include "addon.h"
+#include "../engine/slot.h"
 
-#define REPLAY_ROOM 70000 /* a super-frame, and what an answer may add */
+#define REPLAY_ROOM (70000 + FL_HEAD_MOST) /* a super-frame, and what an answer or a tunnel may add */
 
 static void set_number(napi_env env, napi_value object, const char *name, u32 number)
 {
@@ -19,7 +20,9 @@ napi_value addon_replay(napi_env env, napi_callback_info info)
 	static _Thread_local u8 room[REPLAY_ROOM];
 	napi_value arguments[6], object, array, buffer;
 	struct fl_result result = { 0 };
-	struct fl_frame frame = { .data = room, .room = sizeof(room) };
+	struct fl_frame frame = { .data = room + FL_HEAD_MOST,
+				  .room = sizeof(room) - FL_HEAD_MOST,
+				  .head = FL_HEAD_MOST };
 	u32 interface, csum_start, gso_size;
 	napi_typedarray_type type;
 	struct plane *plane;
@@ -32,12 +35,12 @@ napi_value addon_replay(napi_env env, napi_callback_info info)
 	    !read_u32(env, arguments[4], &gso_size) || !read_time(env, arguments[5], &now))
 		return NULL;
 	if (napi_get_typedarray_info(env, arguments[1], &type, &length, &octets, NULL, NULL) != napi_ok ||
-	    type != napi_uint8_array || length > sizeof(room)) {
+	    type != napi_uint8_array || length > frame.room) {
 		napi_throw_type_error(env, NULL, "a frame of at most 70000 octets is wanted here, as a Uint8Array");
 		return NULL;
 	}
 	if (length)
-		memcpy(room, octets, length);
+		memcpy(frame.data, octets, length);
 	frame.len = length;
 	frame.interface = interface;
 	frame.csum_start = csum_start;
@@ -57,7 +60,7 @@ napi_value addon_replay(napi_env env, napi_callback_info info)
 	if (napi_create_arraybuffer(env, frame.len, &octets, &buffer) != napi_ok)
 		return NULL;
 	if (frame.len)
-		memcpy(octets, room, frame.len);
+		memcpy(octets, frame.data, frame.len);
 	napi_create_typedarray(env, napi_uint8_array, frame.len, buffer, 0, &array);
 	napi_set_named_property(env, object, "frame", array);
 	return object;

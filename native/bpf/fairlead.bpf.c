@@ -124,30 +124,25 @@ static __always_inline void prepare_report(const struct fl_frame *frame, const s
 		report->flow = frame->look->index;
 }
 
-static __always_inline struct fl_record *begin_record(void)
+/* `room` octets of the frame, a constant. */
+static __always_inline int put_xdp(struct xdp_md *context, struct fl_record *record, const u32 room)
 {
-	struct fl_record *report = report_of_cpu();
-	struct fl_record *record = report ? bpf_ringbuf_reserve(&fl_records, sizeof(*record), 0) : NULL;
-
-	if (record)
-		__builtin_memcpy(record, report, __builtin_offsetof(struct fl_record, data));
-	return record;
-}
-
-/* Reports are global functions, which the verifier follows once and not anew for all that may have been decided. They
- * return 0 when user space is not there or far behind. */
-__attribute__((noinline)) int report_xdp(struct xdp_md *context)
-{
-	struct fl_record *record = begin_record();
 	const u8 *data = (u8 *)(long)context->data, *end = (u8 *)(long)context->data_end;
+	const struct fl_record *report = report_of_cpu();
+	u8 *octets = fl_record_octets(record);
 	u32 size = 0;
 
 	if (!record)
 		return 0;
-	for (u32 at = 0; at < FL_RECORD_DATA; at++) {
+	if (!report) {
+		bpf_ringbuf_discard(record, 0);
+		return 0;
+	}
+	__builtin_memcpy(record, report, __builtin_offsetof(struct fl_record, data));
+	for (u32 at = 0; at < room; at++) {
 		if (data + at + 1 > end)
 			break;
-		record->data[at] = data[at];
+		octets[at] = data[at];
 		size = at + 1;
 	}
 	record->size = size;
@@ -155,26 +150,86 @@ __attribute__((noinline)) int report_xdp(struct xdp_md *context)
 	return 1;
 }
 
-__attribute__((noinline)) int report_tc(struct __sk_buff *context)
+static __always_inline int put_tc(struct __sk_buff *context, struct fl_record *record, const u32 room)
 {
-	struct fl_record *record = begin_record();
+	const struct fl_record *report = report_of_cpu();
 	u32 size = context->len;
 
 	if (!record)
 		return 0;
-	if (size > FL_RECORD_DATA)
-		size = FL_RECORD_DATA;
+	if (size > room)
+		size = room;
+	if (!report || !size || bpf_skb_load_bytes(context, 0, fl_record_octets(record), size)) {
+		bpf_ringbuf_discard(record, 0);
+		return 0;
+	}
+	__builtin_memcpy(record, report, __builtin_offsetof(struct fl_record, data));
 	record->size = size;
 	if (context->vlan_present) {
 		record->vlan_protocol = FL_BE16(context->vlan_proto);
 		record->vlan_tci = context->vlan_tci;
 	}
-	if (!size || bpf_skb_load_bytes(context, 0, record->data, size)) {
-		bpf_ringbuf_discard(record, 0);
-		return 0;
-	}
 	bpf_ringbuf_submit(record, 0);
 	return 1;
+}
+
+static __always_inline int is_report_long(void)
+{
+	const struct fl_record *report = report_of_cpu();
+
+	return report && report->kind == FL_RECORD_SLOW && report->len > FL_RECORD_DATA;
+}
+
+#define RESERVE(type) bpf_ringbuf_reserve(&fl_records, sizeof(struct type), 0)
+
+/* Reports are global functions, which the verifier follows once and not anew for all that may have been decided. They
+ * return 0 when user space is not there or far behind. */
+__attribute__((noinline)) int report_xdp(struct xdp_md *context)
+{
+	if (is_report_long())
+		return put_xdp(context, RESERVE(fl_record_whole), FL_RECORD_WHOLE);
+	return put_xdp(context, RESERVE(fl_record), FL_RECORD_DATA);
+}
+
+__attribute__((noinline)) int report_tc(struct __sk_buff *context)
+{
+	if (is_report_long())
+		return put_tc(context, RESERVE(fl_record_whole), FL_RECORD_WHOLE);
+	return put_tc(context, RESERVE(fl_record), FL_RECORD_DATA);
+}
+
+static __always_inline int go_to_dsr_server(void *context, u32 index)
+{
+	struct fl_frame frame = { 0 };
+	struct fl_view view;
+
+	if (!fl_view_again(&view))
+		return FL_REASON_NO_FLOW;
+	frame.look = &view.scratch->look;
+	describe_frame(&frame, context);
+	return fl_go_to_dsr_server(&view, &frame, index == FL_NONE ? NULL : fl_flows_at(view.region, index),
+				   &view.scratch->result);
+}
+
+__attribute__((noinline)) int dsr_xdp(struct xdp_md *context, u32 index)
+{
+	return go_to_dsr_server(context, index);
+}
+
+__attribute__((noinline)) int dsr_tc(struct __sk_buff *context, u32 index)
+{
+	return go_to_dsr_server(context, index);
+}
+
+static __always_inline int fl_to_dsr_server(const struct fl_view *view, struct fl_frame *frame,
+					    const struct fl_flow *flow, struct fl_result *result)
+{
+	u32 index = flow ? frame->look->index : FL_NONE;
+	int hindrance = fl_entry.is_tc ? dsr_tc(frame->context, index) : dsr_xdp(frame->context, index);
+
+	describe_frame(frame, frame->context);
+	*result = view->scratch->result;
+	return hindrance;
 }
 
 static __always_inline void count_lost(const struct fl_frame *frame)

@@ -15,6 +15,7 @@
 #include "../core/checksum.h"
 #include "../core/frame.h"
 #include "../core/record.h"
+#include "../core/region.h"
 
 const volatile struct fl_entry fl_entry SEC(".rodata.entry") = { 0 };
 
@@ -58,6 +59,56 @@ static int fl_resize(struct fl_frame *frame, u32 len)
 		return -1;
 	frame->len = len;
 	return 0;
+}
+
+/* tc: the kernel notes what lies outside of what, so that it can still cut a super-frame into segments: their size stays
+ * as the sender chose it, since the core has seen that they fit. */
+static __always_inline u64 room_flags(u32 tunnel, u32 is_outer_v6)
+{
+	u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+
+	flags |= is_outer_v6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+	if (tunnel == FL_TUNNEL_GRE)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
+	if (tunnel == FL_TUNNEL_GUE)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+	return flags;
+}
+
+/* xdp: the Ethernet header, which has moved away from the packet by so many octets, back before it. */
+static __always_inline int close_gap(struct fl_frame *frame, u32 l3, u32 octets)
+{
+	u8 *to = fl_bytes(frame, 0, FL_ETHER_HEADER), *from = fl_bytes(frame, octets, FL_ETHER_HEADER);
+
+	if (!to || !from)
+		return -1;
+	__builtin_memcpy(to, from, FL_ETHER_HEADER);
+	for (u32 at = FL_ETHER_HEADER; at < FL_ETHER_HEADER + 8; at += 4) {
+		if (at >= l3)
+			break;
+		to = fl_bytes(frame, at, 4);
+		from = fl_bytes(frame, octets + at, 4);
+		if (!to || !from)
+			return -1;
+		fl_put32(to, fl_get32(from));
+	}
+	return 0;
+}
+
+FL_INLINE int fl_push(struct fl_frame *frame, u32 l3, u32 octets, u32 tunnel, u32 is_outer_v6)
+{
+	long code;
+
+	if (fl_entry.is_tc)
+		code = bpf_skb_adjust_room(frame->context, (int)octets, BPF_ADJ_ROOM_MAC,
+					   room_flags(tunnel, is_outer_v6));
+	else
+		code = bpf_xdp_adjust_head(frame->context, -(int)octets);
+	point_at(frame);
+	if (code)
+		return -1;
+	frame->len += octets;
+	return fl_entry.is_tc ? 0 : close_gap(frame, l3, octets);
 }
 
 /* Where the frame's TCP or UDP checksum is. */
@@ -168,8 +219,8 @@ static __always_inline void pull(struct fl_frame *frame, u32 size)
 	point_at(frame);
 }
 
-/* Describes the frame to the core; what the core will read of it is in one piece. */
-static __always_inline void take_frame(struct fl_frame *frame, void *context)
+/* Describes the frame to the core. */
+static __always_inline void describe_frame(struct fl_frame *frame, void *context)
 {
 	frame->context = context;
 	frame->interface = fl_entry.interface;
@@ -180,12 +231,20 @@ static __always_inline void take_frame(struct fl_frame *frame, void *context)
 
 		frame->len = skb->len;
 		frame->gso_size = skb->gso_size;
-		pull(frame, FL_TC_LINEAR);
-		if (!is_plain(frame))
-			pull(frame, FL_REACH);
 		return;
 	}
 	frame->len = fl_entry.has_frags ? bpf_xdp_get_buff_len(context) : frame->end - frame->data;
+}
+
+/* The same, and what the core will read of it is in one piece. */
+static __always_inline void take_frame(struct fl_frame *frame, void *context)
+{
+	describe_frame(frame, context);
+	if (!fl_entry.is_tc)
+		return;
+	pull(frame, FL_TC_LINEAR);
+	if (!is_plain(frame))
+		pull(frame, FL_REACH);
 }
 
 #endif

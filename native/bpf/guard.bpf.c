@@ -17,7 +17,7 @@
  * stores a 64-bit keyed hash of both ends at the flow's place in an array that both map, so it appears before the
  * flow's first frame goes out, and costs user space one store. A claim that matches by chance (2^-60 a frame) loses that
  * frame; everything else is the host's. So are later fragments from a server: they name no port, and their first one is
- * dropped by name.
+ * dropped by name. What a router says to the host about a tunnel to a server ("too big") both get to see.
  *
  * The tc program stays when the process dies, with its maps: the host stays quiet until the successor takes over.
  *
@@ -36,6 +36,7 @@
 #pragma clang diagnostic pop
 #include "../core/guard.h"
 
+#define PACKET_HOST 0
 #define PACKET_OTHERHOST 3 /* linux/if_packet.h, without its libc */
 #define PACKET_OUTGOING 4
 
@@ -248,10 +249,32 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 	return is_claimed(&packet, parameters);
 }
 
+/* An ICMP error that quotes a packet to a server in a tunnel. The core reads it whole; here its address will do. */
+static __always_inline int is_about_tunnel(struct __sk_buff *skb)
+{
+	struct packet packet = { 0 };
+	struct fl_guard_address to = { 0 };
+	const u32 *server;
+	u8 addr[16];
+	u32 quoted;
+
+	if (skb->pkt_type != PACKET_HOST || !read_frame(skb, &packet))
+		return 0;
+	to.is_v6 = packet.source.is_v6;
+	if (packet.protocol != (to.is_v6 ? FL_PROTOCOL_ICMP6 : FL_PROTOCOL_ICMP))
+		return 0;
+	quoted = packet.l4 + 8 + (to.is_v6 ? 24 : 16);
+	if (bpf_skb_load_bytes(skb, quoted, addr, to.is_v6 ? 16 : 4) < 0)
+		return 0;
+	fl_get_addr(&to.addr, addr, to.is_v6);
+	server = bpf_map_lookup_elem(&guard_servers, &to);
+	return server && *server & FL_GUARD_TUNNEL;
+}
+
 SEC("socket")
 int fl_filter(struct __sk_buff *skb)
 {
-	return skb->pkt_type != PACKET_OUTGOING && is_ours(skb) ? -1 : 0;
+	return skb->pkt_type != PACKET_OUTGOING && (is_ours(skb) || is_about_tunnel(skb)) ? -1 : 0;
 }
 
 SEC("tc")

@@ -10,12 +10,11 @@
 #define FL_BEGIN_H
 
 #include "schedule.h"
+#include "state.h"
 
 #define FL_PORT_FIRST 1024 /* full-nat's source ports */
 #define FL_PORT_COUNT 64512
 #define FL_PORT_TRIES 64
-
-#define FL_UDP_SETTLED 16 /* ticks, 2 s */
 
 /* A table in place of a switch: the verifier would follow each case through all turns of the loop that ranks. */
 static const u8 fl_rank_of_state[FL_STATE_COUNT] = {
@@ -32,8 +31,9 @@ FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flo
 		return 0;
 	if (state >= FL_STATE_COUNT || fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow))
 		return 4;
-	if (state == FL_STATE_UDP_TWO_WAY) /* a question and its answer: as easily had as half a handshake */
-		return flow->seen - flow->created < FL_UDP_SETTLED;
+	/* A question and its answer, or with dsr any two frames: as easily had as half a handshake. */
+	if (state == FL_STATE_UDP_TWO_WAY || (state == FL_STATE_ESTABLISHED && flow->flags & FL_FLOW_DSR))
+		return flow->seen - flow->created < FL_SETTLED;
 	return fl_rank_of_state[state];
 }
 
@@ -233,7 +233,7 @@ FL_PART(fl_flow_propose, FL_REASON_NO_SERVER, service_index, server_slot)
 	key->other_port = server->port ? server->port : look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	if (service->method != FL_METHOD_FULL_NAT && fl_flow_conflicts(view, look, &look->home, key))
+	if (service->method == FL_METHOD_NAT && fl_flow_conflicts(view, look, &look->home, key))
 		return FL_REASON_TUPLE_TAKEN;
 	return FL_REASON_NONE;
 }
@@ -246,6 +246,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	const struct fl_server *server =
 		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
 	int is_full_nat = service && service->method == FL_METHOD_FULL_NAT;
+	int is_dsr = service && fl_method_is_dsr(service->method);
 	struct fl_addr *local = &view->scratch->one;
 	struct fl_key *key = &view->scratch->key;
 	u32 index = look->index;
@@ -256,7 +257,8 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 
 	if (!service || !server || !flow || !tags)
 		return FL_REASON_NO_SERVER;
-	flow->flags = (look->is_v6 ? FL_FLOW_V6 : 0) | (is_full_nat ? FL_FLOW_FULL_NAT : 0);
+	flow->flags =
+		(look->is_v6 ? FL_FLOW_V6 : 0) | (is_full_nat ? FL_FLOW_FULL_NAT : 0) | (is_dsr ? FL_FLOW_DSR : 0);
 	flow->protocol = look->protocol;
 	flow->client_port = look->source_port;
 	flow->vip_port = look->target_port;
@@ -293,8 +295,9 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	flow->seen = view->now;
 	flow->created = view->now;
 	flow->tag = look->home.tag;
+	flow->mark_ttl = 0;
 #ifndef __bpf__
-	if (view->region->claims && !is_full_nat)
+	if (view->region->claims && !is_full_nat && !is_dsr)
 		fl_store(&view->region->claims[index],
 			 fl_claim_of(view->header->seed, &look->source, look->source_port, &server->addr,
 				     key->other_port, look->protocol, look->is_v6));
@@ -330,7 +333,22 @@ FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
 	return is_host;
 }
 
-/* May a flow begin with this frame? FL_REASON_NONE and the scratch's service, or why not. */
+/*
+ * Where the answers go past us and the server is chosen by the client's hash, a frame needs no flow: whoever decides it,
+ * and when, sends it to the same server. So a connection outlives its entry, and a full table costs it nothing.
+ */
+FL_INLINE u32 fl_untracked_or(const struct fl_view *view, u32 service_index, u32 why)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+
+	return service && fl_method_is_dsr(service->method) && service->scheduler == FL_SCHEDULER_HASH
+		       ? FL_REASON_UNTRACKED
+		       : why;
+}
+
+/* May a flow begin with this frame? FL_REASON_NONE and the scratch's service; FL_REASON_UNTRACKED, the same and no flow;
+ * or why not. */
 FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 {
 	u32 index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
@@ -339,26 +357,28 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 		return FL_REASON_NO_SERVICE;
 	if (fl_is_host(view, look))
 		return FL_REASON_BAD_SOURCE;
+	view->scratch->service = index;
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
-		return FL_REASON_NO_FLOW;
+		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW
+						    : fl_untracked_or(view, index, FL_REASON_NO_FLOW);
 	/* Not worth a flow. */
 	if (look->ttl <= 1)
-		return FL_REASON_TIME_EXCEEDED;
-	view->scratch->service = index;
+		return fl_untracked_or(view, index, FL_REASON_TIME_EXCEEDED);
 	return FL_REASON_NONE;
 }
 
 /*
- * The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, or why not. The steps are called one after
+ * The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, FL_REASON_UNTRACKED and the scratch's
+ * server_slot, or why not. The steps are called one after
  * the other, and not each by the one before, because a BPF stack of 512 octets is shared by all that are open.
  */
 FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 {
-	u32 why = fl_begin_look(view, look, 0, 0), service, server_slot, index;
+	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index;
 	const u64 *hop;
 
-	if (why)
-		return why;
+	if (allowed && allowed != FL_REASON_UNTRACKED)
+		return allowed;
 	service = view->scratch->service;
 	server_slot = fl_schedule(view, look, service, 0);
 	if (server_slot == FL_NONE)
@@ -366,6 +386,9 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	hop = fl_hops_at(view->region, server_slot);
 	if (!hop || !fl_hop_is_known(fl_load(hop)))
 		return FL_REASON_NO_NEIGHBOUR;
+	view->scratch->server_slot = server_slot;
+	if (allowed)
+		return allowed;
 	why = fl_flow_propose(view, look, service, server_slot);
 	if (why)
 		return why;
@@ -374,7 +397,7 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 		index = fl_slot_evict(view, look, 0, 0);
 	if (index == FL_NONE) {
 		view->header->pressure_tick = view->now;
-		return FL_REASON_TABLE_FULL;
+		return fl_untracked_or(view, service, FL_REASON_TABLE_FULL);
 	}
 	look->index = index;
 	why = fl_flow_enter(view, look, service, server_slot);

@@ -52,10 +52,13 @@ struct fl_frame {
 	u8 *data;	/* first octet of the Ethernet header; VLAN tags are in the data */
 	u32 len;	/* octets in the frame */
 	u32 room;	/* octets usable from data on: an answer may be longer than its question */
+	u16 head;	/* octets usable before data: what a tunnel adds goes there */
 	u16 csum_start; /* offset of an L4 header whose checksum holds only the pseudo-header's sum; 0: full */
 	u16 gso_size;	/* payload of each segment of a super-frame; 0: not one */
 	u16 worker;
 	u8 interface; /* id of the interface it came in by */
+	u8 outer;     /* octets of outer headers that the core put before the packet; 0: none */
+	u16 split; /* whoever sends it makes fragments of it first, the packet in each at most this long; 0: it fits */
 
 	struct fl_look *look; /* what the core sees in it; set by fl_forward() */
 
@@ -87,6 +90,9 @@ FL_INLINE u8 *fl_bytes(const struct fl_frame *frame, u32 offset, u32 size)
 
 /* 0 or negative. After it, pointers into the frame are to be had anew. */
 static int fl_resize(struct fl_frame *frame, u32 len);
+/* Makes room for `octets` of outer headers between the Ethernet header, with its tags `l3` octets long, and the packet.
+ * 0 or negative. After it, pointers into the frame are to be had anew. */
+FL_INLINE int fl_push(struct fl_frame *frame, u32 l3, u32 octets, u32 tunnel, u32 is_outer_v6);
 /* May the frame become an answer here? Not when its checksum is still owed: the kernel would pay it into the answer. */
 static int fl_is_answerable(struct fl_frame *frame);
 
@@ -94,10 +100,12 @@ static int fl_is_answerable(struct fl_frame *frame);
 static void fl_forget(struct fl_frame *frame);
 
 #define FL_REASON_NO_ROOM FL_REASON_SLOW_PATH
+#define FL_SPLITS 0 /* a program makes one frame of one */
 
 #else
 
 #define FL_REASON_NO_ROOM FL_REASON_OVERSIZE
+#define FL_SPLITS 1
 #define fl_is_answerable(frame) 1
 #define fl_forget(frame) ((void)(frame))
 
@@ -113,6 +121,23 @@ FL_INLINE int fl_resize(struct fl_frame *frame, u32 len)
 	if (len > frame->room)
 		return -1;
 	frame->len = len;
+	return 0;
+}
+
+FL_INLINE int fl_push(struct fl_frame *frame, u32 l3, u32 octets, u32 tunnel, u32 is_outer_v6)
+{
+	(void)tunnel;
+	(void)is_outer_v6;
+	if (FL_UNLIKELY(octets > frame->head))
+		return -1;
+	__builtin_memmove(frame->data - octets, frame->data, l3);
+	frame->data -= octets;
+	frame->head -= octets;
+	frame->len += octets;
+	frame->room += octets;
+	if (frame->csum_start)
+		frame->csum_start += octets;
+	frame->outer = (u8)octets;
 	return 0;
 }
 

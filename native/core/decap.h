@@ -9,20 +9,12 @@
 #ifndef FL_CORE_DECAP_H
 #define FL_CORE_DECAP_H
 
-#include "types.h"
+#include "region.h"
 
 #define FL_DECAP_SERVICES 64
 #define FL_DECAP_SOURCES 16 /* balancers, addresses or prefixes, of one service */
 #define FL_DECAP_VIPS 64    /* of one service */
 #define FL_DECAP_NAME 64    /* names are at most 63 octets, see src/config/shape.ts */
-
-enum fl_tunnel {
-	FL_TUNNEL_NONE,
-	FL_TUNNEL_GRE,	/* RFC 2784, with a key RFC 2890 */
-	FL_TUNNEL_IPIP, /* RFC 2003, 2473, 4213: protocols 4 and 41 */
-	FL_TUNNEL_GUE,	/* version 0 of draft-ietf-intarea-gue, on UDP */
-	FL_TUNNEL_COUNT,
-};
 
 /* Where a tunnel ends. `local` is one of this host's addresses; IPv4 addresses are mapped (::ffff:a.b.c.d) throughout. */
 struct fl_decap_endpoint {

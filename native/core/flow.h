@@ -56,6 +56,11 @@ FL_INLINE u64 fl_claim_of(const u64 seed[4], const struct fl_addr *client, u16 c
 	return claim ? claim : 1;
 }
 
+FL_INLINE int fl_method_is_dsr(u32 method)
+{
+	return method == FL_METHOD_L2_DSR || method == FL_METHOD_L3_DSR;
+}
+
 FL_INLINE int fl_state_is_live(u32 control)
 {
 	return (control & FL_STATE_MASK) > FL_STATE_CLAIMED;
@@ -107,7 +112,7 @@ FL_INLINE int fl_flow_confirms(const struct fl_view *view, const struct fl_flow 
 	if (flow->client_port != key->client_port || flow->protocol != key->protocol ||
 	    (flow->flags & FL_FLOW_V6 ? 1 : 0) != key->is_v6)
 		return 0;
-	if (side == FL_SIDE_SERVER && flow->flags & FL_FLOW_FULL_NAT)
+	if (side == FL_SIDE_SERVER && flow->flags & (FL_FLOW_FULL_NAT | FL_FLOW_DSR))
 		return 0;
 	if ((side == FL_SIDE_CLIENT ? flow->vip_port : flow->server_port) != key->other_port)
 		return 0;

@@ -12,6 +12,7 @@
 #define FL_FORWARD_H
 
 #include "begin.h"
+#include "icmp.h"
 #include "pass.h"
 #include "short.h"
 
@@ -116,7 +117,11 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 			return FL_REASON_NDP_REPLY;
 		if (icmp[0] == (look->is_v6 ? FL_ICMP6_ECHO : FL_ICMP_ECHO) && icmp[1] == 0)
 			return FL_REASON_ECHO_REPLY;
-		return FL_REASON_UNSUPPORTED;
+		if (!fl_icmp_is_error(icmp[0], look->is_v6))
+			return FL_REASON_UNSUPPORTED;
+		if (!fl_quote_read(view, frame, look->l4 + 8, look->is_v6, 0))
+			return FL_REASON_UNSUPPORTED;
+		return fl_quote_find(view, look, 0, 0);
 	}
 	if (!fl_is_balanced(frame))
 		return FL_REASON_UNSUPPORTED;
@@ -129,11 +134,8 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	flow = fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, look);
 	if (flow) {
 		u32 control = fl_load(&flow->control);
-		u32 state = control & FL_STATE_MASK;
 
-		if (FL_LIKELY(!(look->kind == FL_KIND_TCP &&
-				(look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN &&
-				(state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED))))
+		if (FL_LIKELY(!fl_tcp_is_anew(flow, control, look)))
 			return FL_REASON_CLIENT_HIT;
 		/* The client uses its port again: a new connection, which may go elsewhere. */
 		if (fl_flow_seize(view, flow, look->index, control))
@@ -165,6 +167,9 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 		if (icmp && icmp[0] == FL_ICMP6_SOLICITATION)
 			return FL_REASON_NDP_REPLY;
 	}
+	if ((look->kind == FL_KIND_ICMP || look->kind == FL_KIND_ICMP6) &&
+	    view->settings->methods & 1u << FL_METHOD_L3_DSR)
+		return fl_path_read(view, frame) ? fl_path_note(view, look, 0, 0) : FL_REASON_NOT_OURS;
 	if (!fl_is_balanced(frame) && !fl_is_first_fragment(frame))
 		return FL_REASON_NOT_OURS;
 	key->client = look->target;
@@ -226,6 +231,29 @@ FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, str
 	return fl_pass_to_client(view, frame, flow, result);
 }
 
+/* To the server of a flow, or without one to the scratch's. */
+FL_INLINE int fl_go_to_dsr_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
+				  struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	u32 slot = flow ? flow->server_slot : view->scratch->server_slot;
+	int is_error = look->kind != FL_KIND_TCP && look->kind != FL_KIND_UDP, hindrance;
+
+	if (look->kind == FL_KIND_TCP && look->tcp_flags & FL_TCP_SYN)
+		fl_clamp(view, frame, slot);
+	hindrance = fl_pass_dsr(view, frame, is_error ? NULL : flow, slot, flow ? flow->tag : look->home.tag, result);
+	/* About an error there is no error (RFC 1122 §3.2.2). */
+	return is_error && hindrance == FL_REASON_TOO_BIG ? FL_REASON_OVERSIZE : hindrance;
+}
+
+#ifdef __bpf__
+/* bpf/fairlead.bpf.c: the same in a global function. The verifier would follow it anew for each decision that leads here. */
+static int fl_to_dsr_server(const struct fl_view *view, struct fl_frame *frame, const struct fl_flow *flow,
+			    struct fl_result *result);
+#else
+#define fl_to_dsr_server fl_go_to_dsr_server
+#endif
+
 /* Makes of the frame what was decided: the reason that holds in the end. One place for each kind of rewriting, since
  * the BPF verifier follows them anew from every call. */
 FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, int reason, struct fl_result *result)
@@ -233,13 +261,19 @@ FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, i
 	int hindrance = 0;
 
 	if (FL_LIKELY(reason == FL_REASON_CLIENT_HIT || reason == FL_REASON_NEW_FLOW ||
-		      reason == FL_REASON_SERVER_HIT)) {
-		struct fl_flow *flow = fl_flows_at(view->region, frame->look->index);
+		      reason == FL_REASON_SERVER_HIT || reason == FL_REASON_ICMP_ERROR ||
+		      reason == FL_REASON_UNTRACKED)) {
+		struct fl_flow *flow =
+			reason == FL_REASON_UNTRACKED ? NULL : fl_flows_at(view->region, frame->look->index);
 
-		if (!flow)
+		if (!flow && reason != FL_REASON_UNTRACKED)
 			return FL_REASON_NO_FLOW;
-		hindrance = reason == FL_REASON_SERVER_HIT ? fl_to_client(view, frame, flow, result)
-							   : fl_to_server(view, frame, flow, result);
+		if (!flow || flow->flags & FL_FLOW_DSR)
+			hindrance = fl_to_dsr_server(view, frame, flow, result);
+		else if (reason == FL_REASON_SERVER_HIT)
+			hindrance = fl_to_client(view, frame, flow, result);
+		else
+			hindrance = fl_to_server(view, frame, flow, result);
 	} else if (reason == FL_REASON_ARP_REPLY) {
 		return fl_answer_arp(view, frame);
 	} else if (reason == FL_REASON_NDP_REPLY) {
@@ -299,7 +333,8 @@ FL_INLINE int fl_forward_flow(const struct fl_view *view, struct fl_frame *frame
 			      struct fl_result *result)
 {
 	if (reason == FL_REASON_CLIENT_HIT) {
-		if (fl_pass_to_server(view, frame, flow, result))
+		if (flow->flags & FL_FLOW_DSR ? fl_pass_dsr(view, frame, flow, flow->server_slot, flow->tag, result)
+					      : fl_pass_to_server(view, frame, flow, result))
 			return 0;
 		view->worker->reasons[FL_REASON_CLIENT_HIT]++;
 	} else {

@@ -13,6 +13,7 @@ struct fl_guard_address {
 /* Values of guard_servers; those of guard_owned are FL_VIP_LISTENS and FL_VIP_SOURCE. */
 #define FL_GUARD_NAT 1
 #define FL_GUARD_FULL_NAT 2
+#define FL_GUARD_TUNNEL 4
 
 /* One bucket of the flow table: for each nat flow what its server's frames hash to, 0 for anything else. */
 struct fl_guard_claims {

@@ -1,64 +1,18 @@
 /*
- * A frame of a flow goes on: to its server, or back to its client. What is in the way is found before anything changes.
+ * A frame of a flow goes on by nat: to its server, or back to its client. (dsr.h: the other way.) What is in the way is found before anything changes.
  */
 #ifndef FL_PASS_H
 #define FL_PASS_H
 
-#include "answer.h"
+#include "fit.h"
+#include "rewrite.h"
 #include "state.h"
-
-struct fl_result {
-	u8 verdict;
-	u8 reason;
-	u8 out_interface;
-	u8 reserved;
-	u32 out_ifindex;
-};
 
 /* What a replay of the programs in the kernel tells them, and what they tell it. */
 struct fl_replayed {
 	u64 now; /* ns */
 	struct fl_result result;
 };
-
-/* Can the frame go out by this interface? 0, or the reason why not. */
-FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, const struct fl_interface *out)
-{
-	struct fl_look *look = frame->look;
-	u32 size = frame->len - look->l3;
-
-	if (look->ttl <= 1)
-		return FL_REASON_TIME_EXCEEDED;
-	if (frame->gso_size) {
-		const u8 *tcp = fl_bytes(frame, look->l4, 14);
-
-		if (!tcp)
-			return FL_REASON_SHORT_FRAME;
-		size = look->l4 - look->l3 + frame->gso_size +
-		       (look->kind == FL_KIND_TCP ? (u32)(tcp[12] >> 4) * 4 : 8);
-	}
-	if (FL_UNLIKELY(size > out->mtu)) {
-		const u8 *ip = fl_bytes(frame, look->l3, 20);
-		u32 total;
-
-		if (!ip)
-			return FL_REASON_SHORT_FRAME;
-		/* Ethernet padding is not part of the packet. */
-		total = look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
-		if (!frame->gso_size && total <= out->mtu)
-			return 0;
-		if (!look->is_v6 && !(fl_get16(ip + 6) & FL_BE16(0x4000)))
-			return FL_REASON_OVERSIZE;
-		view->scratch->mtu = out->mtu;
-		return FL_REASON_TOO_BIG;
-	}
-	return 0;
-}
-
-FL_INLINE struct fl_traffic *fl_traffic_of(const struct fl_view *view, u32 server_slot)
-{
-	return fl_traffic_at(view->region, view->worker_index * view->settings->server_capacity + server_slot);
-}
 
 /* A client's frame goes to its server: 0, or what hinders it, and then nothing has changed. */
 FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
@@ -85,7 +39,9 @@ FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *fra
 	out = fl_interface_of(view, hop.octet[6]);
 	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
 		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(view, frame, out);
+	if (frame->look->ttl <= 1)
+		return FL_REASON_TIME_EXCEEDED;
+	hindrance = fl_hinder(view, frame, out->mtu);
 	if (hindrance)
 		return hindrance;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
@@ -139,7 +95,9 @@ FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *fra
 	out = fl_interface_of(view, client_interface);
 	if (!out || !out->ifindex)
 		return FL_REASON_NO_NEIGHBOUR;
-	hindrance = fl_hinder(view, frame, out);
+	if (frame->look->ttl <= 1)
+		return FL_REASON_TIME_EXCEEDED;
+	hindrance = fl_hinder(view, frame, out->mtu);
 	if (hindrance)
 		return hindrance;
 	fl_flow_words(view, flow, index, FL_WHICH_VIP, &ends->source);

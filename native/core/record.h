@@ -1,6 +1,7 @@
 /*
  * What a program in the kernel tells user space, through one ring buffer: a frame it leaves to the slow path, or a
- * sample of what it decided. Of a frame as much is copied as an ICMP error quotes and a person reads.
+ * sample of what it decided. Of a frame as much is copied as an ICMP error quotes and a person reads; of a longer one for
+ * the slow path as much as it may have to make fragments of.
  */
 #ifndef FL_RECORD_H
 #define FL_RECORD_H
@@ -34,6 +35,19 @@ struct fl_record {
 	u16 vlan_tci;
 	u8 data[FL_RECORD_DATA];
 };
+
+#define FL_RECORD_WHOLE 2048 /* octets: a frame of a link with an MTU of 1500, and some jumbo ones are lost */
+
+struct fl_record_whole {
+	struct fl_record record;
+	u8 rest[FL_RECORD_WHOLE - FL_RECORD_DATA];
+};
+
+/* The frame's octets: FL_RECORD_DATA of a record, FL_RECORD_WHOLE of a long one. */
+FL_INLINE u8 *fl_record_octets(const struct fl_record *record)
+{
+	return (u8 *)record + __builtin_offsetof(struct fl_record, data);
+}
 
 /* How the loader sets up one copy of the programs, before the verifier sees it: what is constant costs nothing. */
 struct fl_entry {

@@ -66,7 +66,23 @@ enum fl_section {
 		FL_SECTION_COUNT
 };
 
-enum fl_method { FL_METHOD_NONE, FL_METHOD_NAT, FL_METHOD_FULL_NAT, FL_METHOD_COUNT };
+enum fl_method {
+	FL_METHOD_NONE,
+	FL_METHOD_NAT,
+	FL_METHOD_FULL_NAT,
+	FL_METHOD_L2_DSR,
+	FL_METHOD_L3_DSR,
+	FL_METHOD_COUNT
+};
+
+/* What l3-dsr wraps a packet in, and what a real server unwraps (core/decap.h). */
+enum fl_tunnel {
+	FL_TUNNEL_NONE,
+	FL_TUNNEL_GRE,	/* RFC 2784, with a key RFC 2890 */
+	FL_TUNNEL_IPIP, /* RFC 2003, 2473, 4213: protocols 4 and 41 */
+	FL_TUNNEL_GUE,	/* version 0 of draft-ietf-intarea-gue, on UDP */
+	FL_TUNNEL_COUNT,
+};
 
 enum fl_scheduler {
 	FL_SCHEDULER_NONE,
@@ -209,7 +225,7 @@ struct fl_service {
 	u32 table_count;
 	u32 member_first; /* each usable server once, for the least-connection scan */
 	u32 member_count;
-	u32 source_first; /* full-nat pool in SOURCES */
+	u32 source_first; /* full-nat pool in SOURCES, or l3-dsr's one outer source */
 	u32 source_count; /* 0: the VIP itself */
 	u32 flags;
 	u32 reserved[6];
@@ -217,6 +233,11 @@ struct fl_service {
 
 #define FL_SERVER_USED 1
 #define FL_SERVER_V6 2
+
+#define FL_TUNNEL_KEY 1	     /* GRE carries the key */
+#define FL_TUNNEL_CLAMP 2    /* a SYN announces no larger segments than the tunnel carries */
+#define FL_TUNNEL_FRAGMENT 4 /* what is too big and may be fragmented is, before it is wrapped */
+#define FL_TUNNEL_INNER 0xff /* tunnel_dscp: the packet's own */
 
 /* A server of one service. Slots are stable over commits; a slot given to another server gets another generation. */
 struct fl_server {
@@ -227,7 +248,17 @@ struct fl_server {
 	u32 generation;
 	u32 service;
 	u32 weight;
-	u32 reserved[5];
+	/* l3-dsr: its service's tunnel, so that a frame's way has one line to read */
+	u8 tunnel;	 /* enum fl_tunnel */
+	u8 tunnel_flags; /* FL_TUNNEL_* */
+	u8 tunnel_ttl;	 /* 0: the packet's own */
+	u8 tunnel_dscp;
+	u8 source_bits; /* so many low bits of the outer source vary with the flow, at most 16 */
+	u8 reserved1;
+	u16 tunnel_port; /* GUE's */
+	u32 tunnel_key;
+	u32 source; /* in SOURCES: the outer source */
+	u32 reserved[2];
 };
 
 /*
@@ -246,7 +277,12 @@ struct fl_server_state {
 	u32 active;
 	u32 inactive;
 	u64 flows_total;
+	/* l3-dsr: what a router on the way to it said, for FL_PATH_TICKS (RFC 1191 §6.3: ten minutes). Any worker. */
+	u32 path_mtu; /* octets; 0: nothing */
+	u32 path_tick;
 };
+
+#define FL_PATH_TICKS 4471
 
 /* One writer each: worker w at [w]. Frames and octets as they came in. */
 struct fl_worker {
@@ -280,6 +316,7 @@ struct fl_tags {
 
 #define FL_FLOW_V6 1
 #define FL_FLOW_FULL_NAT 2
+#define FL_FLOW_DSR 4 /* l2-dsr, l3-dsr: its server answers past us */
 
 #define FL_FIN_CLIENT 0x100
 #define FL_FIN_SERVER 0x200
@@ -312,7 +349,10 @@ struct fl_flow {
 	u8 client_mac[6]; /* whence the client's frames come: the way back */
 	u16 tag;
 	u32 created;	     /* tick */
-	u32 server_sequence; /* of its SYN+ACK, in network order: only the client has seen it */
+	u32 server_sequence; /* of its SYN+ACK, in network order: only the client has seen it. dsr: of the client's FIN */
+	u16 mark;	     /* l3-dsr: of the last frame that may come back, see dsr.h */
+	u8 mark_ttl;
+	u8 reserved;
 } __attribute__((aligned(64)));
 
 struct fl_flow6 {

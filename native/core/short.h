@@ -108,7 +108,7 @@ FL_INLINE struct fl_flow *fl_short_find(const struct fl_view *view, struct fl_lo
 			continue;
 		control = fl_load(&flow->control);
 		if (flow->protocol != look->protocol || (flow->flags & FL_FLOW_V6 ? 1 : 0) != is_v6 ||
-		    (side == FL_SIDE_SERVER && flow->flags & FL_FLOW_FULL_NAT) ||
+		    (side == FL_SIDE_SERVER && flow->flags & (FL_FLOW_FULL_NAT | FL_FLOW_DSR)) ||
 		    (side == FL_SIDE_CLIENT ? flow->vip : flow->server) != other->word[0])
 			continue;
 		if (is_v6) {

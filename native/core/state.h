@@ -8,6 +8,46 @@
 
 #define FL_FIRST_DATA 0x10000u /* what a server may send before its SYN+ACK is acknowledged (RFC 7413) */
 
+#define FL_SETTLED 16 /* ticks, 2 s: so long must a flow have been used that anybody could have made with two frames */
+
+/*
+ * TCP states of a dsr flow, whose server is never heard:
+ *
+ *   SYN_SENT      the client's SYN went to the server
+ *   ESTABLISHED   the client sent something that is no SYN. Anybody can, so such a flow makes room until it has settled
+ *   CLOSING       the client sent FIN. It goes on as long as the client acknowledges what the server still sends; its
+ *                 last acknowledgement cannot be told from another, so the time-out of closing ends it
+ *   CLOSED        RST
+ */
+FL_INLINE u32 fl_tcp_next_unanswered(struct fl_flow *flow, u32 control, const struct fl_look *look)
+{
+	u32 state = control & FL_STATE_MASK;
+	u32 rest = control & ~FL_STATE_MASK;
+
+	if (look->tcp_flags & FL_TCP_RST)
+		return rest | FL_STATE_CLOSED;
+	if (look->tcp_flags & FL_TCP_SYN)
+		return control;
+	if (look->tcp_flags & FL_TCP_FIN && state != FL_STATE_CLOSED) {
+		flow->server_sequence = look->tcp_sequence;
+		return rest | FL_FIN_CLIENT | FL_STATE_CLOSING;
+	}
+	return state == FL_STATE_SYN_SENT ? rest | FL_STATE_ESTABLISHED : control;
+}
+
+/* Does a SYN to a flow's ends begin another connection? With dsr also while closing, if its number lies beyond the FIN
+ * (RFC 9293 §3.10.7.4, TIME-WAIT; RFC 6191): an old duplicate does not. */
+FL_INLINE int fl_tcp_is_anew(const struct fl_flow *flow, u32 control, const struct fl_look *look)
+{
+	u32 state = control & FL_STATE_MASK;
+
+	if (look->kind != FL_KIND_TCP || (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) != FL_TCP_SYN)
+		return 0;
+	if (state == FL_STATE_CLOSING && flow->flags & FL_FLOW_DSR)
+		return (int)(FL_BE32(look->tcp_sequence) - FL_BE32(flow->server_sequence)) > 0;
+	return state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED;
+}
+
 /*
  * TCP states from both directions, as netfilter's and IPVS's NAT tables see them:
  *
@@ -63,8 +103,10 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 		if (!fl_state_is_live(control))
 			return;
 		if (look->kind == FL_KIND_TCP)
-			next = fl_tcp_next(flow, control, look, side);
-		else if (side == FL_SIDE_SERVER)
+			next = flow->flags & FL_FLOW_DSR ? fl_tcp_next_unanswered(flow, control, look)
+							 : fl_tcp_next(flow, control, look, side);
+		else if (side == FL_SIDE_SERVER ||
+			 (flow->flags & FL_FLOW_DSR && view->now - flow->created >= FL_SETTLED))
 			next = (control & ~FL_STATE_MASK) | FL_STATE_UDP_TWO_WAY;
 		if (FL_LIKELY(next == control))
 			return;

@@ -19,12 +19,16 @@
 	X(CLIENT_HIT, "client-hit", FORWARD, "a client's frame of a tracked flow")                                    \
 	X(SERVER_HIT, "server-hit", FORWARD, "a server's frame of a tracked flow")                                    \
 	X(NEW_FLOW, "new-flow", FORWARD, "the first frame of a flow")                                                 \
+	X(UNTRACKED, "untracked", FORWARD,                                                                            \
+	  "of no known flow: the consistent hash chose the server, as it always would")                               \
+	X(ICMP_ERROR, "icmp-error", FORWARD, "an ICMP error about a dsr flow, to the flow's server")                  \
 	X(ARP_REPLY, "arp-reply", ANSWER, "an ARP request for a VIP")                                                 \
 	X(NDP_REPLY, "ndp-reply", ANSWER, "a neighbour solicitation for a VIP")                                       \
 	X(ECHO_REPLY, "echo-reply", ANSWER, "an ICMP echo request to a VIP")                                          \
 	X(TIME_EXCEEDED, "time-exceeded", ANSWER, "TTL or hop limit ran out here")                                    \
 	X(TOO_BIG, "too-big", ANSWER, "larger than the next link's MTU and not to be fragmented")                     \
 	X(NOT_OURS, "not-ours", PASS, "neither for a VIP nor of a tracked flow")                                      \
+	X(PATH_MTU, "path-mtu", PASS, "a router's word that a tunnel of ours carries less: noted for its server")     \
 	X(STANDBY, "standby", PASS, "this node is not active")                                                        \
 	X(SHORT_FRAME, "short-frame", DROP, "the frame ends inside a header")                                         \
 	X(BAD_IP_HEADER, "bad-ip-header", DROP, "IP version, header length or total length lies")                     \
@@ -45,6 +49,7 @@
 	  "another service already carries this client's port to the same server port")                               \
 	X(TABLE_FULL, "table-full", DROP, "the flow table had no slot and the method needs one")                      \
 	X(NO_NEIGHBOUR, "no-neighbour", DROP, "the server's next hop has no known MAC address")                       \
+	X(CAME_BACK, "came-back", DROP, "a server does not own the VIP and sent the client's frame back")             \
 	X(ICMP_LIMITED, "icmp-limited", DROP, "an ICMP error was due but over its rate limit")                        \
 	X(OVERSIZE, "oversize", DROP, "too large to go out or to answer")                                             \
 	X(EGRESS_FULL, "egress-full", DROP, "the out interface took no more frames")                                  \

@@ -34,6 +34,14 @@ struct fl_ends {
 	u16 target_port;
 };
 
+struct fl_result {
+	u8 verdict;
+	u8 reason;
+	u8 out_interface;
+	u8 reserved;
+	u32 out_ifindex;
+};
+
 /* In BPF it lies in a per-CPU map, because 512 octets of stack are soon spent on addresses. */
 struct fl_scratch {
 	struct fl_key key;
@@ -44,10 +52,14 @@ struct fl_scratch {
 	u32 mtu;      /* what the frame is too big for */
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
-	u32 quote;   /* octets of the frame in an ICMP error */
-	u32 service; /* that a first frame is for */
+	u8 tunnel;	 /* that an ICMP error is about */
+	u32 option;	 /* where the next option of a SYN lies */
+	u32 quote;	 /* octets of the frame in an ICMP error */
+	u32 service;	 /* that a first frame is for */
+	u32 server_slot; /* chosen for it */
 	struct fl_look look;
 #ifdef __bpf__
+	struct fl_result result; /* of a part that has the frame */
 	u32 now;
 	u32 worker_index;
 	u32 half;

@@ -11,6 +11,9 @@
  * refused. When nothing moves for STALLS_MOST attempts (no carrier), or the interface is down, the queue is thrown
  * away: the kernel reads on at the first slot it did not take, so filling starts again there.
  *
+ * A frame that must be split (split.h) is written into the ring piece by piece. Pieces larger than a slot go out one by
+ * one, from memory of their own.
+ *
  * Every frame not sent is counted: send_errors, and the reason egress-full or oversize.
  */
 #define _GNU_SOURCE /* sendmmsg, thread names */
@@ -18,6 +21,7 @@
 #include <errno.h>
 
 #include "ring.h"
+#include "split.h"
 
 #define TRIES 3	       /* attempts in a row before the rest waits for the next flush */
 #define STALLS_MOST 64 /* an idle worker flushes once a millisecond while a queue is left */
@@ -113,29 +117,39 @@ static void flush_messages(struct fl_port *port)
 	port->messages = 0;
 }
 
-static void queue_small(struct fl_port *port, const struct fl_frame *frame, const struct virtio_net_hdr *vnet)
+/* The next slot of the ring out; NULL, and counted, when it is full. */
+static u8 *slot_take(struct fl_port *port)
 {
-	u8 *slot = port->out.slot[port->out.head];
-	struct tpacket2_hdr *header = (struct tpacket2_hdr *)slot;
-	u8 *data = slot + TPACKET_ALIGN(sizeof(*header));
-
 	if (FL_UNLIKELY(status_of(&port->out, port->out.head) != TP_STATUS_AVAILABLE)) {
 		flush_ring(port);
-		slot = port->out.slot[port->out.head];
-		header = (struct tpacket2_hdr *)slot;
-		data = slot + TPACKET_ALIGN(sizeof(*header));
 		if (status_of(&port->out, port->out.head) != TP_STATUS_AVAILABLE) {
 			refuse(port, 1, FL_REASON_EGRESS_FULL);
-			return;
+			return NULL;
 		}
 	}
-	memcpy(data, vnet, FL_VNET_HEADER);
-	memcpy(data + FL_VNET_HEADER, frame->data, frame->len);
-	header->tp_len = (u32)FL_VNET_HEADER + frame->len;
+	return port->out.slot[port->out.head];
+}
+
+static void slot_queue(struct fl_port *port, u8 *slot, u32 len)
+{
+	struct tpacket2_hdr *header = (struct tpacket2_hdr *)slot;
+
+	header->tp_len = (u32)FL_VNET_HEADER + len;
 	__atomic_store_n(&header->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
 	port->out.head = fl_ring_next(&port->out, port->out.head);
 	port->queued++;
-	port->queued_octets += frame->len;
+	port->queued_octets += len;
+}
+
+static void queue_small(struct fl_port *port, const struct fl_frame *frame, const struct virtio_net_hdr *vnet)
+{
+	u8 *slot = slot_take(port);
+
+	if (!slot)
+		return;
+	memcpy(slot + FL_SLOT_OUT, vnet, FL_VNET_HEADER);
+	memcpy(slot + FL_SLOT_OUT + FL_VNET_HEADER, frame->data, frame->len);
+	slot_queue(port, slot, frame->len);
 }
 
 static void queue_message(struct fl_port *port, const struct fl_frame *frame, const struct virtio_net_hdr *vnet)
@@ -148,9 +162,54 @@ static void queue_message(struct fl_port *port, const struct fl_frame *frame, co
 	port->message[i].msg_hdr = (struct msghdr){ .msg_iov = port->piece[i], .msg_iovlen = 2 };
 }
 
-void fl_port_send(struct fl_port *port, const struct fl_frame *frame, const struct virtio_net_hdr *vnet)
+static void send_now(struct fl_port *port, const struct fl_split *split, u32 index)
 {
-	if (FL_LIKELY(frame->len <= FL_SMALL_FRAME)) {
+	struct virtio_net_hdr vnet = { 0 };
+	u8 piece[FL_LARGE_FRAME + FL_HEAD_MOST];
+	struct iovec parts[2] = { { &vnet, FL_VNET_HEADER }, { piece, fl_split_size(split, index) } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+
+	fl_split_write(split, index, piece);
+	vnet.hdr_len = (u16)parts[1].iov_len;
+	if (sendmsg(port->rx_fd, &message, MSG_DONTWAIT) < 0)
+		refuse(port, 1, errno == EMSGSIZE ? FL_REASON_OVERSIZE : FL_REASON_EGRESS_FULL);
+}
+
+static void send_pieces(struct fl_port *port, struct fl_frame *frame)
+{
+	struct fl_split split;
+
+	if (!fl_split_plan(&split, frame)) {
+		refuse(port, 1, FL_REASON_OVERSIZE);
+		return;
+	}
+	if (port->messages)
+		flush_messages(port);
+	for (u32 i = 0; i < split.pieces; i++) {
+		struct virtio_net_hdr vnet = { .hdr_len = (u16)fl_split_size(&split, i) };
+		u8 *slot;
+
+		if (fl_split_size(&split, i) > FL_SMALL_FRAME) {
+			if (port->queued && !flush_ring(port))
+				refuse(port, 1, FL_REASON_EGRESS_FULL);
+			else
+				send_now(port, &split, i);
+			continue;
+		}
+		slot = slot_take(port);
+		if (!slot)
+			continue;
+		memcpy(slot + FL_SLOT_OUT, &vnet, FL_VNET_HEADER);
+		fl_split_write(&split, i, slot + FL_SLOT_OUT + FL_VNET_HEADER);
+		slot_queue(port, slot, fl_split_size(&split, i));
+	}
+}
+
+void fl_port_send(struct fl_port *port, struct fl_frame *frame, const struct virtio_net_hdr *vnet)
+{
+	if (FL_UNLIKELY(fl_split_is_due(frame))) {
+		send_pieces(port, frame);
+	} else if (FL_LIKELY(frame->len <= FL_SMALL_FRAME)) {
 		if (FL_UNLIKELY(port->messages))
 			flush_messages(port);
 		queue_small(port, frame, vnet);

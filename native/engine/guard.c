@@ -67,6 +67,21 @@ static u32 owned_list(const struct fl_region *region, const struct fl_settings *
 	return entries_settle(entries, count);
 }
 
+/* What of a server's frames may be ours. */
+static u32 server_flags(const struct fl_service *service)
+{
+	switch (service->method) {
+	case FL_METHOD_NAT:
+		return FL_GUARD_NAT;
+	case FL_METHOD_FULL_NAT:
+		return FL_GUARD_FULL_NAT;
+	case FL_METHOD_L3_DSR:
+		return FL_GUARD_TUNNEL;
+	default:
+		return 0;
+	}
+}
+
 static u32 servers_list(const struct fl_region *region, const struct fl_settings *settings,
 			struct fl_guard_entry *entries)
 {
@@ -83,7 +98,7 @@ static u32 servers_list(const struct fl_region *region, const struct fl_settings
 			continue;
 		entries[count++] = (struct fl_guard_entry){
 			.key = { server->addr, server->flags & FL_SERVER_V6 ? 1 : 0 },
-			.flags = service->method == FL_METHOD_FULL_NAT ? FL_GUARD_FULL_NAT : FL_GUARD_NAT,
+			.flags = server_flags(service),
 		};
 	}
 	return entries_settle(entries, count);
@@ -191,7 +206,7 @@ static void claims_fill(struct fl_guard *guard)
 		struct fl_addr client, server;
 		int is_v6;
 
-		if (!flow || !fl_state_is_live(flow->control) || flow->flags & FL_FLOW_FULL_NAT)
+		if (!flow || !fl_state_is_live(flow->control) || flow->flags & (FL_FLOW_FULL_NAT | FL_FLOW_DSR))
 			continue;
 		is_v6 = flow->flags & FL_FLOW_V6 ? 1 : 0;
 		client = (struct fl_addr){ { flow->client } };

@@ -81,12 +81,22 @@
 	F(fl_server, flags) \
 	F(fl_server, generation) \
 	F(fl_server, service) \
-	F(fl_server, weight)
+	F(fl_server, weight) \
+	F(fl_server, tunnel) \
+	F(fl_server, tunnel_flags) \
+	F(fl_server, tunnel_ttl) \
+	F(fl_server, tunnel_dscp) \
+	F(fl_server, source_bits) \
+	F(fl_server, tunnel_port) \
+	F(fl_server, tunnel_key) \
+	F(fl_server, source)
 
 #define FIELDS_SERVER_STATE(F) \
 	F(fl_server_state, active) \
 	F(fl_server_state, inactive) \
-	F(fl_server_state, flows_total)
+	F(fl_server_state, flows_total) \
+	F(fl_server_state, path_mtu) \
+	F(fl_server_state, path_tick)
 
 #define FIELDS_WORKER(F) \
 	F(fl_worker, reasons) \
@@ -168,6 +178,16 @@
 	C(rangesPerVip, FL_RANGES_PER_VIP) \
 	C(methodNat, FL_METHOD_NAT) \
 	C(methodFullNat, FL_METHOD_FULL_NAT) \
+	C(methodL2Dsr, FL_METHOD_L2_DSR) \
+	C(methodL3Dsr, FL_METHOD_L3_DSR) \
+	C(tunnelGre, FL_TUNNEL_GRE) \
+	C(tunnelIpip, FL_TUNNEL_IPIP) \
+	C(tunnelGue, FL_TUNNEL_GUE) \
+	C(tunnelKey, FL_TUNNEL_KEY) \
+	C(tunnelClamp, FL_TUNNEL_CLAMP) \
+	C(tunnelFragment, FL_TUNNEL_FRAGMENT) \
+	C(tunnelInner, FL_TUNNEL_INNER) \
+	C(pathTicks, FL_PATH_TICKS) \
 	C(schedulerSequence, FL_SCHEDULER_SEQUENCE) \
 	C(schedulerHash, FL_SCHEDULER_HASH) \
 	C(schedulerLeast, FL_SCHEDULER_LEAST) \
@@ -183,6 +203,7 @@
 	C(serverV6, FL_SERVER_V6) \
 	C(flowV6, FL_FLOW_V6) \
 	C(flowFullNat, FL_FLOW_FULL_NAT) \
+	C(flowDsr, FL_FLOW_DSR) \
 	C(hopKnown, FL_HOP_KNOWN) \
 	C(openMemory, FL_OPEN_MEMORY) \
 	C(openFile, FL_OPEN_FILE) \

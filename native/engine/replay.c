@@ -29,7 +29,7 @@ struct fl_replayer {
 	const struct fl_program *first;
 	struct fl_replayed *replayed; /* shared with the programs of each interface in turn */
 	struct ring_buffer *records;
-	struct fl_record handed_up;
+	struct fl_record_whole handed_up;
 };
 
 int fl_replay(struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
@@ -41,8 +41,9 @@ static int keep_record(void *context, void *data, size_t size)
 {
 	struct fl_replayer *replayer = context;
 
-	if (size >= sizeof(replayer->handed_up))
-		memcpy(&replayer->handed_up, data, sizeof(replayer->handed_up));
+	if (size >= sizeof(replayer->handed_up.record))
+		memcpy(&replayer->handed_up, data,
+		       size < sizeof(replayer->handed_up) ? size : sizeof(replayer->handed_up));
 	return 0;
 }
 
@@ -113,7 +114,7 @@ static int decide_slowly(struct fl_replayer *replayer, struct fl_frame *frame, u
 	u8 *data = frame->data;
 
 	ring_buffer__consume(replayer->records);
-	fl_slow_decide(region, region->header->worker_count - 1, &replayer->handed_up, frame, now, result);
+	fl_slow_decide(region, region->header->worker_count - 1, &replayer->handed_up.record, frame, now, result);
 	memmove(data, frame->data, frame->len < frame->room ? frame->len : frame->room);
 	frame->data = data;
 	return 0;

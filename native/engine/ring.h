@@ -47,7 +47,9 @@ struct fl_port {
 };
 
 #define FL_LARGE_FRAME (65535 + FL_ETHER_HEADER + FL_VLAN_TAG) /* an IP packet cannot be longer, but for "BIG TCP" */
-#define FL_SMALL_FRAME (FL_SLOT - TPACKET_ALIGN(sizeof(struct tpacket2_hdr)) - FL_VNET_HEADER)
+#define FL_SLOT_OUT \
+	TPACKET_ALIGN(sizeof(struct tpacket2_hdr)) /* where a slot of a ring out begins, with the vnet header */
+#define FL_SMALL_FRAME (FL_SLOT - FL_SLOT_OUT - FL_VNET_HEADER)
 
 /*
  * Opens ports[0..workers) on an interface that exists and is up. `slots` is what was asked for each ring in and becomes
@@ -70,7 +72,7 @@ u32 fl_port_drops(const struct fl_port *port);
 bool fl_port_is_orphan(const struct fl_port *port);
 
 /* egress.c. A frame's memory must stay as it is until the port is flushed. */
-void fl_port_send(struct fl_port *port, const struct fl_frame *frame, const struct virtio_net_hdr *vnet);
+void fl_port_send(struct fl_port *port, struct fl_frame *frame, const struct virtio_net_hdr *vnet);
 void fl_port_flush(struct fl_port *port);
 
 FL_INLINE u32 *fl_slot_status(u8 *slot)

@@ -5,7 +5,8 @@
  *   slot in   | tpacket2_hdr 32 | sockaddr_ll 20 | gap 14 | vnet header 10 | frame ... | room for answers
  *   slot out  | tpacket2_hdr 32 | vnet header 10 | frame ... |
  *
- * In both, an IPv4 TCP or UDP frame's headers up to the checksum lie on one cache line (76 + 14 + 20 + 18 = 128).
+ * What a tunnel adds, up to 52 octets, also goes below the frame, over what has been read of the slot by then: all but the
+ * status. In both, an IPv4 TCP or UDP frame's headers up to the checksum lie on one cache line (76 + 14 + 20 + 18 = 128).
  *
  * The kernel strips an outer VLAN tag off a frame and keeps it beside; the core wants tags where they were on the
  * wire, and the way out takes them there as well. Putting one back moves both MAC addresses 4 octets down, into the
@@ -15,6 +16,7 @@
 #ifndef FL_SLOT_H
 #define FL_SLOT_H
 
+#include <stdbool.h>
 #include <string.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
@@ -23,6 +25,7 @@
 
 #define FL_VNET_HEADER sizeof(struct virtio_net_hdr)
 #define FL_VLAN_TAG 4
+#define FL_HEAD_MOST 64 /* octets: room before a frame for a tag and for what a tunnel adds, which is up to 52 */
 /* An odd number of cache lines, so that headers spread over all sets of a cache; a frame of MTU 1500 with tags fits. */
 #define FL_SLOT (64 * 33)
 #define FL_LINEAR_MAX 256 /* headers that the stack behind a super-frame wants in one piece; they never reach this */
@@ -38,8 +41,8 @@ FL_INLINE u8 *fl_slot_insert_tag(u8 *data, u16 tpid, u16 tci)
 	return moved;
 }
 
-/* Describes a received frame to the core. `header` says what was stripped, `end` how far an answer may grow. */
-FL_INLINE void fl_slot_describe(const struct tpacket2_hdr *header, u8 *data, u32 length, const u8 *end,
+/* Describes a received frame to the core. `header` says what was stripped, `floor` and `end` how far it may grow. */
+FL_INLINE void fl_slot_describe(const struct tpacket2_hdr *header, u8 *data, u32 length, const u8 *floor, const u8 *end,
 				const struct virtio_net_hdr *vnet, struct fl_frame *frame)
 {
 	u32 shift = 0;
@@ -53,6 +56,7 @@ FL_INLINE void fl_slot_describe(const struct tpacket2_hdr *header, u8 *data, u32
 	frame->data = data;
 	frame->len = length + shift;
 	frame->room = (u32)(end - data);
+	frame->head = (u16)(data - floor);
 	frame->csum_start = vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? (u16)(vnet->csum_start + shift) : 0;
 	frame->gso_size = vnet->gso_type != VIRTIO_NET_HDR_GSO_NONE ? vnet->gso_size : 0;
 }
@@ -67,7 +71,7 @@ FL_INLINE bool fl_slot_read(u8 *slot, struct fl_frame *frame, struct virtio_net_
 	if (FL_UNLIKELY(length != header->tp_len || length < FL_ETHER_HEADER))
 		return false;
 	memcpy(vnet, data - FL_VNET_HEADER, FL_VNET_HEADER);
-	fl_slot_describe(header, data, length, slot + FL_SLOT, vnet, frame);
+	fl_slot_describe(header, data, length, slot + sizeof(u64), slot + FL_SLOT, vnet, frame);
 	return true;
 }
 

@@ -1,10 +1,8 @@
 /*
  * The slow path. A program in the kernel hands up a frame when it cannot do what is due: answer a frame that still owes
- * a checksum, or make one longer than the driver's buffer. It has changed nothing then, so the core decides here once
- * more, over the same region, and its answer leaves by a packet socket.
- *
- * Only answers leave: of the frame itself no more than its first octets came up. Should the decision have changed
- * meanwhile, the sender will send again.
+ * a checksum, make one longer than the driver's buffer, or send one as fragments. It has changed nothing then, so the
+ * core decides here once more, over the same region, and what is to leave does so by a packet socket: answers, and frames
+ * that came up whole. Of any other only the first octets are here; it is counted as oversize.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +15,7 @@
 #include "runner.h"
 #include "slot.h"
 #include "slow.h"
+#include "split.h"
 #include "words.h"
 
 #define ROOM 70000 /* a super-frame's length may be asked for, though its end is not here */
@@ -37,17 +36,18 @@ int fl_slow_decide(struct fl_region *region, u32 worker, const struct fl_record 
 		   u64 now, struct fl_result *result)
 {
 	u32 tag = record->vlan_protocol ? FL_VLAN_TAG : 0;
-	u8 *data = frame->data + FL_VLAN_TAG;
+	u8 *data = frame->data + FL_HEAD_MOST;
 	int verdict;
 
-	memset(frame->data, 0, FL_VLAN_TAG + record->size + FL_QUOTE_MAX);
-	memcpy(data, record->data, record->size);
+	memset(frame->data, 0, FL_HEAD_MOST + record->size + FL_QUOTE_MAX);
+	memcpy(data, fl_record_octets(record), record->size);
 	if (tag)
 		data = fl_slot_insert_tag(data, record->vlan_protocol, record->vlan_tci);
 	*frame = (struct fl_frame){
 		.data = data,
 		.len = record->len + tag,
-		.room = ROOM - FL_VLAN_TAG,
+		.room = ROOM - FL_HEAD_MOST,
+		.head = (u16)(data - frame->data),
 		.csum_start = record->csum_start ? record->csum_start + tag : 0,
 		.gso_size = record->gso_size,
 		.interface = record->interface,
@@ -59,20 +59,47 @@ int fl_slow_decide(struct fl_region *region, u32 worker, const struct fl_record 
 	return verdict;
 }
 
-static void answer(struct fl_slow *slow, const struct fl_record *record)
+static void leave(struct fl_slow *slow, const u8 *data, u32 len, u32 interface)
+{
+	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_ifindex = (int)slow->ifindex[interface] };
+
+	if (sendto(slow->socket_fd, data, len, MSG_DONTWAIT, (struct sockaddr *)&address, sizeof(address)) < 0)
+		slow->region->workers[slow->worker].send_errors++;
+}
+
+static void leave_in_pieces(struct fl_slow *slow, struct fl_frame *frame, u32 interface)
+{
+	struct fl_split split;
+	u8 piece[FL_RECORD_WHOLE + FL_HEAD_MOST];
+
+	if (!fl_split_plan(&split, frame)) {
+		slow->region->workers[slow->worker].reasons[FL_REASON_OVERSIZE]++;
+		return;
+	}
+	for (u32 i = 0; i < split.pieces; i++) {
+		fl_split_write(&split, i, piece);
+		leave(slow, piece, fl_split_size(&split, i), interface);
+	}
+}
+
+static void decide(struct fl_slow *slow, const struct fl_record *record)
 {
 	struct fl_frame frame = { .data = slow->room };
 	struct fl_result result = { 0 };
-	struct sockaddr_ll address = { .sll_family = AF_PACKET };
+	int verdict;
 
-	if (record->interface >= FL_PORTS_MAX || record->len > ROOM - 2 * FL_VLAN_TAG ||
-	    record->size > FL_RECORD_DATA ||
-	    fl_slow_decide(slow->region, slow->worker, record, &frame, fl_now(), &result) != FL_ANSWER)
+	if (record->interface >= FL_PORTS_MAX || record->len > ROOM - 2 * FL_HEAD_MOST ||
+	    record->size > FL_RECORD_WHOLE)
 		return;
-	address.sll_ifindex = (int)slow->ifindex[record->interface];
-	if (sendto(slow->socket_fd, frame.data, frame.len, MSG_DONTWAIT, (struct sockaddr *)&address, sizeof(address)) <
-	    0)
-		slow->region->workers[slow->worker].send_errors++;
+	verdict = fl_slow_decide(slow->region, slow->worker, record, &frame, fl_now(), &result);
+	if (verdict == FL_ANSWER)
+		leave(slow, frame.data, frame.len, record->interface);
+	else if (verdict == FL_FORWARD && record->size < record->len)
+		slow->region->workers[slow->worker].reasons[FL_REASON_OVERSIZE]++;
+	else if (verdict == FL_FORWARD && fl_split_is_due(&frame))
+		leave_in_pieces(slow, &frame, result.out_interface);
+	else if (verdict == FL_FORWARD)
+		leave(slow, frame.data, frame.len, result.out_interface);
 }
 
 static int take(void *context, void *data, size_t size)
@@ -82,7 +109,7 @@ static int take(void *context, void *data, size_t size)
 	if (size < sizeof(*record))
 		return 0;
 	if (record->kind == FL_RECORD_SLOW)
-		answer(context, record);
+		decide(context, record);
 	else
 		fl_samples_put(((struct fl_slow *)context)->samples, record, 1);
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * What programs in the kernel report: frames for the slow path, which are decided and answered here, and samples, which
+ * What programs in the kernel report: frames for the slow path, which are decided and sent here, and samples, which
  * go to whoever asked for them. One thread, "fl-slow".
  */
 #ifndef FL_SLOW_H

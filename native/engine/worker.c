@@ -57,7 +57,7 @@ static bool is_for_this_host(const u8 *slot)
 /* A frame too large for its slot is in the queue, in the same order, and has to be taken out of it in any case. */
 static bool read_large(struct batch *batch, const struct fl_port *port, const struct tpacket2_hdr *header)
 {
-	u8 *buffer = batch->buffer + (size_t)batch->large * LARGE_BUFFER, *data = buffer + 64;
+	u8 *buffer = batch->buffer + (size_t)batch->large * LARGE_BUFFER, *data = buffer + FL_HEAD_MOST;
 	u32 i = batch->count;
 
 	if (!(header->tp_status & TP_STATUS_COPY)) { /* the queue was full */
@@ -69,7 +69,8 @@ static bool read_large(struct batch *batch, const struct fl_port *port, const st
 		return false;
 	}
 	batch->large++;
-	fl_slot_describe(header, data, header->tp_len, buffer + LARGE_BUFFER, &batch->vnet[i], &batch->frame[i]);
+	fl_slot_describe(header, data, header->tp_len, buffer, buffer + LARGE_BUFFER, &batch->vnet[i],
+			 &batch->frame[i]);
 	return true;
 }
 

@@ -105,7 +105,7 @@ static u16 take(struct fl_frame *frame)
 	if (!fl_slot_read(slot, frame, &vnet)) {
 		if (!(header->tp_status & TP_STATUS_COPY) || !fl_port_receive(port, header, buffer + 64, &vnet))
 			return 0;
-		fl_slot_describe(header, buffer + 64, header->tp_len, buffer + sizeof(buffer), &vnet, frame);
+		fl_slot_describe(header, buffer + 64, header->tp_len, buffer, buffer + sizeof(buffer), &vnet, frame);
 	}
 	source_port = frame->data[34] << 8 | frame->data[35];
 	release();

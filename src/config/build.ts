@@ -123,7 +123,8 @@ function checkTunnelKeys(name: string, tunnel: TunnelDraft | undefined, method: 
     }));
 }
 
-function buildTunnel({ type, source, key, ttl, dscp, port }: TunnelDraft): TunnelConfig {
+function buildTunnel(draft: TunnelDraft): TunnelConfig {
+  const { type, source, key, ttl, dscp, port, fragment } = draft;
   return {
     type,
     source,
@@ -131,6 +132,8 @@ function buildTunnel({ type, source, key, ttl, dscp, port }: TunnelDraft): Tunne
     ttl: ttl ?? null,
     dscp: dscp ?? null,
     port: type === 'gue' ? (port ?? GUE_PORT) : null,
+    clampMss: draft['clamp-mss'] ?? true,
+    fragment: fragment ?? true,
   };
 }
 

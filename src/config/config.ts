@@ -86,6 +86,10 @@ export interface TunnelConfig {
   readonly dscp: number | null;
   /** GUE's UDP port; null with other types. */
   readonly port: number | null;
+  /** A SYN announces no larger segments than the tunnel carries. */
+  readonly clampMss: boolean;
+  /** A packet that is too big and may be fragmented is, before it is wrapped; else it is refused. */
+  readonly fragment: boolean;
 }
 
 export type Protocol = 'tcp' | 'udp';

@@ -64,6 +64,8 @@ const tunnel = z.strictObject(
     ttl: wholeNumber(1, 255).optional(),
     dscp: wholeNumber(0, 63).optional(),
     port: port.optional(),
+    'clamp-mss': z.boolean(must('true or false')).optional(),
+    fragment: z.boolean(must('true or false')).optional(),
   },
   map,
 );

@@ -2,10 +2,8 @@
 
 import { ConfigError, type ConfigProblem, FairleadError, formatConfigProblem } from '../base/errors.ts';
 import type { Config } from '../config/config.ts';
-import { isDsr } from '../config/dsr-rules.ts';
 import { checkAgainstHost } from '../config/host-check.ts';
 import type { HostView } from '../config/host-view.ts';
-import { positionsOf } from '../config/positions.ts';
 import { interfaceNames } from './desired.ts';
 import { fixedChanges } from './plan.ts';
 import { findMissingFiles } from './programs.ts';
@@ -17,20 +15,9 @@ export function checkOnHost(config: Config, host: HostView): string[] {
 
 /** The same warnings as they are, for who shows them otherwise. */
 export function problemsOnHost(config: Config, host: HostView): ConfigProblem[] {
-  const problems = [...checkAgainstHost(config, host), ...methodsToCome(config)];
+  const problems = checkAgainstHost(config, host);
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems);
   return [...problems, ...findMissingFiles(config)];
-}
-
-/** Methods that a file may have and `server-setup` and `doctor` know, but the data plane does not. */
-function methodsToCome(config: Config): ConfigProblem[] {
-  const findings = config.services.filter(isDsr).map(({ name, method }) => ({
-    path: ['services', name, 'method'],
-    elsewhere: [['defaults', 'method']],
-    message: `method ${method} cannot run yet: the data plane of this version has nat and full-nat`,
-    hint: 'server-setup and doctor know it already',
-  }));
-  return positionsOf(config).locate(findings);
 }
 
 /**

@@ -178,7 +178,9 @@ export function endpointOf(server: ServerConfig): string {
 function tunnelText({ tunnel }: ServiceConfig): string {
   if (tunnel === null) return 'none';
   const { type, source, ...more } = tunnel;
-  const extra = Object.entries(more).flatMap(([key, value]) => (value === null ? [] : [` ${key} ${value}`]));
+  const extra = Object.entries(more).flatMap(([key, value]) =>
+    value === null || value === true ? [] : [`, ${kebab(key)} ${value}`],
+  );
   return `${type} from ${formatTunnelSource(source)}${extra.join('')}`;
 }
 

@@ -27,6 +27,11 @@ export function prefixContains(prefix: Prefix, address: Address): boolean {
   return address.bytes.every((byte, i) => ((byte ^ (prefix.address.bytes[i] ?? 0)) & maskByte(prefix.length, i)) === 0);
 }
 
+/** How many bits its hosts differ in: 10.0.1.0/24 → 8. */
+export function hostBits({ address, length }: Prefix): number {
+  return address.bytes.length * 8 - length;
+}
+
 /** The first address of the network: 10.0.1.7/24 → 10.0.1.0. */
 export function networkOf(prefix: Prefix): Address {
   return addressFromBytes(prefix.address.bytes.map((byte, i) => byte & maskByte(prefix.length, i)));

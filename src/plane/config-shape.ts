@@ -25,7 +25,7 @@ export function configShape(config: Config): ConfigShape {
     vips: new Set(owned.map((address) => address.text)).size,
     listens: listens.filter(isSinglePort).length,
     ranges: listens.filter((listen) => !isSinglePort(listen)).length,
-    sources: sum((service) => service.sources.length),
+    sources: sum((service) => (service.tunnel === null ? service.sources.length : 1)),
     maglevs: services.filter((service) => service.scheduler === 'maglev' || service.scheduler === 'sh').length,
   };
 }

@@ -6,7 +6,7 @@
 // loop is free.
 
 import { constants, layout, stateNames } from '../native/layout.ts';
-import type { Address } from '../net/address.ts';
+import { type Address, sameAddress } from '../net/address.ts';
 import { formatMac } from '../net/mac.ts';
 import { readAddress } from './counters.ts';
 import type { Plane } from './plane.ts';
@@ -21,7 +21,7 @@ export interface FlowRecord {
   readonly vipPort: number;
   readonly server: Address;
   readonly serverPort: number;
-  /** Full-nat's source towards the server; null with nat, where the server sees the client. */
+  /** Full-nat's source towards the server; null where the server sees the client. */
   readonly local: Address | null;
   readonly localPort: number;
   readonly serverSlot: number;
@@ -134,10 +134,13 @@ function matches({ flows, flows6, servers }: TableView, index: number, filter: F
   const slot = flows.getUint32(at + FLOW.server_slot, true);
   if (filter.serverSlots !== undefined && !filter.serverSlots.has(slot)) return false;
   if (!isServersFlow(servers, slot, flows.getUint32(at + FLOW.server_generation, true))) return false;
-  const isV6 = (flows.getUint8(at + FLOW.flags) & constants.flowV6) !== 0;
+  const flags = flows.getUint8(at + FLOW.flags);
+  const isV6 = (flags & constants.flowV6) !== 0;
+  const isDsr = (flags & constants.flowDsr) !== 0;
   const match = ({ address, port }: EndpointFilter, end: 'client' | 'server'): boolean => {
-    if ((address.family === 6) !== isV6) return false;
     if (port !== null && flows.getUint16(at + FLOW[`${end}_port`]) !== port) return false;
+    if (end === 'server' && isDsr) return sameAddress(address, serverAddress(servers, slot));
+    if ((address.family === 6) !== isV6) return false;
     const offset = isV6 ? index * FLOW6.octets + FLOW6[end] : at + FLOW[end];
     const view = isV6 ? flows6 : flows;
     return address.bytes.every((byte, i) => view.getUint8(offset + i) === byte);
@@ -154,9 +157,18 @@ function isServersFlow(servers: DataView, slot: number, generation: number): boo
   return isUsed && servers.getUint32(at + layout.fl_server.generation, true) === generation;
 }
 
-function copyFlow({ flows, flows6, settings, now }: TableView, index: number, control: number): FlowRecord {
+/** Of a tunnel's server, whose family may not be the flow's. */
+function serverAddress(servers: DataView, slot: number): Address {
+  const { octets, addr, flags } = layout.fl_server;
+  const isV6 = (servers.getUint16(slot * octets + flags, true) & constants.serverV6) !== 0;
+  return readAddress(servers, slot * octets + addr, isV6);
+}
+
+function copyFlow({ flows, flows6, servers, settings, now }: TableView, index: number, control: number): FlowRecord {
   const at = index * FLOW.octets;
-  const isV6 = (flows.getUint8(at + FLOW.flags) & constants.flowV6) !== 0;
+  const flags = flows.getUint8(at + FLOW.flags);
+  const isV6 = (flags & constants.flowV6) !== 0;
+  const slot = flows.getUint32(at + FLOW.server_slot, true);
   const address = (end: 'client' | 'vip' | 'server' | 'local'): Address =>
     isV6 ? readAddress(flows6, index * FLOW6.octets + FLOW6[end], true) : readAddress(flows, at + FLOW[end], false);
   const state = control & 0xff;
@@ -171,11 +183,11 @@ function copyFlow({ flows, flows6, settings, now }: TableView, index: number, co
     clientPort: flows.getUint16(at + FLOW.client_port),
     vip: address('vip'),
     vipPort: flows.getUint16(at + FLOW.vip_port),
-    server: address('server'),
+    server: (flags & constants.flowDsr) === 0 ? address('server') : serverAddress(servers, slot),
     serverPort: flows.getUint16(at + FLOW.server_port),
-    local: (flows.getUint8(at + FLOW.flags) & constants.flowFullNat) === 0 ? null : address('local'),
+    local: (flags & constants.flowFullNat) === 0 ? null : address('local'),
     localPort: flows.getUint16(at + FLOW.local_port),
-    serverSlot: flows.getUint32(at + FLOW.server_slot, true),
+    serverSlot: slot,
     interfaceId: flows.getUint8(at + FLOW.client_interface),
     clientMac: formatMac(new Uint8Array(flows.buffer, flows.byteOffset + at + FLOW.client_mac, 6)),
     idleMs: Math.round(idle * TICK_MS),

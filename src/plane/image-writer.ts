@@ -41,7 +41,9 @@ export function setWords(view: DataView, offset: number, words: Words): void {
 type StructName = keyof typeof layout;
 
 /** Where element `index` of a block of these structs has each field: absolute offsets in the block's view. */
-export function fieldsAt<S extends StructName>(struct: S, index: number): (field: keyof (typeof layout)[S]) => number {
+export type FieldsAt<S extends StructName> = (field: keyof (typeof layout)[S]) => number;
+
+export function fieldsAt<S extends StructName>(struct: S, index: number): FieldsAt<S> {
   const offsets: Readonly<Record<PropertyKey, number>> & { readonly octets: number } = layout[struct];
   const base = offsets.octets * index;
   return (field) => base + (offsets[field] ?? 0);

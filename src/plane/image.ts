@@ -2,11 +2,12 @@
 // section. Pure: the placement that comes back is the one to go on with once the commit has gone through; until then
 // nothing has happened.
 
-import type { Timeouts } from '../config/config.ts';
+import type { Timeouts, TunnelConfig } from '../config/config.ts';
 import { constants, stateNames } from '../native/layout.ts';
+import { hostBits } from '../net/prefix.ts';
 import { addressWords } from './config-hash.ts';
 import { serverId, serviceId } from './identity.ts';
-import { fieldsAt, ImageWriter, setWords } from './image-writer.ts';
+import { fieldsAt, type FieldsAt, ImageWriter, setWords } from './image-writer.ts';
 import { writeFrontDoor } from './image-front.ts';
 import { ENTRIES_OF_PAIR, type PlacedTable, placeTables, type Placement } from './placement.ts';
 import type { SectionCounts } from './plane.ts';
@@ -70,7 +71,7 @@ function writeImage(
   writeInterfaces(writer, target.interfaces, counts.interfaces);
   const sourceFirst = writeSources(writer, services, counts.sources);
   writeServices(writer, services, placement.services.length, sourceFirst);
-  writeServers(writer, services, placement);
+  writeServers(writer, services, placement, sourceFirst);
   writeTables(writer, services, before);
   return writer.finish();
 }
@@ -130,9 +131,13 @@ function writeInterfaces(writer: ImageWriter, interfaces: readonly TargetInterfa
   }
 }
 
+/** Of full-nat its pool, of l3-dsr the outer source; by service id where they begin. */
 function writeSources(writer: ImageWriter, services: readonly PlannedService[], capacity: number): Map<bigint, number> {
-  const sources = services.flatMap(({ id, target }) => target.config.sources.map((address) => ({ id, address })));
-  if (sources.length > capacity) throw tooMany('full-nat source addresses', sources.length, capacity);
+  const sources = services.flatMap(({ id, target: { config } }) => {
+    const addresses = config.tunnel === null ? config.sources : [config.tunnel.source.address];
+    return addresses.map((address) => ({ id, address }));
+  });
+  if (sources.length > capacity) throw tooMany('full-nat and tunnel source addresses', sources.length, capacity);
   const first = new Map<bigint, number>();
   const view = writer.block('sources', sources.length);
   for (const [index, { id, address }] of sources.entries()) {
@@ -141,6 +146,15 @@ function writeSources(writer: ImageWriter, services: readonly PlannedService[], 
   }
   return first;
 }
+
+const METHODS = {
+  nat: constants.methodNat,
+  'full-nat': constants.methodFullNat,
+  'l2-dsr': constants.methodL2Dsr,
+  'l3-dsr': constants.methodL3Dsr,
+} as const;
+
+const TUNNELS = { gre: constants.tunnelGre, ipip: constants.tunnelIpip, gue: constants.tunnelGue } as const;
 
 const SCHEDULERS = {
   rr: constants.schedulerSequence,
@@ -162,7 +176,7 @@ function writeServices(
     const { method, scheduler, hash, listens, sources } = target.config;
     const at = fieldsAt('fl_service', slot);
     view.setBigUint64(at('id'), id, true);
-    view.setUint8(at('method'), method === 'nat' ? constants.methodNat : constants.methodFullNat);
+    view.setUint8(at('method'), METHODS[method]);
     view.setUint8(at('scheduler'), SCHEDULERS[scheduler]);
     view.setUint8(at('hash_by'), hash === 'client' ? constants.hashClient : constants.hashClientPort);
     view.setUint8(at('is_v6'), listens[0]?.vip.family === 6 ? 1 : 0);
@@ -175,13 +189,18 @@ function writeServices(
   }
 }
 
-function writeServers(writer: ImageWriter, services: readonly PlannedService[], placement: Placement): void {
+function writeServers(
+  writer: ImageWriter,
+  services: readonly PlannedService[],
+  placement: Placement,
+  sourceFirst: ReadonlyMap<bigint, number>,
+): void {
   const view = writer.block('servers', placement.servers.length);
   for (const [index, { generation }] of placement.servers.entries()) {
     // A free slot keeps its generation: it must not come back with one that old flows carry.
     view.setUint32(fieldsAt('fl_server', index)('generation'), generation, true);
   }
-  for (const { target, slot, serverSlots } of services) {
+  for (const { id, target, slot, serverSlots } of services) {
     for (const [index, server] of target.config.servers.entries()) {
       const at = fieldsAt('fl_server', serverSlots[index] ?? 0);
       const weight = target.weights[index] ?? 0;
@@ -193,9 +212,30 @@ function writeServers(writer: ImageWriter, services: readonly PlannedService[], 
       view.setUint32(at('service'), slot, true);
       // lc is wlc among equals.
       view.setUint32(at('weight'), target.config.scheduler === 'lc' ? Math.min(weight, 1) : weight, true);
+      if (target.config.tunnel !== null) writeTunnel(view, at, target.config.tunnel, sourceFirst.get(id) ?? 0);
     }
   }
 }
+
+/** Every server has its service's tunnel, so that the data plane reads one line for both. */
+function writeTunnel(view: DataView, at: FieldsAt<'fl_server'>, tunnel: TunnelConfig, source: number): void {
+  const { type, key, ttl, dscp, port, clampMss, fragment } = tunnel;
+  const flags =
+    (key === null ? 0 : constants.tunnelKey) |
+    (clampMss ? constants.tunnelClamp : 0) |
+    (fragment ? constants.tunnelFragment : 0);
+  view.setUint8(at('tunnel'), TUNNELS[type]);
+  view.setUint8(at('tunnel_flags'), flags);
+  view.setUint8(at('tunnel_ttl'), ttl ?? 0);
+  view.setUint8(at('tunnel_dscp'), dscp ?? constants.tunnelInner);
+  view.setUint8(at('source_bits'), Math.min(hostBits(tunnel.source), MOST_SOURCE_BITS));
+  view.setUint16(at('tunnel_port'), port ?? 0);
+  view.setUint32(at('tunnel_key'), key ?? 0);
+  view.setUint32(at('source'), source, true);
+}
+
+/** A flow's tag, of which they are taken, has 16. */
+const MOST_SOURCE_BITS = 16;
 
 /** Only extents that are new; a table that did not change stays where it is, untouched. */
 function writeTables(writer: ImageWriter, services: readonly PlannedService[], before: Placement): void {

@@ -8,7 +8,6 @@ import { checkAgainstHost } from '../../src/config/host-check.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { tunnelOverhead } from '../../src/config/tunnel.ts';
-import { checkOnHost } from '../../src/control/configuration.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 
 const INLINE = '{ outside: eth0, inside: eth1 }';
@@ -75,16 +74,6 @@ describe('l3-dsr against its host', () => {
     assert.equal(overhead('type: ipip, source: fd00::1', 'fd00::11'), 40);
     assert.equal(overhead('type: gue, source: 10.0.1.1', '10.0.1.11'), 32);
     assert.equal(overhead('type: gue, source: fd00::1', 'fd00::11'), 52);
-  });
-});
-
-describe('a method that the data plane does not have', () => {
-  it('is refused at its line when it is to run', () => {
-    const config = parse('method: l2-dsr', '10.0.1.11');
-    assert.throws(() => checkOnHost(config, HOST), {
-      code: 'config',
-      message: /^fairlead.yaml:6:13: method l2-dsr cannot run yet: the data plane of this version has nat and full-nat/,
-    });
   });
 });
 

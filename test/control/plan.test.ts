@@ -71,8 +71,8 @@ const cases: readonly Case[] = [
     before:
       '  web: { listen: 203.0.113.10:80/tcp, method: l3-dsr, tunnel: { type: gre, source: 192.0.2.1 }, servers: { a: 10.0.1.11 } }',
     after:
-      '  web: { listen: 203.0.113.10:80/tcp, method: l3-dsr, tunnel: { type: gue, source: 192.0.2.0/28, ttl: 9 }, servers: { a: 10.0.1.11 } }',
-    changes: ['service web: tunnel gre from 192.0.2.1 → gue from 192.0.2.0/28 ttl 9 port 6080'],
+      '  web: { listen: 203.0.113.10:80/tcp, method: l3-dsr, tunnel: { type: gue, source: 192.0.2.0/28, ttl: 9, fragment: false }, servers: { a: 10.0.1.11 } }',
+    changes: ['service web: tunnel gre from 192.0.2.1 → gue from 192.0.2.0/28, ttl 9, port 6080, fragment false'],
   },
   {
     title: 'time-outs and the log level count as well',
