@@ -337,14 +337,9 @@ FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
  * Where the answers go past us and the server is chosen by the client's hash, a frame needs no flow: whoever decides it,
  * and when, sends it to the same server. So a connection outlives its entry, and a full table costs it nothing.
  */
-FL_INLINE u32 fl_untracked_or(const struct fl_view *view, u32 service_index, u32 why)
+FL_INLINE u32 fl_untracked_or(const struct fl_service *service, u32 why)
 {
-	const struct fl_service *service =
-		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
-
-	return service && fl_method_is_dsr(service->method) && service->scheduler == FL_SCHEDULER_HASH
-		       ? FL_REASON_UNTRACKED
-		       : why;
+	return fl_method_is_dsr(service->method) && service->scheduler == FL_SCHEDULER_HASH ? FL_REASON_UNTRACKED : why;
 }
 
 /* May a flow begin with this frame? FL_REASON_NONE and the scratch's service; FL_REASON_UNTRACKED, the same and no flow;
@@ -352,19 +347,28 @@ FL_INLINE u32 fl_untracked_or(const struct fl_view *view, u32 service_index, u32
 FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 {
 	u32 index = look->vip_flags & FL_VIP_LISTENS ? fl_service_find(view, look) : FL_NONE;
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index);
 
-	if (index == FL_NONE || !fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + index))
+	if (index == FL_NONE || !service)
 		return FL_REASON_NO_SERVICE;
 	if (fl_is_host(view, look))
 		return FL_REASON_BAD_SOURCE;
 	view->scratch->service = index;
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
-		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW
-						    : fl_untracked_or(view, index, FL_REASON_NO_FLOW);
-	/* Not worth a flow. */
-	if (look->ttl <= 1)
-		return fl_untracked_or(view, index, FL_REASON_TIME_EXCEEDED);
+		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : fl_untracked_or(service, FL_REASON_NO_FLOW);
+	/* Not worth a flow, where it would go no further. */
+	if (look->ttl <= 1 && !fl_method_is_dsr(service->method))
+		return FL_REASON_TIME_EXCEEDED;
 	return FL_REASON_NONE;
+}
+
+FL_PART(fl_table_full, FL_REASON_TABLE_FULL, service_index, nothing)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+
+	return service ? fl_untracked_or(service, FL_REASON_TABLE_FULL) : FL_REASON_TABLE_FULL;
 }
 
 /*
@@ -397,7 +401,7 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 		index = fl_slot_evict(view, look, 0, 0);
 	if (index == FL_NONE) {
 		view->header->pressure_tick = view->now;
-		return fl_untracked_or(view, service, FL_REASON_TABLE_FULL);
+		return fl_table_full(view, look, service, 0);
 	}
 	look->index = index;
 	why = fl_flow_enter(view, look, service, server_slot);

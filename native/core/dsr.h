@@ -32,7 +32,8 @@
 #define FL_GUE_HEADER 4
 #define FL_PORT_DYNAMIC 49152 /* RFC 6335; RFC 7510 §3.1 has tunnels take their entropy from there */
 
-#define FL_PATH_LEAST 576 /* a smaller frame fits whatever a router has said */
+#define FL_PATH_LEAST 576  /* RFC 791 §3.2: what every host takes, and so the least that a router is believed */
+#define FL_SURELY_FITS 512 /* octets: a frame that with any tunnel is no longer than that */
 #define FL_IPV6_LEAST 1280
 
 FL_INLINE u32 fl_tunnel_overhead(const struct fl_server *server)
@@ -175,7 +176,9 @@ FL_INLINE void fl_clamp_segments(const struct fl_view *view, struct fl_frame *fr
 			return;
 		if (option[0] == 2 && option[1] == 4)
 			break;
-		at += option[0] == 1 || option[1] < 2 ? 1 : option[1];
+		if (option[0] != 1 && option[1] < 2)
+			return;
+		at += option[0] == 1 ? 1 : option[1];
 	}
 	option = fl_bytes(frame, look->l4 + at, 4);
 	if (!option || option[0] != 2 || FL_BE16(fl_get16(option + 2)) <= most)
@@ -242,7 +245,7 @@ FL_INLINE int fl_pass_dsr(const struct fl_view *view, struct fl_frame *frame, st
 			return FL_REASON_CAME_BACK;
 	} else {
 		room = FL_PATH_LEAST;
-		if (len > FL_PATH_LEAST)
+		if (len > FL_SURELY_FITS)
 			room = fl_tunnel_room(view, server, server_slot, out, look->is_v6);
 		if (flow && fl_is_question(look)) {
 			mark = fl_mark_of(frame);

@@ -82,8 +82,12 @@ FL_INLINE u32 fl_quoted_inside(const struct fl_frame *frame, u32 at, u8 protocol
 	if (!header)
 		return 0;
 	if (tunnel == FL_TUNNEL_GRE && protocol == FL_PROTOCOL_GRE) {
+		u16 flags = fl_get16(header);
+
 		*is_v6 = fl_get16(header + 2) == FL_BE16(FL_ETHERTYPE_IPV6);
-		return at + (fl_get16(header) == FL_BE16(FL_GRE_HAS_KEY) ? 8 : 4);
+		if (flags & ~FL_BE16(FL_GRE_HAS_KEY))
+			return 0;
+		return at + (flags ? 8 : 4);
 	}
 	if (tunnel == FL_TUNNEL_GUE && protocol == FL_PROTOCOL_UDP) {
 		*is_v6 = header[9] == FL_PROTOCOL_IPV6;

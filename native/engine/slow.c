@@ -1,7 +1,7 @@
 /*
  * The slow path. A program in the kernel hands up a frame when it cannot do what is due: answer a frame that still owes
- * a checksum, make one longer than the driver's buffer, or send one as fragments. It has changed nothing then, so the
- * core decides here once more, over the same region, and what is to leave does so by a packet socket: answers, and frames
+ * a checksum, make one longer than the driver's buffer, or send one as fragments. It has at most entered the flow
+ * then, so the core decides here once more, over the same region, and what is to leave does so by a packet socket: answers, and frames
  * that came up whole. Of any other only the first octets are here; it is counted as oversize.
  */
 #include <errno.h>

@@ -21,6 +21,8 @@ export interface FrameSpec {
   readonly from: string;
   readonly to: string;
   readonly ttl?: number;
+  /** DSCP and ECN, as IPv4's TOS or IPv6's traffic class. */
+  readonly trafficClass?: number;
   readonly id?: number;
   readonly dontFragment?: boolean;
   readonly moreFragments?: boolean;
@@ -36,6 +38,8 @@ export interface FrameSpec {
   readonly flags?: string;
   /** TCP options, a multiple of 4 octets. */
   readonly tcpOptions?: readonly number[];
+  /** How far beyond SEQUENCE its own sequence number lies; 0 by default. */
+  readonly further?: number;
   /** How far beyond the other side's sequence number it acknowledges; 1, its SYN, by default. */
   readonly acknowledges?: number;
   /** What follows the L4 header; for icmp, icmp6 and numbers: all of L4, with room for the checksum at 2. */
@@ -48,7 +52,7 @@ export interface FrameSpec {
 
 const NUMBERS = { tcp: 6, udp: 17, icmp: 1, icmp6: 58 } as const;
 const FLAGS = 'FSRPAU';
-/** Of every segment, from either side. */
+/** Of every segment, from either side, unless it lies further. */
 const SEQUENCE = 0x01020304;
 
 export function numberOf(protocol: Protocol): number {
@@ -98,7 +102,7 @@ function buildIpv4(spec: FrameSpec, length: number): Uint8Array {
   const { dontFragment = true, moreFragments = false, fragmentOffset = 0 } = spec;
   const fragment = (dontFragment ? 0x4000 : 0) | (moreFragments ? 0x2000 : 0) | fragmentOffset;
   const header = join(
-    wordsOf([0x4000 | ((size / 4) << 8), size + length, spec.id ?? 0x1234, fragment]),
+    wordsOf([0x4000 | ((size / 4) << 8) | (spec.trafficClass ?? 0), size + length, spec.id ?? 0x1234, fragment]),
     wordsOf([((spec.ttl ?? 64) << 8) | numberOf(spec.protocol), 0]),
     addressOf(spec.from).bytes,
     addressOf(spec.to).bytes,
@@ -114,7 +118,7 @@ function buildIpv6(spec: FrameSpec, length: number): Uint8Array {
   const chain = extensions.map(({ octets }, index) => Uint8Array.from([numbers[index + 1]!, ...octets.slice(1)]));
   const size = chain.reduce((sum, { length: octets }) => sum + octets, length);
   return join(
-    wordsOf([0x6000, 0, size, (numbers[0]! << 8) | (spec.ttl ?? 64)]),
+    wordsOf([0x6000 | ((spec.trafficClass ?? 0) << 4), 0, size, (numbers[0]! << 8) | (spec.ttl ?? 64)]),
     addressOf(spec.from).bytes,
     addressOf(spec.to).bytes,
     ...chain,
@@ -129,7 +133,8 @@ function buildL4(spec: FrameSpec): Uint8Array {
     const flags = flagsOf(spec.flags ?? 'A');
     const ports = [spec.fromPort ?? 0, spec.toPort ?? 0];
     const acknowledged = (SEQUENCE + (spec.acknowledges ?? 1)) >>> 0;
-    const numbers = [SEQUENCE >>> 16, SEQUENCE & 0xffff, acknowledged >>> 16, acknowledged & 0xffff];
+    const sequence = (SEQUENCE + (spec.further ?? 0)) >>> 0;
+    const numbers = [sequence >>> 16, sequence & 0xffff, acknowledged >>> 16, acknowledged & 0xffff];
     const header = wordsOf([...ports, ...numbers, offset | flags, 0xfaf0, 0, 0]);
     return withChecksum(spec, join(header, options, payload), 16);
   }
