@@ -245,7 +245,7 @@ FL_INLINE int fl_pass_dsr(const struct fl_view *view, struct fl_frame *frame, st
 			return FL_REASON_CAME_BACK;
 	} else {
 		room = FL_PATH_LEAST;
-		if (len > FL_SURELY_FITS)
+		if (len > FL_SURELY_FITS || frame->gso_size)
 			room = fl_tunnel_room(view, server, server_slot, out, look->is_v6);
 		if (flow && fl_is_question(look)) {
 			mark = fl_mark_of(frame);

@@ -14,12 +14,11 @@ FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, u32 
 	u32 size = frame->len - look->l3;
 
 	if (frame->gso_size) {
-		const u8 *tcp = fl_bytes(frame, look->l4, 14);
+		const u8 *tcp = look->kind == FL_KIND_TCP ? fl_bytes(frame, look->l4, 20) : NULL;
 
-		if (!tcp)
+		if (!tcp && look->kind == FL_KIND_TCP)
 			return FL_REASON_SHORT_FRAME;
-		size = look->l4 - look->l3 + frame->gso_size +
-		       (look->kind == FL_KIND_TCP ? (u32)(tcp[12] >> 4) * 4 : 8);
+		size = look->l4 - look->l3 + frame->gso_size + (tcp ? (u32)(tcp[12] >> 4) * 4 : 8);
 	}
 	if (FL_UNLIKELY(size > mtu)) {
 		const u8 *ip = fl_bytes(frame, look->l3, 20);

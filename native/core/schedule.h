@@ -8,7 +8,7 @@
 #include "flow.h"
 
 #define FL_SCHEDULE_TRIES 32 /* with half of the servers unknown, 8 would still end at one for a flow in 256 */
-#define FL_LEAST_SCAN 256 /* lc and wlc are exact up to here; of more members, a window that moves with every flow */
+#define FL_LEAST_SCAN 256    /* lc and wlc are exact up to here; of more members, a window that moves with every flow */
 
 FL_INLINE int fl_hop_is_known(u64 hop)
 {

@@ -104,7 +104,8 @@ bool fl_split_plan(struct fl_split *split, struct fl_frame *frame)
 	ip = frame->data + split->l3;
 	packet = is_ipv6(ip) ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
 	split->l4 = find_l4(frame->data, split->l3, frame->len, &split->protocol);
-	if (!split->l4 || split->l3 + packet > frame->len || split->l4 + 20 > split->l3 + packet)
+	if (!split->l4 || split->l3 + packet > frame->len ||
+	    split->l4 + (split->protocol == FL_PROTOCOL_TCP ? 20 : 8) > split->l3 + packet)
 		return false;
 	split->is_fragments = !frame->gso_size;
 	if (split->is_fragments) {

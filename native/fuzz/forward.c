@@ -5,7 +5,7 @@
  *
  * The script, one octet for the kind of step:
  *   0 raw frame      u8 dress, u16 length, octets
- *   1 built frame    u8 service and side, u8 client, u8 TCP flags, u8 payload, u8 dress, u16 place, u8 bend
+ *   1 built frame    u8 service, server and side, u8 client, u8 TCP flags, u8 payload, u8 dress, u16 place, u8 bend
  *   2 clock          u16 ticks
  *   3 event          u8 kind: sweep, servers replaced by mask, next hop lost or found
  */
@@ -157,6 +157,23 @@ static u64 frames_counted(void)
 	return sum;
 }
 
+/* Behind the outer headers is the packet, which but for a SYN's MSS is what came. */
+static void check_wrapped(const struct fl_frame *before, const struct fl_frame *after, int was_right)
+{
+	u32 l3 = l3_of(before->data, before->len);
+	u8 *unwrapped = malloc(before->len);
+
+	MUST(unwrapped, "no memory");
+	memcpy(unwrapped, after->data + after->outer, before->len);
+	memcpy(unwrapped, before->data, l3);
+	MUST(!was_right || is_l4_right(unwrapped, before->len), "wrong checksum in a tunnel");
+	for (u32 i = 0, changed = 0; i < before->len; i++) {
+		changed += unwrapped[i] != before->data[i];
+		MUST(changed <= 4, "the packet in a tunnel is another");
+	}
+	free(unwrapped);
+}
+
 static void check_result(const struct fl_frame *before, const struct fl_frame *after, const struct fl_result *result)
 {
 	int was_right = is_l4_right(before->data, before->len),
@@ -177,9 +194,14 @@ static void check_result(const struct fl_frame *before, const struct fl_frame *a
 	MUST(after->data[6] == 2 && after->data[11] == 1 + result->out_interface, "not from the out interface's MAC");
 	MUST(is_ipv4_right(after->data, after->len), "wrong IPv4 checksum, reason %u", result->reason);
 	if (result->verdict == FL_FORWARD) {
-		MUST(after->len == before->len, "a forwarded frame changed its length");
-		MUST(after->csum_start == before->csum_start && after->gso_size == before->gso_size,
+		MUST(after->len == before->len + after->outer, "a forwarded frame changed its length");
+		MUST(after->csum_start == (before->csum_start ? before->csum_start + after->outer : 0) &&
+			     after->gso_size == before->gso_size,
 		     "offload state lost");
+		if (after->outer) {
+			check_wrapped(before, after, was_right);
+			return;
+		}
 		if (before->csum_start && after->look && before->csum_start == after->look->l4)
 			MUST(!was_partial || is_partial_right(after->data, after->len), "wrong partial checksum");
 		else
@@ -199,11 +221,13 @@ static void check_result(const struct fl_frame *before, const struct fl_frame *a
  * ASan then sees a read past the end. */
 static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
 {
-	u32 room = dress & 128 ? len : len + 128;
+	u32 room = dress & 128 ? len : len + 128, head = dress & 128 ? 0 : 64;
+	u8 *memory = malloc(head + room + 1);
 	struct fl_frame frame = {
-		.data = malloc(room ? room : 1),
+		.data = memory + head,
 		.len = len,
 		.room = room,
+		.head = (u16)head,
 		.interface = dress & 1,
 		.csum_start = csum_start,
 		.gso_size = dress & 4 ? 500 : 0,
@@ -213,7 +237,7 @@ static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
 	u64 counted = frames_counted();
 
 	before.data = malloc(len ? len : 1);
-	MUST(frame.data && before.data, "no memory");
+	MUST(memory && before.data, "no memory");
 	memcpy(frame.data, octets, len);
 	memcpy(before.data, octets, len);
 	fl_forward(&region, &frame, now, &result);
@@ -231,7 +255,7 @@ static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
 	} else {
 		check_result(&before, &frame, &result);
 	}
-	free(frame.data);
+	free(memory);
 	free(before.data);
 }
 
@@ -301,12 +325,12 @@ static void run_built(struct script *script)
 		.interface = dress & 1,
 	};
 
-	if (kind & 8) {
+	if (kind & 64) {
 		ends.to = ends.from;
 		ends.to_port = ends.from_port;
 		ends.from = world_server(slot);
 		ends.from_port = WORLD_SERVER_PORT;
-		if (service & WORLD_FULL_NAT && !find_local(slot, client, &ends))
+		if (world_is_full_nat(service) && !find_local(slot, client, &ends))
 			return;
 	}
 	len = world_frame(octets, &ends);

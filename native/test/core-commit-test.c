@@ -47,7 +47,7 @@ static void fill(struct worker *worker, struct fl_frame *frame, u32 *service)
 	int is_answer = some(worker, 3) == 0;
 	struct world_ends ends = { .from_port = 1000 + some(worker, 400), .to_port = WORLD_VIP_PORT, .ttl = 64 };
 
-	*service = WORLD_UDP | (is_answer ? some(worker, 2) * WORLD_V6 : some(worker, WORLD_SERVICES));
+	*service = WORLD_UDP | (is_answer ? some(worker, 2) * WORLD_V6 : some(worker, WORLD_NATS));
 	ends.is_v6 = *service & WORLD_V6 ? 1 : 0;
 	ends.protocol = world_protocol(*service);
 	ends.from = world_client(client, ends.is_v6);

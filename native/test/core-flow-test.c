@@ -22,7 +22,7 @@ static struct model {
 	int client_fin, server_fin;
 	struct fl_addr local;
 	u16 local_port;
-} models[WORLD_SERVICES][CLIENTS];
+} models[WORLD_NATS][CLIENTS];
 
 static u32 some(u32 bound)
 {
@@ -192,7 +192,7 @@ static int is_as_modelled(void)
 {
 	u32 active[WORLD_SERVERS] = { 0 }, inactive[WORLD_SERVERS] = { 0 };
 
-	for (u32 service = 0; service < WORLD_SERVICES; service++)
+	for (u32 service = 0; service < WORLD_NATS; service++)
 		for (u32 client = 0; client < CLIENTS; client++) {
 			const struct model *model = &models[service][client];
 			u32 index = find_flow(service, client);
@@ -228,7 +228,7 @@ static void run(u64 seed)
 
 	random_state = seed;
 	for (step = 0; step < STEPS && is_right && is_modelled && !fault; step++) {
-		u32 service = some(WORLD_SERVICES), client = some(CLIENTS), kind = some(100);
+		u32 service = some(WORLD_NATS), client = some(CLIENTS), kind = some(100);
 
 		if (kind < 50)
 			is_right = client_step(service, client, client_flags[some(6)]);

@@ -13,8 +13,9 @@
 #include "../core/forward.h"
 #include "../engine/engine.h"
 
-#define WORLD_SERVICES 8
-#define WORLD_SERVERS 16 /* two of each service: service * 2, service * 2 + 1 */
+#define WORLD_SERVICES 16
+#define WORLD_NATS 8	 /* the first of them; the others are dsr */
+#define WORLD_SERVERS 32 /* two of each service: service * 2, service * 2 + 1 */
 #define WORLD_VIPS 16
 #define WORLD_LISTENS 64
 #define WORLD_TICK (1ull << FL_TICK_SHIFT)
@@ -22,9 +23,10 @@
 #define WORLD_SERVER_PORT 8080
 
 /* Bits of a service's number. */
-#define WORLD_FULL_NAT 1
+#define WORLD_FULL_NAT 1 /* of the dsr ones: in a tunnel */
 #define WORLD_UDP 2
 #define WORLD_V6 4
+#define WORLD_DSR 8
 
 static inline struct fl_addr world_addr(u32 first, u32 last, int is_v6)
 {
@@ -43,17 +45,47 @@ static inline struct fl_addr world_client(u32 number, int is_v6)
 	return is_v6 ? world_addr(0x20010db8, 0x100 + number, 1) : world_addr(0xc6336400, number & 0xff, 0);
 }
 
-/* One VIP of each method and family: 203.0.113.10, .11. */
+/* One VIP of each method and family: 203.0.113.10 to .13. */
 static inline struct fl_addr world_vip(u32 service)
 {
-	u32 last = 10 + (service & WORLD_FULL_NAT);
+	u32 last = 10 + (service & WORLD_FULL_NAT) + (service & WORLD_DSR ? 2 : 0);
 
 	return service & WORLD_V6 ? world_addr(0x20010db8, last, 1) : world_addr(0xcb007100, last, 0);
 }
 
+static inline int world_is_nat(u32 service)
+{
+	return !(service & WORLD_DSR);
+}
+
+static inline int world_is_full_nat(u32 service)
+{
+	return world_is_nat(service) && service & WORLD_FULL_NAT;
+}
+
+static inline int world_is_tunnel(u32 service)
+{
+	return service & WORLD_DSR && service & WORLD_FULL_NAT;
+}
+
+/* A tunnel's server over UDP is of the other family than what is inside. */
+static inline int world_server_is_v6(u32 slot)
+{
+	u32 service = slot / 2;
+	int is_v6 = service & WORLD_V6 ? 1 : 0;
+
+	return world_is_tunnel(service) && service & WORLD_UDP ? !is_v6 : is_v6;
+}
+
 static inline struct fl_addr world_server(u32 slot)
 {
-	return slot / 2 & WORLD_V6 ? world_addr(0xfd000000, 100 + slot, 1) : world_addr(0x0a000100, 100 + slot, 0);
+	return world_server_is_v6(slot) ? world_addr(0xfd000000, 100 + slot, 1) : world_addr(0x0a000100, 100 + slot, 0);
+}
+
+/* 10.0.1.16, fd00::10: as prefixes of 16 addresses. */
+static inline struct fl_addr world_tunnel_source(int is_v6)
+{
+	return is_v6 ? world_addr(0xfd000000, 16, 1) : world_addr(0x0a000100, 16, 0);
 }
 
 static inline u8 world_protocol(u32 service)
@@ -120,7 +152,7 @@ static inline void world_write_front(struct world_image *image)
 		vips[at] = (struct fl_vip){
 			.addr = vip,
 			.flags = FL_VIP_USED | FL_VIP_LISTENS | (service & WORLD_V6 ? FL_VIP_V6 : 0) |
-				 (service & WORLD_FULL_NAT ? FL_VIP_SOURCE : 0),
+				 (world_is_full_nat(service) ? FL_VIP_SOURCE : 0),
 		};
 	}
 }
@@ -137,11 +169,15 @@ static inline int world_is_used(u32 generation)
  * go round by service. Tables lie in one of two extents, as one that is in use must not be written. */
 static inline void world_write_services(struct world_image *image, const u32 *generations, u32 taking, u32 extent)
 {
+	static const u8 methods[] = { FL_METHOD_NAT, FL_METHOD_FULL_NAT, FL_METHOD_L2_DSR, FL_METHOD_L3_DSR };
+	struct fl_addr *sources = world_block(image, FL_SECTION_SOURCES, 2, sizeof(*sources));
 	struct fl_service *services = world_block(image, FL_SECTION_SERVICES, WORLD_SERVICES, sizeof(*services));
 	struct fl_server *servers = world_block(image, FL_SECTION_SERVERS, WORLD_SERVERS, sizeof(*servers));
 	u32 *tables = world_block_at(image, FL_SECTION_TABLES, extent * WORLD_SERVERS / 2, WORLD_SERVERS / 2,
 				     sizeof(struct fl_table_pair));
 
+	for (u32 i = 0; i < 2; i++)
+		sources[i] = world_tunnel_source(i);
 	for (u32 service = 0; service < WORLD_SERVICES; service++) {
 		u32 count = 0;
 
@@ -149,10 +185,18 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			servers[slot] = (struct fl_server){
 				.id = slot + 1,
 				.addr = world_server(slot),
-				.port = FL_BE16(WORLD_SERVER_PORT),
+				.port = world_is_nat(service) ? FL_BE16(WORLD_SERVER_PORT) : 0,
 				.flags = world_is_used(generations[slot])
-						 ? FL_SERVER_USED | (service & WORLD_V6 ? FL_SERVER_V6 : 0)
+						 ? FL_SERVER_USED | (world_server_is_v6(slot) ? FL_SERVER_V6 : 0)
 						 : 0,
+				.tunnel = world_is_tunnel(service) ? FL_TUNNEL_GRE + slot % 3 : FL_TUNNEL_NONE,
+				.tunnel_flags = FL_TUNNEL_CLAMP | (slot & 4 ? FL_TUNNEL_KEY | FL_TUNNEL_FRAGMENT : 0),
+				.tunnel_ttl = slot & 8 ? 9 : 0,
+				.tunnel_dscp = slot & 8 ? 46 : FL_TUNNEL_INNER,
+				.source_bits = slot & 1 ? 4 : 0,
+				.tunnel_port = FL_BE16(6080),
+				.tunnel_key = FL_BE32(slot),
+				.source = world_server_is_v6(slot),
 				.generation = generations[slot] & ~WORLD_GONE,
 				.service = service,
 				.weight = 1 + (slot & 1),
@@ -162,7 +206,7 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 		}
 		services[service] = (struct fl_service){
 			.id = service + 1,
-			.method = service & WORLD_FULL_NAT ? FL_METHOD_FULL_NAT : FL_METHOD_NAT,
+			.method = methods[(service & WORLD_FULL_NAT) + (service & WORLD_DSR ? 2 : 0)],
 			.scheduler = FL_SCHEDULER_SEQUENCE + service % 3,
 			.is_v6 = service & WORLD_V6 ? 1 : 0,
 			.table_first = extent * WORLD_SERVERS + service * 2,
@@ -234,7 +278,7 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 			[FL_SECTION_LISTENS] = WORLD_LISTENS,
 			[FL_SECTION_RANGES] = 1,
 			[FL_SECTION_SERVICES] = WORLD_SERVICES,
-			[FL_SECTION_SOURCES] = 1,
+			[FL_SECTION_SOURCES] = 2,
 			[FL_SECTION_SERVERS] = WORLD_SERVERS,
 			[FL_SECTION_TABLES] = WORLD_SERVERS,
 			[FL_SECTION_HOPS] = WORLD_SERVERS,

@@ -20,6 +20,8 @@
 
 #define SLOTS 512
 #define ROOM 4096
+#define QUOTE 128
+#define HEAD 64			/* for a tunnel's headers */
 #define INSTRUCTIONS_MAX 500000 /* half of what the kernel allows: room for other kernels and compilers */
 #define FRAMES 500000
 #define LEAST_OF_TC 54 /* the kernel runs no socket buffer without its IP header */
@@ -105,14 +107,16 @@ struct outcome {
 static struct outcome both(const u8 *data, u32 len, u8 interface)
 {
 	static u8 mine[ROOM], kernels[ROOM];
-	struct fl_frame here = { .data = mine, .len = len, .room = ROOM, .interface = interface };
+	struct fl_frame here = {
+		.data = mine + HEAD, .len = len, .room = ROOM - HEAD, .head = HEAD, .interface = interface
+	};
 	struct fl_frame there = { .data = kernels, .len = len, .room = ROOM, .interface = interface };
 	struct fl_result result = { 0 };
 	struct outcome outcome = { .is_same = 1 };
 	int leaves;
 
 	here.worker = (u16)processor;
-	memcpy(mine, data, len);
+	memcpy(here.data, data, len);
 	memcpy(kernels, data, len);
 	fl_forward(&ours, &here, now, &outcome.result);
 	if (fl_replayer_run(replayer, &there, now, &result)) {
@@ -122,13 +126,13 @@ static struct outcome both(const u8 *data, u32 len, u8 interface)
 	leaves = outcome.result.verdict == FL_FORWARD || outcome.result.verdict == FL_ANSWER;
 	if (result.verdict != outcome.result.verdict || result.reason != outcome.result.reason ||
 	    (leaves && (result.out_interface != outcome.result.out_interface || here.len != there.len ||
-			memcmp(mine, kernels, here.len)))) {
+			memcmp(here.data, kernels, here.len)))) {
 		printf("  user space: reason %u, %u octets; kernel: reason %u, %u octets\n", outcome.result.reason,
 		       here.len, result.reason, there.len);
 		outcome.is_same = 0;
 	}
 	outcome.len = here.len;
-	memcpy(outcome.data, mine, here.len);
+	memcpy(outcome.data, here.data, here.len);
 	return outcome;
 }
 
@@ -181,6 +185,78 @@ static u32 make_answer(u8 *data, const struct outcome *sent, u8 *interface)
 	return world_frame(data, &ends);
 }
 
+static u32 write_icmp(u8 *data, const struct world_ends *ends, u16 type_and_code, const u8 *quoted, u32 size)
+{
+	u32 l3 = FL_ETHER_HEADER, head = ends->is_v6 ? FL_IPV6_HEADER : 20, length = 8 + size;
+	u8 icmp[8 + QUOTE] = { type_and_code >> 8, (u8)type_and_code };
+	u8 *ip = data + l3;
+
+	if (ends->is_v6)
+		fl_put32(icmp + 4, FL_BE32(1280 + some(200)));
+	else
+		fl_put16(icmp + 6, FL_BE16(some(1500)));
+	memcpy(icmp + 8, quoted, size);
+	world_frame(data, ends);
+	memcpy(ip + head, icmp, length);
+	if (ends->is_v6) {
+		ip[6] = FL_PROTOCOL_ICMP6;
+		fl_put16(ip + 4, FL_BE16(length));
+	} else {
+		ip[9] = FL_PROTOCOL_ICMP;
+		fl_put16(ip + 2, FL_BE16(20 + length));
+		fl_put16(ip + 10, 0);
+		fl_put16(ip + 10, FL_BE16(~world_sum(ip, 20, 0)));
+	}
+	return l3 + head + length;
+}
+
+/* What a router says of a frame that was sent on ("too big", to whom it came from), or a client of its answer. */
+static u32 make_error(u8 *data, const struct outcome *sent, u8 *interface)
+{
+	const u8 *ip = sent->data + FL_ETHER_HEADER;
+	struct world_ends ends = { .is_v6 = ip[0] >> 4 == 6, .protocol = FL_PROTOCOL_UDP, .ttl = 64 };
+	u32 size = sent->len - FL_ETHER_HEADER < QUOTE ? sent->len - FL_ETHER_HEADER : QUOTE;
+	u8 answer[ROOM];
+
+	ends.from = world_addr(ends.is_v6 ? 0xfd000009 : 0x0a000900, 9, ends.is_v6);
+	ends.interface = *interface = 1;
+	fl_get_addr(&ends.to, ip + (ends.is_v6 ? 8 : 12), ends.is_v6);
+	if (some(2) && size >= 60) {
+		make_answer(answer, sent, interface);
+		ip = answer + FL_ETHER_HEADER;
+		size = 28 + ends.is_v6 * 20;
+		fl_get_addr(&ends.to, ip + (ends.is_v6 ? 8 : 12), ends.is_v6);
+		ends.interface = *interface = 0;
+	}
+	return write_icmp(data, &ends, ends.is_v6 ? FL_ICMP6_TOO_BIG << 8 : 0x304, ip, size);
+}
+
+/* The server does not own the VIP and sends the frame to its gateway. */
+static u32 make_return(u8 *data, const struct outcome *sent, u8 *interface)
+{
+	static const u8 ours_mac[6] = { 2, 0, 0, 0, 0, 2 };
+
+	memcpy(data, sent->data, sent->len);
+	memcpy(data + 6, data, 6);
+	memcpy(data, ours_mac, 6);
+	*interface = 1;
+	return sent->len;
+}
+
+static u32 make_next(u8 *data, const struct outcome *last, u8 *interface)
+{
+	if (!last->len || some(2))
+		return make_frame(data, interface);
+	switch (some(8)) {
+	case 0:
+		return make_error(data, last, interface);
+	case 1:
+		return make_return(data, last, interface);
+	default:
+		return make_answer(data, last, interface);
+	}
+}
+
 /* What a broken or hostile sender makes of it. */
 static u32 bend(u8 *data, u32 len)
 {
@@ -222,7 +298,7 @@ static void test_random(u32 frames)
 
 	for (u32 i = 0; i < frames; i++) {
 		u8 interface = 0;
-		u32 len = last.len && some(2) ? make_answer(data, &last, &interface) : make_frame(data, &interface);
+		u32 len = make_next(data, &last, &interface);
 
 		if (some(6) == 0)
 			len = bend(data, len);
@@ -246,7 +322,9 @@ static void test_random(u32 frames)
 		kinds += reasons[i] > 0;
 	printf("  %u frames, %u reasons; %u hits, %u new flows\n", frames, kinds,
 	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW]);
-	CHECK(kinds >= 15);
+	CHECK(kinds >= 18);
+	CHECK(reasons[FL_REASON_PATH_MTU] && reasons[FL_REASON_ICMP_ERROR] && reasons[FL_REASON_CAME_BACK] &&
+	      reasons[FL_REASON_UNTRACKED]);
 	CHECK(reasons[FL_REASON_CLIENT_HIT] > frames / 20 && reasons[FL_REASON_NEW_FLOW] > frames / 100);
 }
 
