@@ -94,14 +94,15 @@ bool fl_split_plan(struct fl_split *split, struct fl_frame *frame)
 	u32 ether = FL_ETHER_HEADER, packet;
 	u8 *ip;
 
-	while (ether + FL_IPV6_HEADER <= frame->len &&
-	       (fl_get16(frame->data + ether - 2) == FL_BE16(FL_ETHERTYPE_VLAN) ||
-		fl_get16(frame->data + ether - 2) == FL_BE16(FL_ETHERTYPE_QINQ)))
+	while (ether + 20 <= frame->len && (fl_get16(frame->data + ether - 2) == FL_BE16(FL_ETHERTYPE_VLAN) ||
+					    fl_get16(frame->data + ether - 2) == FL_BE16(FL_ETHERTYPE_QINQ)))
 		ether += 4;
 	*split = (struct fl_split){ .data = frame->data, .outer = ether, .l3 = ether + frame->outer };
-	if (split->l3 + FL_IPV6_HEADER > frame->len)
+	if (split->l3 + 20 > frame->len)
 		return false;
 	ip = frame->data + split->l3;
+	if (is_ipv6(ip) && split->l3 + FL_IPV6_HEADER > frame->len)
+		return false;
 	packet = is_ipv6(ip) ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
 	split->l4 = find_l4(frame->data, split->l3, frame->len, &split->protocol);
 	if (!split->l4 || split->l3 + packet > frame->len ||
