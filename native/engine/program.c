@@ -135,12 +135,10 @@ static int load(struct fl_program *program, const struct fl_entry *entry)
 	return code;
 }
 
-int fl_program_load(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
-		    const struct fl_program *first, bool is_replay)
+int fl_program_load_build(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
+			  const struct fl_program *first, const char *object, size_t size)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "fairlead");
-	const char *object = is_replay ? replay_object : core_object;
-	size_t size = is_replay ? replay_object_end - replay_object : core_object_end - core_object;
 	int code;
 
 	fl_words_listen();
@@ -157,9 +155,17 @@ int fl_program_load(struct fl_program *program, const struct fl_region *region, 
 	}
 	program->ports_fd = bpf_object__find_map_fd_by_name(program->object, "fl_ports");
 	program->records_fd = bpf_object__find_map_fd_by_name(program->object, "fl_records");
-	if (is_replay)
-		program->replay_fd = bpf_object__find_map_fd_by_name(program->object, "fl_replay");
+	program->replay_fd = bpf_object__find_map_fd_by_name(program->object, "fl_replay");
 	return 0;
+}
+
+int fl_program_load(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
+		    const struct fl_program *first, bool is_replay)
+{
+	const char *object = is_replay ? replay_object : core_object;
+	size_t size = is_replay ? replay_object_end - replay_object : core_object_end - core_object;
+
+	return fl_program_load_build(program, region, entry, first, object, size);
 }
 
 void fl_program_close(struct fl_program *program)
