@@ -97,3 +97,20 @@ export async function loadBystander(host: Host): Promise<Bystander> {
     },
   };
 }
+
+/** From now on the switch's port carries everything in VLAN 100, with the tag. */
+export async function makeTrunk(host: Host, device: string): Promise<void> {
+  const object = join(host.directory, 'trunk.bpf.o');
+  const source = join(sources, 'trunk.bpf.c');
+  const programs = join(host.bpffs, `trunk-${host.name}`);
+  await host.run(
+    `clang -target bpf -O2 -g -Wall -Werror -I/usr/include/$(uname -m)-linux-gnu -c -o ${object} ${source}`,
+  );
+  await host.run(`bpftool prog loadall ${object} ${programs} && tc qdisc add dev ${device} clsact`);
+  for (const [way, name] of [
+    ['egress', 'trunk_out'],
+    ['ingress', 'trunk_in'],
+  ]) {
+    await host.run(`tc filter add dev ${device} ${way} bpf direct-action object-pinned ${join(programs, name ?? '')}`);
+  }
+}

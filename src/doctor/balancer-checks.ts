@@ -145,12 +145,12 @@ function checkXdp({ daemon, drivers }: BalancerFacts): readonly Finding[] {
     ({ name, by }) => by.startsWith('xdp') && drivers.get(name) === 'veth',
   );
   return veths.flatMap(({ name, by }): readonly Finding[] => {
-    const sums = `${name} is a veth worked on by ${by}, and XDP cannot tell which checksums its senders left to be made: TCP of those times out though ping works`;
+    const sums = `${name} is a veth worked on by ${by}, and XDP sees neither which checksums its senders left to be made (TCP then times out though ping works) nor VLAN tags handed on beside the frame`;
     const findings = [
       mayBite(
         'xdp',
         sums,
-        'engine: tc; or ethtool -K DEV tx off at every sender behind it, and gro on at every receiver',
+        'engine: tc; or ethtool -K DEV tx off txvlan off at every sender behind it, and gro on at every receiver',
       ),
     ];
     if (by !== 'xdp') return findings;
