@@ -111,12 +111,12 @@ static void give_order(const struct world *world, enum side side, u8 flags, bool
 	order->from_server = side == FROM_SERVER;
 }
 
-static void print(const char *measure, const char *path, u32 flows, double value, double against)
+static void print(const char *measure, const char *path, u32 flows, double value, const char *against, double ratio)
 {
 	printf("{\"measure\":\"%s\",\"path\":\"%s\",\"flows\":%u,\"value\":%.1f,\"unit\":\"ns\"", measure, path, flows,
 	       value);
-	if (against > 0)
-		printf(",\"against\":\"rewrite\",\"ratio\":%.3f", value / against);
+	if (against)
+		printf(",\"against\":\"%s\",\"ratio\":%.3f", against, ratio);
 	printf("}\n");
 	fflush(stdout);
 }
@@ -160,7 +160,45 @@ static void measure_hits(const char *entry, const struct world *world, enum side
 				   packets) -
 			  nothing;
 	}
-	print("kernel-hit", path, world->flows, median(core, repeats), median(rewrite, repeats));
+	print("kernel-hit", path, world->flows, median(core, repeats), "rewrite",
+	      median(core, repeats) / median(rewrite, repeats));
+}
+
+static void load_unsampled(struct fl_program *program, const struct world *world, struct fl_entry entry)
+{
+	static char object[1 << 20];
+	FILE *file = fopen("build/bench-unsampled.bpf.o", "re");
+	size_t size = file ? fread(object, 1, sizeof(object), file) : 0;
+
+	if (!size || size == sizeof(object))
+		die("build/bench-unsampled.bpf.o");
+	fclose(file);
+	if (fl_program_load_build(program, &world->region, entry, NULL, object, size)) {
+		fprintf(stderr, "bench-kernel: %s\n", fl_error());
+		exit(1);
+	}
+}
+
+/* The ratio within each turn: hits of the core, which asks whether somebody wants samples, by those of one that does not. */
+static void measure_samples(const char *entry, const struct world *world, const struct fl_program *core,
+			    struct fl_entry constants, const char *path)
+{
+	double times[REPEATS_MOST], ratios[REPEATS_MOST];
+	struct fl_program unsampled;
+
+	load_unsampled(&unsampled, world, constants);
+	give_order(world, FROM_CLIENT, FL_TCP_ACK, true);
+	for (u32 i = 0; i < repeats; i++) {
+		double nothing = run(entry, HARNESS_NOTHING, packets), without;
+
+		set_target(HARNESS_CORE, unsampled.fd);
+		without = run_core(entry, world, FL_REASON_CLIENT_HIT, packets) - nothing;
+		set_target(HARNESS_CORE, core->fd);
+		times[i] = run_core(entry, world, FL_REASON_CLIENT_HIT, packets) - nothing;
+		ratios[i] = times[i] / without;
+	}
+	fl_program_close(&unsampled);
+	print("kernel-samples-off", path, world->flows, median(times, repeats), "without", median(ratios, repeats));
 }
 
 /* Every flow entered once, into a table that has been touched. */
@@ -176,7 +214,7 @@ static void measure_inserts(const char *entry, struct world *world, const char *
 		nothing = run(entry, HARNESS_NOTHING, world->flows);
 		times[i] = run_core(entry, world, FL_REASON_NEW_FLOW, world->flows) - nothing;
 	}
-	print("kernel-insert", path, world->flows, median(times, repeats), 0);
+	print("kernel-insert", path, world->flows, median(times, repeats), NULL, 0);
 }
 
 static void learn_replies(const struct world *world)
@@ -217,6 +255,8 @@ static void measure_method(const char *entry, enum fl_method method, bool is_qui
 		}
 		set_target(HARNESS_CORE, program[0].fd);
 		snprintf(path, sizeof(path), "%s/%s", entry, name);
+		if (flows[i] == 1000 && method == FL_METHOD_NAT)
+			measure_samples(entry, &world, &program[0], constants[0], path);
 		if (flows[i] >= 65536)
 			measure_inserts(entry, &world, path);
 		fl_program_close(&program[0]);

@@ -95,12 +95,24 @@ static __always_inline struct fl_record *report_of_cpu(void)
 	return bpf_map_lookup_elem(&fl_report, &zero);
 }
 
+#ifdef FL_NO_SAMPLES
+
+/* What the bench holds the question against. */
+static __always_inline int is_sampling(void)
+{
+	return 0;
+}
+
+#else
+
 static __always_inline int is_sampling(void)
 {
 	struct fl_header *header = fl_header_at(NULL, 0);
 
 	return header && header->is_sampling;
 }
+
+#endif
 
 static __always_inline void prepare_report(const struct fl_frame *frame, const struct fl_result *result, u32 kind)
 {

@@ -4,7 +4,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include "decap.h"
+#include "words.h"
 
 __asm__(".section .rodata\n"
 	".balign 16\n"
@@ -24,17 +24,6 @@ extern const char decap_object[], decap_object_end[];
 
 #define MAPS_MAX 16
 #define MAPPED_BITS 96 /* of an IPv4 address before its own */
-
-static _Thread_local char last_words[256];
-
-/* libbpf's last warning becomes part of our error; nothing is printed. */
-static int keep_words(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-	if (level == LIBBPF_WARN)
-		vsnprintf(last_words, sizeof(last_words), format, arguments);
-	last_words[strcspn(last_words, "\n")] = 0;
-	return 0;
-}
 
 bool fl_decap_parse_address(const char *text, struct fl_addr *addr)
 {
@@ -237,10 +226,8 @@ static int object_load(struct bpf_object **loaded, enum fl_decap_place place, co
 		return bpf_program__fd(bpf_object__find_program_by_name(object, own));
 	}
 	bpf_object__close(object);
-	if (code == -EPERM)
-		return fl_fail(code, "not permitted: it takes root, or CAP_BPF and CAP_NET_ADMIN");
-	return fl_fail(code, "the kernel did not load the decapsulator: %s",
-		       last_words[0] ? last_words : strerror(-code));
+	return fl_fail(code, "the kernel did not load the decapsulator%s: %s", fl_words_of_lack(code, ""),
+		       fl_words_for(code));
 }
 
 /* Makes the place unwrap exactly what the view says. `old_fd` (0: none) is what hangs there now. */
@@ -273,8 +260,7 @@ static int place_open(u32 ifindex, enum fl_decap_place place, struct fl_decap_vi
 {
 	int fd, code;
 
-	last_words[0] = 0;
-	libbpf_set_print(keep_words); /* every call comes by here first */
+	fl_words_listen(); /* every call comes by here first */
 	view->service_count = 0;
 	fd = fl_decap_find(ifindex, place, &view->is_generic);
 	if (fd <= 0)

@@ -28,6 +28,7 @@
 
 #include "maps.h"
 #include "sections.h"
+#include "words.h"
 
 #define BPFFS_MAGIC 0xcafe4a11 /* linux/magic.h */
 #define PATH_OCTETS 4096
@@ -86,10 +87,8 @@ static int make_map(struct fl_region *region, u32 section, u64 count)
 	if (fd < 0)
 		return fl_fail(-errno, "the kernel makes no map of %llu MiB for %s: %s%s",
 			       (unsigned long long)(room * fl_section_kinds[section].element >> 20),
-			       fl_section_kinds[section].name, strerror(errno),
-			       errno == EPERM	 ? "; it takes root, or CAP_BPF and CAP_NET_ADMIN"
-			       : errno == ENOMEM ? "; lower flows, or raise the memory limit of this control group"
-						 : "");
+			       fl_section_kinds[section].name, errno == EPERM ? fl_words_for(-EPERM) : strerror(errno),
+			       errno == ENOMEM ? "; lower flows, or raise the memory limit of this control group" : "");
 	return take_map(region, section, fd, room, PROT_READ | PROT_WRITE);
 }
 

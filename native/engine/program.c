@@ -61,14 +61,20 @@ static int prepare(struct bpf_object *object, const struct fl_region *region, co
 	return code;
 }
 
-static int refuse(int code, const char *name, const char *log)
+/* Without its types the verifier follows a global function at each call, which for the long program is without end. */
+static const char *words_of_types(const struct bpf_object *object)
 {
-	const char *file, *line;
+	return bpf_object__btf_fd(object) < 0 ? ", whose types (BTF) this kernel does not take" : "";
+}
 
-	if (!log || !log[0])
-		return fl_fail(code, "the kernel did not load %s: %s", name, fl_words_for(code));
+static int refuse(int code, const struct bpf_object *object, const char *name, const char *log)
+{
+	const char *lack = fl_words_of_lack(code, log), *file, *line;
+
+	if (!log[0])
+		return fl_fail(code, "the kernel did not load %s%s: %s", name, lack, fl_words_for(code));
 	line = fl_words_of_log(log, &file);
-	return fl_fail(code, "the kernel's verifier refused %s: %s%s%s", name, line,
+	return fl_fail(code, "the kernel's verifier refused %s%s%s: %s%s%s", name, lack, words_of_types(object), line,
 		       file ? "; the whole log is in " : "", file ? file : "");
 }
 
@@ -102,7 +108,7 @@ static int load_pair(struct fl_program *program, const struct pair *pair, const 
 	bpf_program__set_log_buf(pair->further, log + LOG_OCTETS, LOG_OCTETS);
 	code = bpf_object__load(program->object);
 	if (code)
-		return refuse(code, bpf_program__name(log[LOG_OCTETS] ? pair->further : pair->own),
+		return refuse(code, program->object, bpf_program__name(log[LOG_OCTETS] ? pair->further : pair->own),
 			      log[LOG_OCTETS] ? log + LOG_OCTETS : log);
 	program->fd = bpf_program__fd(pair->own);
 	program->further_fd = bpf_object__find_map_fd_by_name(program->object, "fl_long");
@@ -129,12 +135,10 @@ static int load(struct fl_program *program, const struct fl_entry *entry)
 	return code;
 }
 
-int fl_program_load(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
-		    const struct fl_program *first, bool is_replay)
+int fl_program_load_build(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
+			  const struct fl_program *first, const char *object, size_t size)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "fairlead");
-	const char *object = is_replay ? replay_object : core_object;
-	size_t size = is_replay ? replay_object_end - replay_object : core_object_end - core_object;
 	int code;
 
 	fl_words_listen();
@@ -151,9 +155,17 @@ int fl_program_load(struct fl_program *program, const struct fl_region *region, 
 	}
 	program->ports_fd = bpf_object__find_map_fd_by_name(program->object, "fl_ports");
 	program->records_fd = bpf_object__find_map_fd_by_name(program->object, "fl_records");
-	if (is_replay)
-		program->replay_fd = bpf_object__find_map_fd_by_name(program->object, "fl_replay");
+	program->replay_fd = bpf_object__find_map_fd_by_name(program->object, "fl_replay");
 	return 0;
+}
+
+int fl_program_load(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
+		    const struct fl_program *first, bool is_replay)
+{
+	const char *object = is_replay ? replay_object : core_object;
+	size_t size = is_replay ? replay_object_end - replay_object : core_object_end - core_object;
+
+	return fl_program_load_build(program, region, entry, first, object, size);
 }
 
 void fl_program_close(struct fl_program *program)

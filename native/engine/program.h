@@ -14,12 +14,15 @@ struct fl_program {
 	int further_fd; /* the map by which it goes on to its longer half: empty when no process holds it and it is not pinned */
 	int ports_fd;	/* interface id -> ifindex, for xdp */
 	int records_fd; /* ring buffer of struct fl_record */
-	int replay_fd;	/* struct fl_replayed, in a replay's copy; else -1 */
+	int replay_fd;	/* struct fl_replayed, in a replay's copy; else negative */
 };
 
 /* Loads the entry. `first` is another copy whose maps this one shares, or NULL. 0 or a negative errno in words. */
 int fl_program_load(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
 		    const struct fl_program *first, bool is_replay);
+/* The same of an object file in memory, which the core was compiled to in another way. */
+int fl_program_load_build(struct fl_program *program, const struct fl_region *region, struct fl_entry entry,
+			  const struct fl_program *first, const char *object, size_t size);
 void fl_program_close(struct fl_program *program);
 
 /* Frames in several buffers need Linux 5.18. */

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <bpf/libbpf.h>
+#include <linux/capability.h>
 
 #include "engine.h"
 #include "words.h"
@@ -43,11 +46,42 @@ void fl_words_listen(void)
 	libbpf_set_print(keep);
 }
 
+/* CAP_SYS_ADMIN stands for those that were split off it in Linux 5.8. */
+static bool lacks(u32 capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { 0 };
+	u64 stand_in = capability == CAP_NET_ADMIN ? 0 : 1ull << CAP_SYS_ADMIN;
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       !((data[0].effective | (u64)data[1].effective << 32) & (1ull << capability | stand_in));
+}
+
+/* The verifier lets only CAP_PERFMON compute with pointers, and does not always say for whom that is forbidden. */
+const char *fl_words_of_lack(int code, const char *log)
+{
+	bool is_forbidden = (code == -EPERM || code == -EACCES) && lacks(CAP_PERFMON);
+
+	return is_forbidden || strstr(log, "for !root") ? ", which takes CAP_PERFMON besides CAP_BPF" : "";
+}
+
+static const char *words_for_forbidden(void)
+{
+	bool no_bpf = lacks(CAP_BPF), no_admin = lacks(CAP_NET_ADMIN);
+
+	if (no_bpf || no_admin)
+		return no_bpf && no_admin ? "not permitted: this process lacks CAP_BPF and CAP_NET_ADMIN"
+		       : no_bpf		  ? "not permitted: this process lacks CAP_BPF"
+					  : "not permitted: this process lacks CAP_NET_ADMIN";
+	return "not permitted, though this process has CAP_BPF and CAP_NET_ADMIN: the kernel is locked down, or a "
+	       "seccomp filter or a user namespace forbids it (before Linux 5.11 also RLIMIT_MEMLOCK: ulimit -l "
+	       "unlimited)";
+}
+
 const char *fl_words_for(int code)
 {
 	if (code == -EPERM)
-		return "not permitted: it takes root, or CAP_BPF and CAP_NET_ADMIN, and a kernel that is not locked "
-		       "down";
+		return words_for_forbidden();
 	if (code == -ENOMEM)
 		return "no memory, or RLIMIT_MEMLOCK is too low (before Linux 5.11: ulimit -l unlimited)";
 	return last[0] ? last : strerror(-code);

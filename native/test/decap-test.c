@@ -16,8 +16,7 @@
 #include "../engine/decap.h"
 #include "check.h"
 #include "decap-frames.h"
-
-#define RUN(command) CHECK(system(command) == 0)
+#include "shell.h"
 
 static u32 v0;
 
@@ -341,20 +340,6 @@ static void detach_all(void)
 		CHECK(fl_decap_detach(v0, name) == 1);
 	}
 	CHECK(fl_decap_detach(v0, "narrow") == 1);
-}
-
-/* Lines of a command's output that hold a word. */
-static int lines(const char *command, const char *word)
-{
-	FILE *output = popen(command, "r");
-	char line[1024];
-	int count = 0;
-
-	while (output && fgets(line, sizeof(line), output))
-		count += strstr(line, word) != NULL;
-	if (output)
-		pclose(output);
-	return count;
 }
 
 static int programs(enum fl_decap_place place)

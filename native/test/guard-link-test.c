@@ -11,20 +11,7 @@
 #include <linux/virtio_net.h>
 
 #include "guard-fixture.h"
-
-/* Lines of a command's output that hold a word. */
-static int lines(const char *command, const char *word)
-{
-	FILE *output = popen(command, "r");
-	char line[1024];
-	int count = 0;
-
-	while (output && fgets(line, sizeof(line), output))
-		count += strstr(line, word) != NULL;
-	if (output)
-		pclose(output);
-	return count;
-}
+#include "shell.h"
 
 static int filters(void)
 {
@@ -40,8 +27,6 @@ static int clsacts(void)
 {
 	return lines("tc qdisc show dev v0", "clsact");
 }
-
-#define RUN(command) CHECK(system(command) == 0)
 
 static void test_links(void)
 {

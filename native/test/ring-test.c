@@ -10,8 +10,8 @@
 
 #include "../engine/ring.h"
 #include "guard-fixture.h"
+#include "shell.h"
 
-#define RUN(command) CHECK(system(command) == 0)
 #define PATIENCE_MS 2000
 
 static struct fl_port *port;

@@ -14,25 +14,35 @@ interface FilterDocument {
   options?: { bpf_name?: string };
 }
 
-/** The tool that speaks of tcx, made once for each lab. */
-async function tcx(host: Host): Promise<string> {
-  const tool = join(host.directory, 'tcx');
-  if (!existsSync(tool)) {
+/** A tool of ours, made once for each lab. */
+async function tool(host: Host, name: 'tcx' | 'refuse-bpf'): Promise<string> {
+  const made = join(host.directory, name);
+  if (!existsSync(made)) {
     // Renamed when it is whole, because two may ask for it at once.
-    await host.run(`clang -O1 -Wall -Werror -o ${tool}.$$ ${join(sources, 'tcx.c')} -lbpf && mv ${tool}.$$ ${tool}`);
+    const source = join(sources, `${name}.c`);
+    await host.run(`clang -O1 -Wall -Werror -o ${made}.$$ ${source} -lbpf && mv ${made}.$$ ${made}`);
   }
-  return tool;
+  return made;
+}
+
+/** linux/bpf.h */
+const BPF_LINK_CREATE = 28;
+const EINVAL = 22;
+
+/** What runs a program as if this kernel had no tcx and no other BPF links. */
+export async function withoutLinks(host: Host): Promise<string> {
+  return `${await tool(host, 'refuse-bpf')} ${BPF_LINK_CREATE} ${EINVAL} `;
 }
 
 async function tcxOn(host: Host, device: string): Promise<string[]> {
-  const listed = await host.attempt(`${await tcx(host)} list ${device}`);
+  const listed = await host.attempt(`${await tool(host, 'tcx')} list ${device}`);
   if (listed.code !== 0 && listed.code !== noTcx) throw new Error(`tcx: ${listed.stderr}`);
   return listed.stdout.split('\n').filter(Boolean);
 }
 
 /** Linux 6.6 and later. */
 export async function hasTcx(host: Host, device: string): Promise<boolean> {
-  return (await host.attempt(`${await tcx(host)} list ${device}`)).code !== noTcx;
+  return (await host.attempt(`${await tool(host, 'tcx')} list ${device}`)).code !== noTcx;
 }
 
 /** Every program that a frame coming in meets, in the order in which it does: "xdp NAME", "tcx NAME", "clsact NAME". */
@@ -76,7 +86,9 @@ export async function loadBystander(host: Host): Promise<Bystander> {
   return {
     program,
     attachTcx: async (device, name) => {
-      await host.run(`${await tcx(host)} attach ${device} ${program(name)} ${join(links, `${device}_${name}`)}`);
+      await host.run(
+        `${await tool(host, 'tcx')} attach ${device} ${program(name)} ${join(links, `${device}_${name}`)}`,
+      );
     },
     frames: async () => {
       const text = await host.run(`bpftool -j map lookup pinned ${join(maps, 'bystande_bss')} key 0 0 0 0`);
@@ -84,4 +96,21 @@ export async function loadBystander(host: Host): Promise<Bystander> {
       return Number(Buffer.from(value.map(Number)).readBigUInt64LE());
     },
   };
+}
+
+/** From now on the switch's port carries everything in VLAN 100, with the tag. */
+export async function makeTrunk(host: Host, device: string): Promise<void> {
+  const object = join(host.directory, 'trunk.bpf.o');
+  const source = join(sources, 'trunk.bpf.c');
+  const programs = join(host.bpffs, `trunk-${host.name}`);
+  await host.run(
+    `clang -target bpf -O2 -g -Wall -Werror -I/usr/include/$(uname -m)-linux-gnu -c -o ${object} ${source}`,
+  );
+  await host.run(`bpftool prog loadall ${object} ${programs} && tc qdisc add dev ${device} clsact`);
+  for (const [way, name] of [
+    ['egress', 'trunk_out'],
+    ['ingress', 'trunk_in'],
+  ]) {
+    await host.run(`tc filter add dev ${device} ${way} bpf direct-action object-pinned ${join(programs, name ?? '')}`);
+  }
 }

@@ -8,7 +8,7 @@ import { requests } from '../lib/traffic.ts';
 import { underLoad } from '../lib/under-load.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
-import type { Topology } from '../topologies/topology.ts';
+import type { Method, Topology, TopologyOptions } from '../topologies/topology.ts';
 
 const names = ['web-1', 'web-2', 'web-3'];
 
@@ -74,6 +74,14 @@ async function schedulerChange(net: Topology): Promise<void> {
   }
 }
 
+function standing(build: typeof buildInline, method: Method, options: TopologyOptions = {}): Scenario['stage'] {
+  return async (lab) => {
+    const net = await build(lab, options);
+    await net.fairlead.up(net.config(net.everyService(method)));
+    return net;
+  };
+}
+
 export const scenarios: Scenario[] = [
   {
     name: 'drain-under-load',
@@ -81,11 +89,7 @@ export const scenarios: Scenario[] = [
     picture,
     engines: everyEngineAndMode,
     isLoud: true,
-    stage: async (lab) => {
-      const net = await buildInline(lab, { captures: false });
-      await net.fairlead.up(net.config(net.everyService('nat')));
-      return net;
-    },
+    stage: standing(buildInline, 'nat', { captures: false }),
     run: drainUnderLoad,
   },
   {
@@ -93,11 +97,7 @@ export const scenarios: Scenario[] = [
     title: 'draining with full-nat beside the path loses no request either',
     picture: oneArmPicture,
     isLoud: true,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab, { captures: false });
-      await net.fairlead.up(net.config(net.everyService('full-nat')));
-      return net;
-    },
+    stage: standing(buildOneArm, 'full-nat', { captures: false }),
     run: drainUnderLoad,
   },
   {
@@ -105,22 +105,14 @@ export const scenarios: Scenario[] = [
     title: 'reloads that change weights, take a server away and add a service cost no request and no open connection',
     picture,
     isLoud: true,
-    stage: async (lab) => {
-      const net = await buildInline(lab, { captures: false });
-      await net.fairlead.up(net.config(net.everyService('nat')));
-      return net;
-    },
+    stage: standing(buildInline, 'nat', { captures: false }),
     run: reloadUnderLoad,
   },
   {
     name: 'scheduler-change',
     title: 'another scheduler on a running service rules new connections and leaves open ones where they are',
     picture,
-    stage: async (lab) => {
-      const net = await buildInline(lab);
-      await net.fairlead.up(net.config(net.everyService('nat')));
-      return net;
-    },
+    stage: standing(buildInline, 'nat'),
     run: schedulerChange,
   },
 ];

@@ -1,7 +1,8 @@
 // Other people's programs on the balancer's interfaces: none is replaced, moved or lost, and all go on seeing frames.
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { command } from '../lib/fairlead.ts';
-import { type Bystander, hasTcx, loadBystander, programsOn } from '../lib/programs.ts';
+import { type Bystander, hasTcx, loadBystander, programsOn, withoutLinks } from '../lib/programs.ts';
+import { assertAlive, openEverywhere } from '../lib/open-sessions.ts';
 import { assertServed } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { noEngine } from '../lib/engine.ts';
@@ -113,6 +114,39 @@ async function foreignTc(net: Topology): Promise<void> {
   );
 }
 
+/** Before Linux 6.6 filters are all there is, and they outlive their process as pinned links do. */
+async function clsactOnly(net: Topology): Promise<void> {
+  const { balancer, fairlead } = net;
+  const bystander = await loadBystander(balancer);
+  await balancer.run('tc qdisc add dev in clsact');
+  await balancer.run(
+    `tc filter add dev in ingress pref 10 bpf direct-action object-pinned ${bystander.program('bystander_tc')}`,
+  );
+  const before = await programs(net);
+  const through = await withoutLinks(balancer);
+  const ours = {
+    out: ['clsact', 'clsact fairlead_tc'],
+    in: ['clsact', 'clsact fairlead_tc', 'clsact bystander_tc'],
+  };
+
+  const daemon = await fairlead.up(net.config(net.everyService('nat')), through);
+  deepEqual(await programs(net), ours, 'while it runs');
+  await assertBothWork(net, bystander, 'while it runs');
+  const sessions = await openEverywhere(net);
+  daemon.signal('SIGKILL');
+  await daemon.ended;
+  await assertAlive(sessions, 'while no daemon runs');
+  await assertBothWork(net, bystander, 'while no daemon runs');
+  const successor = await fairlead.up(undefined, through);
+  await fairlead.logged('adopted the region');
+  deepEqual(await programs(net), ours, 'a successor exchanges its programs in place');
+  await assertAlive(sessions, 'under the successor');
+  await assertBothWork(net, bystander, 'under the successor');
+  await fairlead.run('down');
+  equal(await successor.ended, 0, 'the daemon ends in order');
+  deepEqual(await programs(net), before, 'after down');
+}
+
 const stage: Scenario['stage'] = (lab) => buildInline(lab, { captures: false });
 
 export const scenarios: Scenario[] = [
@@ -133,5 +167,14 @@ export const scenarios: Scenario[] = [
     picture,
     stage,
     run: foreignTc,
+  },
+  {
+    name: 'clsact-only',
+    title:
+      'where the kernel has no tcx, tc hangs on clsact beside other filters, outlives its daemon and leaves no trace',
+    picture,
+    engines: ['tc'],
+    stage,
+    run: clsactOnly,
   },
 ];

@@ -1,7 +1,7 @@
 // One-arm: the balancer stands beside the path, with one interface, in the servers' own network; clients come through a
 // router. With full-nat the servers need no special route; with nat the balancer must be their gateway.
 import type { Lab } from '../lib/lab.ts';
-import { type Family, populate, type Topology, type TopologyOptions } from './topology.ts';
+import { type Net, populate, type Topology, type TopologyOptions, withOneArm } from './topology.ts';
 
 export const picture = `
   client   .100 ─┐ 198.51.100.0/24   ┌────────┐     10.0.1.0/24  ┌─ .11 web-1
@@ -10,10 +10,10 @@ export const picture = `
                                                     VIP .10      └─ .2  balancer
 `;
 
-const remote: Record<Family, string> = { 4: '198.51.100.', 6: '2001:db8:c::' };
-const local: Record<Family, string> = { 4: '10.0.1.', 6: '2001:db8:b::' };
+const remote: Net = { 4: '198.51.100.', 6: '2001:db8:c::' };
+const local: Net = { 4: '10.0.1.', 6: '2001:db8:b::' };
 
-const both = (net: Record<Family, string>, host: number | string) => [`${net[4]}${host}/24`, `${net[6]}${host}/64`];
+const both = (net: Net, host: number | string) => [`${net[4]}${host}/24`, `${net[6]}${host}/64`];
 
 export async function buildOneArm(lab: Lab, options: TopologyOptions = {}): Promise<Topology> {
   const { servers: count = 3, gateway = 'router' } = options;
@@ -53,18 +53,6 @@ export async function buildOneArm(lab: Lab, options: TopologyOptions = {}): Prom
       return server;
     }),
   );
-  const plan = {
-    kind: 'one-arm' as const,
-    lab,
-    clients,
-    balancer,
-    serverHosts,
-    ports: { outside: port, inside: port },
-    interfaces: { outside: 'eth0' },
-    vip: { 4: `${local[4]}10`, 6: `${local[6]}10` },
-    balancerAddress: { 4: `${local[4]}2`, 6: `${local[6]}2` },
-    clientAddress: { 4: `${remote[4]}100`, 6: `${remote[6]}100` },
-    serverAddress: (index: number, family: Family) => `${local[family]}${11 + index}`,
-  };
-  return populate(plan, options);
+  const plan = withOneArm(port, { remote, local, servers: local });
+  return populate({ kind: 'one-arm', lab, clients, balancer, serverHosts, ...plan }, options);
 }

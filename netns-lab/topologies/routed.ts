@@ -1,7 +1,7 @@
 // Routed: the servers stand behind a router, in a network of their own, and have the VIPs on lo. What the balancer sends
 // them must be wrapped (l3-dsr); they answer clients straight through the router.
 import type { Lab } from '../lib/lab.ts';
-import { type Family, populate, type Topology, type TopologyOptions } from './topology.ts';
+import { type Net, populate, type Topology, type TopologyOptions, withOneArm } from './topology.ts';
 
 export const picture = `
   client   .100 ─┐ 198.51.100.0/24   ┌────────┐ .254   10.0.1.0/24      .2 balancer
@@ -11,8 +11,6 @@ export const picture = `
                                      └────────┘──── far ─────────────────┼─ .12 web-2
                                                    2001:db8:d::/64       └─ .13 web-3
 `;
-
-type Net = Record<Family, string>;
 
 const remote: Net = { 4: '198.51.100.', 6: '2001:db8:c::' };
 const local: Net = { 4: '10.0.1.', 6: '2001:db8:b::' };
@@ -53,18 +51,6 @@ export async function buildRouted(lab: Lab, options: TopologyOptions = {}): Prom
   const serverHosts = await Promise.all(
     Array.from({ length: count }, (_, index) => join(`web-${index + 1}`, farSwitch, far, 11 + index, 254)),
   );
-  const plan = {
-    kind: 'routed' as const,
-    lab,
-    clients,
-    balancer,
-    serverHosts,
-    ports: { outside: port, inside: port },
-    interfaces: { outside: 'eth0' },
-    vip: { 4: `${local[4]}10`, 6: `${local[6]}10` },
-    balancerAddress: { 4: `${local[4]}2`, 6: `${local[6]}2` },
-    clientAddress: { 4: `${remote[4]}100`, 6: `${remote[6]}100` },
-    serverAddress: (index: number, family: Family) => `${far[family]}${11 + index}`,
-  };
-  return populate(plan, options);
+  const plan = withOneArm(port, { remote, local, servers: far });
+  return populate({ kind: 'routed', lab, clients, balancer, serverHosts, ...plan }, options);
 }

@@ -20,16 +20,16 @@ export interface Measure {
 }
 
 const fairlead = pathNames.filter((name) => name.startsWith('fairlead'));
-const packetPaths: readonly PathName[] = ['kernel', 'nftables', 'xdp-redirect', ...fairlead];
+const packetPaths: readonly PathName[] = ['kernel', 'nftables', 'xdp-redirect', 'xdp-tx', ...fairlead];
 const streamPaths: readonly PathName[] = ['kernel', 'nftables', 'haproxy', 'nginx', ...fairlead];
 
 const million = 1_000_000;
 // Slow enough for the slowest table, so that none of its flows gets lost.
 const prepareRate = 200_000;
 
-async function flood({ net, target }: Path, flows: number, mode: string, timeoutMs: number, before = '') {
+async function flood({ net, target, sink }: Path, flows: number, mode: string, timeoutMs: number, before = '') {
   const mac = await net.balancer.mac('out');
-  const to = `eth0 ${mac} ${target} ${ports.flood} ${floodClient} ${flows} ${net.server.namespace} eth0`;
+  const to = `eth0 ${mac} ${target} ${ports.flood} ${floodClient} ${flows} ${sink.namespace} eth0`;
   const text = await net.client.run(`${before} ${floodTool} ${to} ${mode}`, { timeoutMs });
   return JSON.parse(text) as { sent: number; received: number; seconds: number };
 }

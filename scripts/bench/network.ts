@@ -52,16 +52,19 @@ export async function buildNetwork(label: string): Promise<Network> {
   return { lab, client, balancer, server };
 }
 
-async function startServers(lab: Lab, server: Host): Promise<void> {
-  // Datagrams have arrived once they are at the server's interface; its stack would only add to every path.
-  const drop = `udp dport ${ports.flood} drop`;
+/** Datagrams have arrived once they are at the interface; a stack behind it would only add to every path. */
+export async function dropFlood(host: Host): Promise<void> {
   const table = `table netdev bench {
     chain sink {
       type filter hook ingress device "eth0" priority 0
-      ${drop}
+      udp dport ${ports.flood} drop
     }
   }`;
-  await server.run('nft -f -', { input: table });
+  await host.run('nft -f -', { input: table });
+}
+
+async function startServers(lab: Lab, server: Host): Promise<void> {
+  await dropFlood(server);
   const listens = (port: number) => async () => (await server.attempt(`ss -Hltn sport = ${port}`)).stdout !== '';
   await Promise.all([
     startWebServer(lab, server),

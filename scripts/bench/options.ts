@@ -5,7 +5,8 @@ import { parseArgs } from 'node:util';
 export const help = `npm run bench [-- OPTION...]
 
 Measures the core alone, in user space and as the kernel runs it, and through labs the engines (packet, tc, xdp) beside
-plain kernel forwarding, nftables DNAT, HAProxy, nginx stream and a bare XDP redirect, in turn within one run. Figures of one run compare with each other and with nothing else.
+plain kernel forwarding, nftables DNAT, HAProxy, nginx stream, a bare XDP redirect and a bare XDP_TX, in turn within one run. Figures of one run compare with each
+other and with nothing else.
 
   --quick          3 repeats instead of 7, shorter ones; under five minutes
   --json FILE      writes rows {measure, path, flows, value, unit, against, ratio} as an array

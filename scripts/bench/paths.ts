@@ -3,8 +3,9 @@
 
 import { writeFileSync } from 'node:fs';
 import { Fairlead } from '../../netns-lab/lib/fairlead.ts';
+import type { Host } from '../../netns-lab/lib/host.ts';
 import { waitFor } from '../../netns-lab/lib/wait-for.ts';
-import { buildNetwork, limitTool, type Network, ports, serverAddress, tcpPorts, vip } from './network.ts';
+import { buildNetwork, dropFlood, limitTool, type Network, ports, serverAddress, tcpPorts, vip } from './network.ts';
 
 export const pathNames = [
   'kernel',
@@ -12,6 +13,7 @@ export const pathNames = [
   'haproxy',
   'nginx',
   'xdp-redirect',
+  'xdp-tx',
   'fairlead-nat',
   'fairlead-full-nat',
   'fairlead-tc-nat',
@@ -29,6 +31,8 @@ export interface Path {
   readonly net: Network;
   /** Where clients send to. */
   readonly target: string;
+  /** Who gets the flood, at its eth0. */
+  readonly sink: Host;
 }
 
 const flows = 1_048_576;
@@ -36,7 +40,12 @@ const flows = 1_048_576;
 export async function makePath(name: PathName): Promise<Path> {
   const net = await buildNetwork(name);
   await setUps[name](net);
-  return { name, net, target: name === 'kernel' ? serverAddress : vip };
+  return {
+    name,
+    net,
+    target: name === 'kernel' ? serverAddress : vip,
+    sink: name === 'xdp-tx' ? net.client : net.server,
+  };
 }
 
 // A pool, because one address has 64,512 ports towards a server: a million flows need sixteen.
@@ -48,6 +57,7 @@ const setUps: Record<PathName, (net: Network) => Promise<void>> = {
   haproxy,
   nginx,
   'xdp-redirect': xdpRedirect,
+  'xdp-tx': xdpTx,
   'fairlead-nat': (net) => fairlead(net, 'packet', {}),
   'fairlead-full-nat': (net) => fairlead(net, 'packet', pool),
   'fairlead-tc-nat': (net) => fairlead(net, 'tc', {}),
@@ -67,8 +77,19 @@ async function prepareForXdp({ client, server }: Network): Promise<void> {
 /** The least that a balancer in the driver could do with a frame: the limit that the others are held against. */
 async function xdpRedirect(net: Network): Promise<void> {
   await prepareForXdp(net);
-  const mac = await net.server.mac('eth0');
-  const limit = await net.balancer.start('limit', `${limitTool} out in ${vip} ${serverAddress} ${mac}`);
+  await startLimit(net.balancer, `out in ${vip} ${serverAddress} ${await net.server.mac('eth0')}`);
+}
+
+/** The same with one arm: the frame goes back by the cable it came by, as to a server beside the client. */
+async function xdpTx(net: Network): Promise<void> {
+  await prepareForXdp(net);
+  await dropFlood(net.client);
+  await startLimit(net.client, 'eth0');
+  await startLimit(net.balancer, `out out ${vip} ${serverAddress} ${await net.client.mac('eth0')}`);
+}
+
+async function startLimit(host: Host, words: string): Promise<void> {
+  const limit = await host.start('limit', `${limitTool} ${words}`);
   await waitFor(
     'the limit to stand',
     () => limit.output(),

@@ -13,7 +13,7 @@ export interface Outcome {
   readonly troubles: string[];
 }
 
-const baselines: readonly PathName[] = ['kernel', 'nftables', 'haproxy', 'xdp-redirect'];
+const baselines: readonly PathName[] = ['kernel', 'nftables', 'haproxy', 'xdp-redirect', 'xdp-tx'];
 
 export async function measureInTurn(
   measure: Measure,

@@ -14,7 +14,9 @@ import type { Config } from '../config/config.ts';
 import { checkOnHost } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
 import { deliverEvent } from '../control/deliver.ts';
+import { interfaceNames } from '../control/desired.ts';
 import { type Engine, openEngine } from '../control/engine.ts';
+import { formatAttachments } from '../control/engine-choice.ts';
 import { watchEngine } from '../control/engine-watch.ts';
 import { makeEvents } from '../control/events.ts';
 import { makeKeeper } from '../control/keeper.ts';
@@ -154,7 +156,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const usable = servers.filter(({ weight }) => weight > 0).length;
     const words = `${counted(services.length, 'service')}, ${usable} of ${counted(servers.length, 'server')} usable`;
     const { attached, why } = engine.state();
-    log.info({ socket: config.control.socket }, `ready: ${words}, by ${attached.join('/')} (${why})`);
+    log.info(
+      { socket: config.control.socket },
+      `ready: ${words}, by ${formatAttachments(attached, interfaceNames(config))} (${why})`,
+    );
     platform.notify(`READY=1\nSTATUS=${words}`);
     return {
       reload: async () => {

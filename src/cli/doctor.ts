@@ -62,11 +62,12 @@ async function examineBalancer(config: Config, name: string | undefined, socket:
 /** Null when none answers, for whatever reason. */
 async function askDaemon(client: Client): Promise<DaemonFact | null> {
   try {
-    const { engine, workers } = await client.get<StatusView>('/v1/status');
+    const { engine, interfaces, workers } = await client.get<StatusView>('/v1/status');
     const sum = (read: (worker: StatusView['workers'][number]) => number): number =>
       workers.reduce((total, worker) => total + read(worker), 0);
     return {
       engine: `${engine.kind}: ${engine.why}`,
+      interfaces,
       ringDrops: sum(({ ringDrops }) => ringDrops),
       sendErrors: sum(({ sendErrors }) => sendErrors),
     };

@@ -67,18 +67,52 @@ export function chooseEngine(wanted: EngineName, interfaces: readonly InterfaceF
   const others = interfaces.filter(({ driver }) => !XDP_DRIVERS.has(driver));
   const tc: Candidate = {
     attachments: all('tc'),
-    why: `auto: ${others.map(whyTc).join(', ') || 'the driver does not take XDP as it is set up'}`,
+    why: `auto: ${byDriver(others).map(whyTc).join('; ') || 'the driver does not take XDP as it is set up'}`,
     isStrict: false,
   };
   const packet: Candidate = { attachments: all('packet'), why: 'auto: no programs in the kernel', isStrict: false };
   if (others.length > 0) return [tc, packet];
-  const why = `auto: ${cards.map(({ name, driver }) => `${name} is a card whose driver (${driver}) has XDP`).join(', ')}`;
+  const why = `auto: ${byDriver(cards)
+    .map((alike) => `${whoseDriver(alike)} has XDP`)
+    .join('; ')}`;
   return [{ attachments: all('xdp'), why, isStrict: true }, tc, packet];
 }
 
-function whyTc({ name, driver }: InterfaceFacts): string {
-  if (driver === '') return `${name} names no driver; behind any driver tc works`;
-  if (VIRTUAL_DRIVERS.has(driver))
-    return `${name} (${driver}) passes super-frames and unfinished checksums, which tc keeps`;
-  return `${name} is a card whose driver (${driver}) is not known to have XDP; behind any driver tc works`;
+/** "tc"; "xdp on eth0 and xdp-generic on eth1" where interfaces differ. */
+export function formatAttachments(attachments: readonly Attachment[], interfaces: readonly string[]): string {
+  const isSame = new Set(attachments).size === 1;
+  return isSame ? attachments[0]! : listed(attachments.map((by, id) => `${by} on ${interfaces[id]}`));
+}
+
+/** Interfaces of one driver, of which the same is to be said. */
+interface Alike {
+  readonly driver: string;
+  readonly names: readonly string[];
+}
+
+function byDriver(interfaces: readonly InterfaceFacts[]): Alike[] {
+  const drivers = [...new Set(interfaces.map(({ driver }) => driver))];
+  return drivers.map((driver) => ({
+    driver,
+    names: interfaces.filter((one) => one.driver === driver).map(({ name }) => name),
+  }));
+}
+
+function whyTc(alike: Alike): string {
+  const { names, driver } = alike;
+  const verb = (of: string, ofMany: string): string => (names.length === 1 ? of : ofMany);
+  if (driver === '') return `${listed(names)} ${verb('names', 'name')} no driver; behind any driver tc works`;
+  if (VIRTUAL_DRIVERS.has(driver)) {
+    const who = `${listed(names)} (${driver})`;
+    return `${who} ${verb('passes', 'pass')} super-frames and unfinished checksums, which tc keeps`;
+  }
+  return `${whoseDriver(alike)} is not known to have XDP; behind any driver tc works`;
+}
+
+function whoseDriver({ names, driver }: Alike): string {
+  return `${listed(names)} ${names.length === 1 ? 'is a card' : 'are cards'} whose driver (${driver})`;
+}
+
+function listed(words: readonly string[]): string {
+  return words.length === 1 ? words[0]! : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 }

@@ -19,7 +19,7 @@ import type { Platform } from '../plane/platform.ts';
 import { backingFor, placeOfRegion, type RegionPlace } from '../plane/region-place.ts';
 import { readHeader } from '../plane/sections.ts';
 import { makeSwitchPlane } from '../plane/switch-plane.ts';
-import { type Candidate, chooseEngine } from './engine-choice.ts';
+import { type Candidate, chooseEngine, formatAttachments } from './engine-choice.ts';
 import { interfaceNames } from './desired.ts';
 
 export interface EngineState {
@@ -76,12 +76,12 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
     }),
     follow: (next) => {
       if (next.engine === current.engine) return;
-      const before = current.started.attached.join('/');
+      const before = inShort(current.started.attached);
       current = firstThatWorks(candidatesFor(next), (candidate) =>
         isAtWork(candidate) ? { ...current, candidate, engine: next.engine } : switchTo(next, candidate),
       );
       say(current);
-      const now = current.started.attached.join('/');
+      const now = inShort(current.started.attached);
       if (now !== before) log.info(`the engine is ${now} now, it was ${before}; flows go on`);
     },
     restart: () => {
@@ -95,6 +95,10 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       if (!keep) platform.removeRegion(current.place);
     },
   };
+
+  function inShort(attachments: readonly Attachment[]): string {
+    return formatAttachments(attachments, names);
+  }
 
   function candidatesFor(wanted: Config): readonly Candidate[] {
     return chooseEngine(
@@ -228,7 +232,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
     const isOtherwise = started.attached.join(' ') !== attachments.join(' ');
     if (isStrict && isOtherwise) {
       target.stop(true);
-      throw new FairleadError('failed', `the interfaces take ${started.attached.join('/')} only`);
+      throw new FairleadError('failed', `the interfaces take ${inShort(started.attached)} only`);
     }
     return started;
   }
@@ -242,8 +246,9 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       // Who finds another fairlead at work has nothing to fall back to.
       if (next === undefined || (error instanceof FairleadError && error.code === 'refused')) throw inWords(error);
       const reason = (error as Error).message;
-      log.warn(`${first!.attachments.join('/')} cannot be had here: ${reason}; trying ${next.attachments.join('/')}`);
-      const why = `${next.why} (${first!.attachments[0]} was refused: ${reason})`;
+      const wanted = inShort(first!.attachments);
+      log.warn(`${wanted} cannot be had here: ${reason}; trying ${inShort(next.attachments)}`);
+      const why = `${next.why} (${wanted} was refused: ${reason})`;
       return firstThatWorks([{ ...next, why }, ...others.slice(1)], run);
     }
   }

@@ -20,6 +20,7 @@ export function checkBalancer(
     ...services.flatMap((service) => checkPaths(service, facts)),
     ...services.flatMap((service) => checkWayBack(service, config, facts)),
     ...checkDaemon(facts),
+    ...checkXdp(facts),
   ];
 }
 
@@ -136,4 +137,24 @@ function checkDaemon({ daemon }: BalancerFacts): readonly Finding[] {
     ...(sendErrors > 0 ? [`interfaces refused ${sendErrors.toLocaleString('en')} frames`] : []),
   ].map((words) => mayBite('daemon', words, 'add workers, or cores'));
   return orFine(lost, 'daemon', `engine ${engine}`);
+}
+
+/** In the driver of a veth XDP works, but what a card does by itself is then up to whoever is at the other end. */
+function checkXdp({ daemon, drivers }: BalancerFacts): readonly Finding[] {
+  const veths = (daemon?.interfaces ?? []).filter(
+    ({ name, by }) => by.startsWith('xdp') && drivers.get(name) === 'veth',
+  );
+  return veths.flatMap(({ name, by }): readonly Finding[] => {
+    const sums = `${name} is a veth worked on by ${by}, and XDP sees neither which checksums its senders left to be made (TCP then times out though ping works) nor VLAN tags handed on beside the frame`;
+    const findings = [
+      mayBite(
+        'xdp',
+        sums,
+        'engine: tc; or ethtool -K DEV tx off txvlan off at every sender behind it, and gro on at every receiver',
+      ),
+    ];
+    if (by !== 'xdp') return findings;
+    const ring = `what xdp sends to the veth ${name} waits in a ring of 256 frames: a longer burst is dropped there and counted nowhere here`;
+    return [...findings, mayBite('xdp', ring, 'engine: tc, which queues as the kernel does')];
+  });
 }

@@ -10,6 +10,8 @@ import { gatherPath, type PathFact } from './path-facts.ts';
 
 export interface BalancerFacts {
   readonly host: HostView;
+  /** By link; "" when unknown. */
+  readonly drivers: ReadonlyMap<string, string>;
   readonly settings: ReadonlyMap<string, Ipv4Settings>;
   readonly forwards: Readonly<Record<4 | 6, boolean>>;
   readonly heard: readonly Heard[];
@@ -30,6 +32,8 @@ export interface Heard {
 
 export interface DaemonFact {
   readonly engine: string;
+  /** And how the engine works on each. */
+  readonly interfaces: readonly { readonly name: string; readonly by: string }[];
   readonly ringDrops: number;
   readonly sendErrors: number;
 }
@@ -44,11 +48,13 @@ export async function gatherBalancerFacts(
   services: readonly ServiceConfig[],
   daemon: DaemonFact | null,
 ): Promise<BalancerFacts> {
-  const host = makePlatform().inspect();
+  const platform = makePlatform();
+  const host = platform.inspect();
   const vips = unique(services.flatMap(({ listens }) => listens.map(({ vip }) => vip)));
   const servers = unique(services.flatMap((service) => service.servers.map(({ address }) => address)));
   return {
     host,
+    drivers: new Map(host.links.map(({ name }) => [name, platform.driverOf(name)])),
     settings: readIpv4Settings(),
     forwards: {
       4: readText('/proc/sys/net/ipv4/ip_forward')?.trim() === '1',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { EngineName } from '../../src/config/config.ts';
-import { chooseEngine } from '../../src/control/engine-choice.ts';
+import { chooseEngine, formatAttachments } from '../../src/control/engine-choice.ts';
 
 interface Case {
   readonly title: string;
@@ -14,7 +14,7 @@ interface Case {
   readonly why: string;
 }
 
-const SUPER_FRAMES = 'passes super-frames and unfinished checksums, which tc keeps';
+const SUPER_FRAMES = 'super-frames and unfinished checksums, which tc keeps';
 
 const cases: readonly Case[] = [
   {
@@ -49,25 +49,31 @@ const cases: readonly Case[] = [
     title: 'on veth it is tc, and packet where the kernel takes no programs',
     interfaces: ['eth0 veth', 'eth1 veth'],
     candidates: ['tc/tc', 'packet/packet'],
-    why: `auto: eth0 (veth) ${SUPER_FRAMES}, eth1 (veth) ${SUPER_FRAMES}`,
+    why: `auto: eth0 and eth1 (veth) pass ${SUPER_FRAMES}`,
   },
   {
     title: 'on a virtual machine’s card it is tc, although that driver has XDP',
     interfaces: ['ens3 virtio_net'],
     candidates: ['tc', 'packet'],
-    why: `auto: ens3 (virtio_net) ${SUPER_FRAMES}`,
+    why: `auto: ens3 (virtio_net) passes ${SUPER_FRAMES}`,
   },
   {
     title: 'where every card has XDP in its driver it is xdp there and nowhere else, then tc, then packet',
     interfaces: ['eth0 mlx5_core', 'eth1 ice'],
     candidates: ['xdp/xdp!', 'tc/tc', 'packet/packet'],
-    why: 'auto: eth0 is a card whose driver (mlx5_core) has XDP, eth1 is a card whose driver (ice) has XDP',
+    why: 'auto: eth0 is a card whose driver (mlx5_core) has XDP; eth1 is a card whose driver (ice) has XDP',
   },
   {
     title: 'where one of two has none it is tc on both, and the why names that one',
     interfaces: ['eth0 mlx5_core', 'eth1 veth'],
     candidates: ['tc/tc', 'packet/packet'],
-    why: `auto: eth1 (veth) ${SUPER_FRAMES}`,
+    why: `auto: eth1 (veth) passes ${SUPER_FRAMES}`,
+  },
+  {
+    title: 'of cards with one driver the why says it once',
+    interfaces: ['eth0 ice', 'eth1 ice'],
+    candidates: ['xdp/xdp!', 'tc/tc', 'packet/packet'],
+    why: 'auto: eth0 and eth1 are cards whose driver (ice) has XDP',
   },
   {
     title: 'a card whose driver is not known to have XDP gets tc',
@@ -85,7 +91,7 @@ const cases: readonly Case[] = [
     title: 'cards are known by what their driver calls itself, not by its folder',
     interfaces: ['eth0 nicvf', 'eth1 fsl_dpaa2_eth', 'eth2 fsl_enetc'],
     candidates: ['xdp/xdp/xdp!', 'tc/tc/tc', 'packet/packet/packet'],
-    why: 'auto: eth0 is a card whose driver (nicvf) has XDP, eth1 is a card whose driver (fsl_dpaa2_eth) has XDP, eth2 is a card whose driver (fsl_enetc) has XDP',
+    why: 'auto: eth0 is a card whose driver (nicvf) has XDP; eth1 is a card whose driver (fsl_dpaa2_eth) has XDP; eth2 is a card whose driver (fsl_enetc) has XDP',
   },
 ];
 
@@ -104,6 +110,12 @@ describe('the choice of an engine', () => {
       assert.equal(chosen[0]?.why, why);
     });
   }
+
+  test('is said in a word where all interfaces have the same, and by interface where not', () => {
+    assert.equal(formatAttachments(['tc', 'tc'], ['eth0', 'eth1']), 'tc');
+    assert.equal(formatAttachments(['packet'], ['eth0']), 'packet');
+    assert.equal(formatAttachments(['xdp', 'xdp-generic'], ['eth0', 'eth1']), 'xdp on eth0 and xdp-generic on eth1');
+  });
 
   test('what comes after says why it is not what would be best', () => {
     const whys = chooseEngine('auto', [{ name: 'eth0', driver: 'ice' }]).map(({ why }) => why);

@@ -75,8 +75,8 @@ describe('an engine that starts', () => {
       ...['maps created', 'maps stop', 'maps close', 'maps removed'],
       ...['file created', 'file start eth0:packet eth1:packet'],
     ]);
-    assert.match(said(), /^xdp\/xdp cannot be had here: no room for more queues; trying tc\/tc$/m);
-    assert.match(said(), /^tc\/tc cannot be had here: the verifier refused fairlead_tc; trying packet\/packet$/m);
+    assert.match(said(), /^xdp cannot be had here: no room for more queues; trying tc$/m);
+    assert.match(said(), /^tc cannot be had here: the verifier refused fairlead_tc; trying packet$/m);
     assert.match(engine.state().why, /\(tc was refused: the verifier refused fairlead_tc\)$/);
     assert.deepEqual(platform.regions(), [FILE.path]);
   });
@@ -87,7 +87,7 @@ describe('an engine that starts', () => {
     platform.withoutXdp.add('eth1');
     const engine = open(configFor('auto'));
     assert.equal(attached(engine), 'tc/tc');
-    assert.match(said(), /the interfaces take xdp\/xdp-generic only; trying tc\/tc/);
+    assert.match(said(), /the interfaces take xdp on eth0 and xdp-generic on eth1 only; trying tc$/m);
     assert.match(engine.state().why, /^auto: the driver does not take XDP as it is set up \(xdp was refused: /);
   });
 
@@ -102,7 +102,7 @@ describe('an engine that starts', () => {
     const { platform, open, said } = setUp();
     platform.mountFails = new FairleadError('failed', 'no bpffs can be mounted on /sys/fs/bpf');
     assert.equal(attached(open(configFor('auto'))), 'packet/packet');
-    assert.match(said(), /tc\/tc cannot be had here: no bpffs can be mounted on/);
+    assert.match(said(), /^tc cannot be had here: no bpffs can be mounted on/m);
   });
 
   test('leaves nothing behind when what is configured cannot be had', () => {
@@ -243,7 +243,7 @@ describe('a configuration with another engine', () => {
       ...['maps created', 'maps takes from file', 'maps start eth0:tc eth1:tc'],
       ...['file stop', 'file detach ', 'file close', 'file removed'],
     ]);
-    assert.match(said(), /the engine is tc\/tc now, it was packet\/packet; flows go on/);
+    assert.match(said(), /^the engine is tc now, it was packet; flows go on$/m);
     assert.deepEqual([engine.plane.kind, countFlows(engine.plane)], ['kernel', 1]);
     assert.deepEqual(engine.state().place, MAPS);
     engine.follow(configFor('packet'));

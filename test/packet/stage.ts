@@ -141,6 +141,16 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
       activeHalfOf(plane, 'settings').setUint32(layout.fl_settings[name], value, true);
     },
 
+    /** Places flows by the keyed hash of this key, and not by a random one; before there are flows. */
+    setKey(key: bigint): void {
+      const multipliers = [1n, 0x9e3779b97f4a7c15n, 0xbf58476d1ce4e5b9n, 0x94d049bb133111ebn];
+      const seeds = new DataView(plane.section('header'), layout.fl_header.seed, 32);
+      for (const [index, multiplier] of multipliers.entries()) {
+        const odd = index === 1 || index === 2 ? 1n : 0n;
+        seeds.setBigUint64(8 * index, BigInt.asUintN(64, key * multiplier) | odd, true);
+      }
+    },
+
     send(frame: FrameSpec | Uint8Array, options: SendOptions = {}): Outcome {
       const octets = frame instanceof Uint8Array ? frame : buildFrame(frame);
       const before = readReasons(plane);

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { slotsFor } from '../../src/plane/capacity.ts';
 import { readHeader } from '../../src/plane/sections.ts';
 import { engines } from './engines.ts';
 import { addressesOf, type Exchange, reply, request, serviceOf } from './exchange.ts';
@@ -13,7 +14,6 @@ const tcp: Exchange = { method: 'nat', protocol: 'tcp', family: 4 };
 const udp: Exchange = { ...tcp, protocol: 'udp' };
 const { client, server } = addressesOf(tcp);
 const SLOTS = 8;
-const STRAYS = 4;
 
 const both = serviceOf(tcp) + serviceOf(udp).replace('web:', 'dns:');
 
@@ -156,13 +156,19 @@ for (const engine of engines) {
       stage.assertCountsExact([server]);
     });
 
-    // Where a flow may lie follows from a random key, so that now and then one finds both its places full.
-    test('a table with room for the flows it was asked for takes all but a stray of them', (t) => {
-      const stage = openStage(t, engine, { flows: 5632 });
-      stage.configure(both);
-      for (let port = 1; port <= 4096; port++) bring(stage, port, 'udp-two-way');
-      const taken = stage.flows().length;
-      assert.ok(taken >= 4096 - STRAYS, `${taken} of 4096 flows were taken`);
-    });
+    // Where a flow may lie follows from the region's key. Of random keys one in 75 leaves a flow of 4,096 both of whose
+    // buckets are full (computed and held against the table in native/test/core-room-test.c); so here keys are chosen.
+    for (const { key, taken } of [
+      { key: 1n, taken: 4096 },
+      { key: 62n, taken: 4095 },
+    ]) {
+      test(`a table made for 4096 flows takes ${taken} of them with key ${key}`, (t) => {
+        const stage = openStage(t, engine, { flows: slotsFor(4096) });
+        stage.configure(both);
+        stage.setKey(key);
+        for (let port = 1; port <= 4096; port++) bring(stage, port, 'udp-two-way');
+        assert.equal(stage.flows().length, taken);
+      });
+    }
   });
 }
