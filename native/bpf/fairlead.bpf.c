@@ -131,8 +131,7 @@ static __always_inline void prepare_report(const struct fl_frame *frame, const s
 	report->reason = result->reason;
 	report->out_interface = result->out_interface;
 	report->flow = FL_NONE;
-	if (result->reason == FL_REASON_CLIENT_HIT || result->reason == FL_REASON_SERVER_HIT ||
-	    result->reason == FL_REASON_NEW_FLOW)
+	if (fl_is_of_flow(result->reason))
 		report->flow = frame->look->index;
 }
 

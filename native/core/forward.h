@@ -288,6 +288,13 @@ FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, i
 	return reason;
 }
 
+/* Was the frame sent on for a flow, which look->index says? */
+FL_INLINE int fl_is_of_flow(u32 reason)
+{
+	return reason == FL_REASON_CLIENT_HIT || reason == FL_REASON_SERVER_HIT || reason == FL_REASON_NEW_FLOW ||
+	       reason == FL_REASON_ICMP_ERROR;
+}
+
 FL_INLINE u8 fl_verdict_of(int reason)
 {
 	switch (reason) {
@@ -368,7 +375,7 @@ FL_INLINE int fl_forward_long(const struct fl_view *view, struct fl_frame *frame
 
 #ifndef __bpf__
 
-/* One frame. Returns the verdict; *flow is the index of the flow that a forwarded frame belongs to. */
+/* One frame. Returns the verdict; *flow is the index of the flow that a forwarded frame belongs to, if there is one. */
 FL_INLINE int fl_forward_noting(const struct fl_region *region, struct fl_frame *frame, u64 now,
 				struct fl_result *result, u32 *flow)
 {
@@ -380,7 +387,7 @@ FL_INLINE int fl_forward_noting(const struct fl_region *region, struct fl_frame 
 		return result->verdict;
 	if (!fl_forward_short(&view, frame, result))
 		fl_forward_long(&view, frame, result);
-	if (result->verdict == FL_FORWARD)
+	if (fl_is_of_flow(result->reason))
 		*flow = scratch.look.index;
 	return result->verdict;
 }
