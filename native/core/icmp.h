@@ -73,8 +73,8 @@ FL_PART(fl_quote_find, FL_REASON_UNSUPPORTED, no, more)
 	return flow && flow->flags & FL_FLOW_DSR ? FL_REASON_ICMP_ERROR : FL_REASON_UNSUPPORTED;
 }
 
-/* Where the packet lies that a quoted tunnel packet of a kind carries; 0: it is none of that kind. */
-FL_INLINE u32 fl_quoted_inside(const struct fl_frame *frame, u32 at, u8 protocol, u8 tunnel, u32 *is_v6)
+/* Where the packet lies that a quoted tunnel packet of a kind carries; 0: it is none of that kind. *key is GRE's, or 0. */
+FL_INLINE u32 fl_quoted_inside(const struct fl_frame *frame, u32 at, u8 protocol, u8 tunnel, u32 *is_v6, u32 *key)
 {
 	const u8 *header = fl_bytes(frame, at, 12);
 
@@ -87,6 +87,7 @@ FL_INLINE u32 fl_quoted_inside(const struct fl_frame *frame, u32 at, u8 protocol
 		*is_v6 = fl_get16(header + 2) == FL_BE16(FL_ETHERTYPE_IPV6);
 		if (flags & ~FL_BE16(FL_GRE_HAS_KEY))
 			return 0;
+		*key = flags ? fl_get32(header + 4) : 0;
 		return at + (flags ? 8 : 4);
 	}
 	if (tunnel == FL_TUNNEL_GUE && protocol == FL_PROTOCOL_UDP) {
@@ -105,13 +106,14 @@ FL_INLINE u8 fl_tunnel_of_protocol(u8 protocol)
 
 /*
  * Reads "fragmentation needed" or "packet too big" about a tunnel (RFC 1191, RFC 8201) from the frame's own target: its
- * MTU, other end and kind into the scratch, and what it carried. False: it is something else.
+ * MTU, other end, kind and key into the scratch, and what it carried. False: it is something else, or the packet was no
+ * larger than that (RFC 5927 §7.2).
  */
 FL_CALL int fl_path_read(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
 	const u8 *icmp = fl_bytes(frame, look->l4, 8);
-	u32 at = look->l4 + 8, header = look->is_v6 ? FL_IPV6_HEADER : 20, inside, is_v6 = 0;
+	u32 at = look->l4 + 8, header = look->is_v6 ? FL_IPV6_HEADER : 20, inside, is_v6 = 0, length;
 	const u8 *ip = fl_bytes(frame, at, 20);
 	struct fl_scratch *scratch = view->scratch;
 	u8 protocol;
@@ -124,17 +126,21 @@ FL_CALL int fl_path_read(const struct fl_view *view, struct fl_frame *frame)
 			return 0;
 		protocol = ip[6];
 		scratch->mtu = FL_BE32(fl_get32(icmp + 4));
+		length = FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4));
 	} else {
 		if (icmp[0] != FL_ICMP_UNREACHABLE || icmp[1] != FL_ICMP_UNREACHABLE_TOO_BIG || ip[0] != 0x45)
 			return 0;
 		protocol = ip[9];
 		scratch->mtu = FL_BE16(fl_get16(icmp + 6));
+		length = FL_BE16(fl_get16(ip + 2));
 	}
 	fl_get_addr(&scratch->one, ip + (look->is_v6 ? 8 : 12), look->is_v6);
 	fl_get_addr(&scratch->two, ip + (look->is_v6 ? 24 : 16), look->is_v6);
 	scratch->tunnel = fl_tunnel_of_protocol(protocol);
-	inside = fl_quoted_inside(frame, at + header, protocol, scratch->tunnel, &is_v6);
-	return inside && fl_addr_same(&scratch->one, &look->target) && fl_quote_read(view, frame, inside, is_v6, 1);
+	scratch->tunnel_key = 0;
+	inside = fl_quoted_inside(frame, at + header, protocol, scratch->tunnel, &is_v6, &scratch->tunnel_key);
+	return inside && length > scratch->mtu && fl_addr_same(&scratch->one, &look->target) &&
+	       fl_quote_read(view, frame, inside, is_v6, 1);
 }
 
 /*
@@ -153,8 +159,10 @@ FL_PART(fl_path_note, FL_REASON_NOT_OURS, no, more)
 		return FL_REASON_NOT_OURS;
 	server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + flow->server_slot);
 	state = fl_server_state_at(view->region, flow->server_slot);
-	if (!server || !state || server->tunnel != view->scratch->tunnel || !fl_addr_same(&server->addr, target) ||
-	    !fl_tunnel_source(view, server, flow->tag, source) || !fl_addr_same(source, &look->target))
+	if (!server || !state || server->tunnel != view->scratch->tunnel ||
+	    (server->tunnel_flags & FL_TUNNEL_KEY ? server->tunnel_key : 0) != view->scratch->tunnel_key ||
+	    !fl_addr_same(&server->addr, target) || !fl_tunnel_source(view, server, flow->tag, source) ||
+	    !fl_addr_same(source, &look->target))
 		return FL_REASON_NOT_OURS;
 	mtu = mtu < least ? least : mtu;
 	if (!state->path_mtu || mtu <= state->path_mtu || view->now - state->path_tick >= FL_PATH_TICKS) {

@@ -52,7 +52,8 @@ struct fl_scratch {
 	u32 mtu;      /* what the frame is too big for */
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
-	u8 tunnel;	 /* that an ICMP error is about */
+	u8 tunnel; /* that an ICMP error is about */
+	u32 tunnel_key;
 	u32 option;	 /* where the next option of a SYN lies */
 	u32 quote;	 /* octets of the frame in an ICMP error */
 	u32 service;	 /* that a first frame is for */

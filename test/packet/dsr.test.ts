@@ -338,7 +338,9 @@ for (const engine of engines) {
       source[14 + 15] = 2;
       const key = Uint8Array.from(sent);
       put16(key, 14 + 20, 0x8000);
-      for (const quoted of [port, server, source, key, sent.subarray(0, 14 + 20 + 4 + 22)]) {
+      const short = Uint8Array.from(sent);
+      put16(short, 14 + 2, 700);
+      for (const quoted of [port, server, source, key, short, sent.subarray(0, 14 + 20 + 4 + 22)]) {
         assert.equal(stage.send(tooBig(4, quoted, 700), { via: INSIDE }).said, 'passed: not-ours');
       }
       assert.equal(stage.send(tooBig(4, sent, 700, '10.0.1.7'), { via: INSIDE }).said, 'passed: not-ours');
