@@ -1,8 +1,9 @@
 // Proofs of direct server return: clients are served by every server, in small and in bulk, and no answer passes the
 // balancer.
 import { equal, ok } from 'node:assert/strict';
-import type { Topology } from '../topologies/topology.ts';
+import type { ServiceOptions, Topology } from '../topologies/topology.ts';
 import { type Capture, capture } from './capture.ts';
+import type { ServiceDocument } from './fairlead.ts';
 import { assertServed } from './proof.ts';
 import { bigBytes, bigFile, sha256 } from './servers.ts';
 import { datagrams, download, requests, upload, urlOf } from './traffic.ts';
@@ -11,6 +12,12 @@ interface ServiceTraffic {
   service: string;
   inOctets: number;
   outFrames: number;
+}
+
+/** A service of both protocols on the servers' own ports: web and datagrams. */
+export function webAndDatagrams(net: Topology, options: ServiceOptions): ServiceDocument {
+  const [web, dns] = [net.service(options), net.service({ ...options, protocol: 'udp' })];
+  return { ...web, listen: [web.listen, dns.listen].flat() };
 }
 
 /** Listens at the balancer's cables for whatever comes from a VIP; its own words (ARP, neighbours, errors) aside. */
@@ -26,14 +33,14 @@ export async function assertNoAnswer(net: Topology, captures: readonly Capture[]
     await it.stop();
     equal(await it.count(), 0, `an answer passed the balancer: ${(await it.frames())[0]}`);
   }
-  for (const { service, outFrames } of await net.fairlead.json<ServiceTraffic[]>('services')) {
+  for (const { service, outFrames } of await net.fairlead.view<ServiceTraffic[]>('services')) {
     equal(outFrames, 0, `frames of ${service} that came back through the balancer`);
   }
 }
 
 /** A service's traffic towards its servers so far, in octets. */
 export async function octetsIn(net: Topology, service: string): Promise<number> {
-  const all = await net.fairlead.json<ServiceTraffic[]>('services');
+  const all = await net.fairlead.view<ServiceTraffic[]>('services');
   return all.find((it) => it.service === service)?.inOctets ?? Number.NaN;
 }
 

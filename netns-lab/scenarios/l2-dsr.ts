@@ -1,7 +1,7 @@
 // l2-dsr with its own balancer: only MACs change on the way to a server, and the server answers by its own way.
 import { equal, ok } from 'node:assert/strict';
 import { capture } from '../lib/capture.ts';
-import { assertNoAnswer, listenForAnswers, proveBig, proveSmall } from '../lib/direct-return.ts';
+import { assertNoAnswer, listenForAnswers, proveBig, proveSmall, webAndDatagrams } from '../lib/direct-return.ts';
 import { everyEngine, everyEngineAndMode } from '../lib/engine.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { setUpByText } from '../lib/server-setup.ts';
@@ -20,8 +20,8 @@ async function proveMacs(net: Topology, family: Family): Promise<void> {
   const toVip = `dst host ${vip[family]} and (tcp or udp)`;
   const [ours, its] = [await balancer.mac(plan.interfaces.inside ?? plan.interfaces.outside), await host.mac('eth0')];
   const frames = await capture(at, toVip);
-  await proveSmall(net, 'tcp', vip[family], webPort, `web${family}`);
-  await proveSmall(net, 'udp', vip[family], udpPort, `dns${family}`);
+  await proveSmall(net, 'tcp', vip[family], webPort, `requests over IPv${family}`);
+  await proveSmall(net, 'udp', vip[family], udpPort, `datagrams over IPv${family}`);
   await frames.stop();
   const all = await frames.count();
   ok(all >= 10 * 4 + 10, `frames of ten requests and ten datagrams reached ${name}: ${all}`);
@@ -37,7 +37,7 @@ async function prove(net: Topology): Promise<void> {
   const answers = await listenForAnswers(net);
   for (const family of families) {
     await proveMacs(net, family);
-    await proveBig(net, `web${family}`, net.vip[family], webPort);
+    await proveBig(net, `both${family}`, net.vip[family], webPort);
   }
   await assertNoAnswer(net, answers);
 }
@@ -50,7 +50,11 @@ const scenario = (topology: 'one-arm' | 'inline', title: string): Scenario => ({
   stage: async (lab) => {
     const options = { servers: 2, gateway: 'router', captures: false } as const;
     const net = await (topology === 'one-arm' ? buildOneArm(lab, options) : buildInline(lab, options));
-    const config = net.config(net.everyService('l2-dsr', { more: { check: 'none' } }));
+    const services = families.map((family) => {
+      const service = webAndDatagrams(net, { method: 'l2-dsr', family, more: { check: 'none' } });
+      return [`both${family}`, service] as const;
+    });
+    const config = net.config(Object.fromEntries(services));
     await setUpByText(net, config);
     await net.fairlead.up(config);
     return net;
