@@ -44,7 +44,7 @@ export async function octetsIn(net: Topology, service: string): Promise<number> 
   return all.find((it) => it.service === service)?.inOctets ?? Number.NaN;
 }
 
-const seen = ({ seenAs }: { seenAs: string[] }) => [...new Set(seenAs.map((it) => it.split(' ')[0]))].join();
+const seen = ({ seenAs }: { seenAs: string[] }) => [...new Set(seenAs.map((it) => it.split(' ')[0]))].join(' ');
 
 /** Requests or datagrams reach every server, which sees the client itself. */
 export async function proveSmall(
