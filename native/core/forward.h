@@ -283,6 +283,8 @@ FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, i
 	}
 	if (FL_UNLIKELY(hindrance))
 		reason = hindrance;
+	if (FL_UNLIKELY(hindrance == FL_REASON_SLOW_PATH))
+		(void)fl_is_answerable(frame); /* user space must know whether it owes a checksum */
 	if (FL_UNLIKELY(reason == FL_REASON_TIME_EXCEEDED || reason == FL_REASON_TOO_BIG))
 		return fl_answer_icmp_error(view, frame, reason);
 	return reason;

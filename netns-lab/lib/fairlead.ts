@@ -122,6 +122,11 @@ export class Fairlead {
     return JSON.parse(await this.run(`${line} -o json`)) as T;
   }
 
+  /** What the command of this name prints as JSON, asked on the control socket itself, without starting a program for it. */
+  async view<T>(name: 'services' | 'servers' | 'drops' | 'status'): Promise<T> {
+    return JSON.parse(await this.host.run(`curl -sS --fail --unix-socket ${this.socket} http://x/v1/${name}`)) as T;
+  }
+
   /** Changes the file and has it applied. */
   async reload(config: ConfigDocument): Promise<void> {
     this.writeConfig(config);

@@ -50,6 +50,8 @@ http {
     # For services that keep the port of the client.
     listen 80;
     listen 8000-8009;
+    listen [::]:80;
+    listen [::]:8000-8009;
     add_header X-Server ${name} always;
     # The server's name and whom it sees as its client.
     location = / { return 200 "${name} $remote_addr $remote_port\\n"; }

@@ -1,13 +1,12 @@
 // `fairlead server-setup` on real servers: what it prints is what it does, twice is once, and undo leaves no trace.
 import { deepEqual, equal, match } from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { capture } from '../lib/capture.ts';
 import { noEngine } from '../lib/engine.ts';
 import { command } from '../lib/fairlead.ts';
 import type { Host } from '../lib/host.ts';
 import { assertServed } from '../lib/proof.ts';
-import { attemptOn, runOn, setUpServers, stateFolder } from '../lib/server-setup.ts';
+import { attemptOn, runOn, setUpServers, stateFolder, toolFolder } from '../lib/server-setup.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { webPort } from '../lib/servers.ts';
 import { nameOf, type Wrapping, wrapToFirst } from '../lib/stand-in.ts';
@@ -16,8 +15,6 @@ import { buildInline, pictureWithRouter } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import { buildRouted, picture as routedPicture } from '../topologies/routed.ts';
 import { families, type Topology } from '../topologies/topology.ts';
-
-const toolFolder = join(command, '..', '..', 'native', 'build');
 
 /** All of a host that server-setup may touch. */
 async function traces(host: Host): Promise<string> {
