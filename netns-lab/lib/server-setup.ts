@@ -45,11 +45,16 @@ export async function setUpServers(net: Topology, config: ConfigDocument, option
 }
 
 /** The same by hand: the text that the command prints on the balancer is run on servers that have nothing else of fairlead. */
-export async function setUpByText(net: Topology, config: ConfigDocument, options = ''): Promise<void> {
+export async function setUpByText(
+  net: Topology,
+  config: ConfigDocument,
+  decap: 'tc' | 'xdp' | 'kernel' = 'tc',
+): Promise<void> {
   net.fairlead.writeConfig(config);
   const texts = await Promise.all(
-    Object.keys(config.services).map(async (service) => {
+    Object.entries(config.services).map(async ([service, { tunnel }]) => {
       const file = net.balancer.file(`${service}.sh`);
+      const options = tunnel === undefined ? '' : `--decap ${decap}`;
       writeFileSync(file, await runOn(net, net.balancer, `server-setup ${service} ${options}`));
       return file;
     }),

@@ -89,7 +89,7 @@ const scenario = (type: Wrapping['type']): Scenario => ({
     const net = await buildRouted(lab, { servers: 2, captures: false });
     const config = configOf(net, casesOf(type));
     // Once in the driver of the servers as well.
-    await setUpByText(net, config, `--decap ${type === 'gue' && lab.engine === 'xdp' ? 'xdp' : 'tc'}`);
+    await setUpByText(net, config, type === 'gue' && lab.engine === 'xdp' ? 'xdp' : 'tc');
     await net.fairlead.up(config);
     return net;
   },

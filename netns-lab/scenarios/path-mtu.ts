@@ -111,7 +111,7 @@ export const scenarios: Scenario[] = [
         return [`web${family}`, webAndDatagrams(net, options)] as const;
       });
       const config = net.config(Object.fromEntries(services));
-      await setUpByText(net, config, '--decap tc');
+      await setUpByText(net, config);
       await net.fairlead.up(config);
       return net;
     },
