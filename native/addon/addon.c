@@ -22,6 +22,14 @@
 
 static const napi_type_tag plane_tag = { 0x6661697266c6c61eull, 0x64a1d0c3b5f29e77ull };
 
+napi_value fail_by_name(napi_env env, int code)
+{
+	const char *name = strerrorname_np(-code);
+
+	napi_throw_error(env, name ? name : "EFAILED", fl_error());
+	return NULL;
+}
+
 struct plane *read_plane(napi_env env, napi_value value)
 {
 	struct plane *plane = NULL;
@@ -51,6 +59,7 @@ static void close_plane(napi_env env, struct plane *plane)
 	if (!plane->is_open)
 		return;
 	plane->is_open = 0;
+	forget_path(plane);
 	if (plane->runner)
 		fl_runner_stop(plane->runner, true);
 	plane->runner = NULL;
@@ -182,6 +191,7 @@ static napi_value addon_commit(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[2], generation;
 	struct plane *plane;
+	struct fl_path *path;
 	void *image;
 	size_t size;
 	int code;
@@ -192,7 +202,12 @@ static napi_value addon_commit(napi_env env, napi_callback_info info)
 		napi_throw_type_error(env, NULL, "an ArrayBuffer is wanted here");
 		return NULL;
 	}
+	path = path_of(plane);
+	if (path)
+		fl_path_hold(path);
 	code = fl_region_commit(&plane->region, image, size);
+	if (path)
+		fl_path_let(path);
 	if (!code && plane->runner)
 		code = fl_runner_committed(plane->runner);
 	if (code)
@@ -414,6 +429,12 @@ NAPI_MODULE_INIT()
 		{ "probeOpen", addon_probe_open },
 		{ "probeAsk", addon_probe_ask },
 		{ "probeClose", addon_probe_close },
+		{ "pathOpen", addon_path_open },
+		{ "pathUse", addon_path_use },
+		{ "pathSocket", addon_path_socket },
+		{ "pathEnd", addon_path_end },
+		{ "pathClose", addon_path_close },
+		{ "pathRemove", addon_path_remove },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

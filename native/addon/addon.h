@@ -4,16 +4,21 @@
 
 #include <pthread.h>
 
+#include "../core/frame.h"
+#include "../engine/path.h"
 #include "../engine/replay.h"
 #include "arguments.h"
 
 #define INTERFACE_OCTETS 64
 #define PATH_OCTETS 4096
 
+struct path_handle;
+
 struct plane {
 	struct fl_region region;
 	struct fl_runner *runner;
 	struct fl_replayer *replayer; /* frames are replayed by the kernel's programs */
+	struct path_handle *path;     /* whose probes go by this region, or NULL */
 	int is_open;
 	u32 events; /* or-ed by engine threads, taken whole by the watcher */
 	int wake;
@@ -57,5 +62,21 @@ napi_value addon_probe_open(napi_env env, napi_callback_info info);
 napi_value addon_probe_ask(napi_env env, napi_callback_info info);
 /* probeClose(handle); harmless the second time */
 napi_value addon_probe_close(napi_env env, napi_callback_info info);
+
+/* path.c; what they do is in engine/path.h. Errors have the errno's name as their code. */
+/* pathOpen(device, mark) -> handle */
+napi_value addon_path_open(napi_env env, napi_callback_info info);
+/* pathUse(handle, plane): from now on by this plane's region, until it is closed */
+napi_value addon_path_use(napi_env env, napi_callback_info info);
+/* pathSocket(handle, protocol, vip: Uint8Array, port, server: Uint8Array, slot, generation) -> [fd, pin] */
+napi_value addon_path_socket(napi_env env, napi_callback_info info);
+/* pathEnd(handle, pin) -> the reason of its last packet, 0 without one */
+napi_value addon_path_end(napi_env env, napi_callback_info info);
+/* pathClose(handle): not twice */
+napi_value addon_path_close(napi_env env, napi_callback_info info);
+/* pathRemove(mark) -> were there rules that a killed process left */
+napi_value addon_path_remove(napi_env env, napi_callback_info info);
+void forget_path(struct plane *plane);
+struct fl_path *path_of(const struct plane *plane);
 
 #endif

@@ -21,6 +21,9 @@ static inline napi_value fail(napi_env env, int code, const char *message)
 	return NULL;
 }
 
+/* With the errno's own name as the error's code, as Node's errors have it, and fl_error()'s words. */
+napi_value fail_by_name(napi_env env, int code);
+
 /* Arguments of the call, exactly `count`; false and a pending TypeError otherwise. */
 static inline int read_arguments(napi_env env, napi_callback_info info, napi_value *values, size_t count)
 {

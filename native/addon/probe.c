@@ -97,15 +97,6 @@ static struct handle *read_handle(napi_env env, napi_value value)
 	return NULL;
 }
 
-/* With the errno's own name as the error's code, as Node's errors have it. */
-static napi_value fail_by_name(napi_env env, int code)
-{
-	const char *name = strerrorname_np(-code);
-
-	napi_throw_error(env, name ? name : "EFAILED", fl_error());
-	return NULL;
-}
-
 napi_value addon_probe_open(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1], name, value;

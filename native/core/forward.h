@@ -377,6 +377,14 @@ FL_INLINE int fl_forward_long(const struct fl_view *view, struct fl_frame *frame
 
 #ifndef __bpf__
 
+/* A looked-at frame goes to this dsr server, without a flow: whoever calls has chosen. */
+FL_INLINE int fl_forward_to(const struct fl_view *view, struct fl_frame *frame, u32 server_slot,
+			    struct fl_result *result)
+{
+	view->scratch->server_slot = server_slot;
+	return fl_conclude(view, frame, FL_REASON_UNTRACKED, result);
+}
+
 /* One frame. Returns the verdict; *flow is the index of the flow that a forwarded frame belongs to, if there is one. */
 FL_INLINE int fl_forward_noting(const struct fl_region *region, struct fl_frame *frame, u64 now,
 				struct fl_result *result, u32 *flow)

@@ -9,13 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 #include <bpf/libbpf.h>
-#include <linux/if_packet.h>
-#include <sys/socket.h>
 
+#include "leave.h"
 #include "runner.h"
 #include "slot.h"
 #include "slow.h"
-#include "split.h"
 #include "words.h"
 
 #define ROOM 70000 /* a super-frame's length may be asked for, though its end is not here */
@@ -59,32 +57,10 @@ int fl_slow_decide(struct fl_region *region, u32 worker, const struct fl_record 
 	return verdict;
 }
 
-static void leave(struct fl_slow *slow, const u8 *data, u32 len, u32 interface)
-{
-	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_ifindex = (int)slow->ifindex[interface] };
-
-	if (sendto(slow->socket_fd, data, len, MSG_DONTWAIT, (struct sockaddr *)&address, sizeof(address)) < 0)
-		slow->region->workers[slow->worker].send_errors++;
-}
-
-static void leave_in_pieces(struct fl_slow *slow, struct fl_frame *frame, u32 interface)
-{
-	struct fl_split split;
-	u8 piece[FL_RECORD_WHOLE + FL_HEAD_MOST];
-
-	if (!fl_split_plan(&split, frame)) {
-		slow->region->workers[slow->worker].reasons[FL_REASON_OVERSIZE]++;
-		return;
-	}
-	for (u32 i = 0; i < split.pieces; i++) {
-		fl_split_write(&split, i, piece);
-		leave(slow, piece, fl_split_size(&split, i), interface);
-	}
-}
-
 static void decide(struct fl_slow *slow, const struct fl_record *record)
 {
 	struct fl_frame frame = { .data = slow->room };
+	struct fl_worker *counters = &slow->region->workers[slow->worker];
 	struct fl_result result = { 0 };
 	int verdict;
 
@@ -92,14 +68,11 @@ static void decide(struct fl_slow *slow, const struct fl_record *record)
 	    record->size > FL_RECORD_WHOLE)
 		return;
 	verdict = fl_slow_decide(slow->region, slow->worker, record, &frame, fl_now(), &result);
-	if (verdict == FL_ANSWER)
-		leave(slow, frame.data, frame.len, record->interface);
-	else if (verdict == FL_FORWARD && record->size < record->len)
-		slow->region->workers[slow->worker].reasons[FL_REASON_OVERSIZE]++;
-	else if (verdict == FL_FORWARD && fl_split_is_due(&frame))
-		leave_in_pieces(slow, &frame, result.out_interface);
-	else if (verdict == FL_FORWARD)
-		leave(slow, frame.data, frame.len, result.out_interface);
+	if (verdict == FL_FORWARD && record->size < record->len)
+		counters->reasons[FL_REASON_OVERSIZE]++;
+	else if (verdict == FL_FORWARD || verdict == FL_ANSWER)
+		fl_leave(slow->socket_fd, &frame,
+			 slow->ifindex[verdict == FL_ANSWER ? record->interface : result.out_interface], counters);
 }
 
 static int take(void *context, void *data, size_t size)
@@ -127,11 +100,11 @@ static void *run(void *argument)
 int fl_slow_start(struct fl_slow *slow, int records_fd)
 {
 	slow->room = calloc(1, ROOM);
-	slow->socket_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	slow->socket_fd = fl_leave_open();
 	if (!slow->room)
 		return fl_fail(-ENOMEM, "no memory for the slow path");
 	if (slow->socket_fd < 0)
-		return fl_fail(-errno, "cannot open a packet socket: %s", strerror(errno));
+		return slow->socket_fd;
 	slow->records = ring_buffer__new(records_fd, take, slow, NULL);
 	if (!slow->records)
 		return fl_fail(-errno, "cannot read what the kernel's programs report: %s", fl_words_for(-errno));

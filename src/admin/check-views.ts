@@ -37,7 +37,7 @@ export function viewChecks(state: ControlState, nowMs: number, service?: string)
             service: config.name,
             server: server.config.name,
             check: formatKind(target.kind),
-            target: target.target,
+            target: target.via === null ? 'server' : 'vip',
             address: target.port === null || address === null ? target.address : formatEndpoint(address, target.port),
             state: its,
             forMs: Math.round(nowMs - sinceMs),

@@ -28,6 +28,7 @@ import { describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
 import type { Plane } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
+import type { PlaneProbePath } from '../plane/probe-path.ts';
 import { type RegionPlace, setAsidePath } from '../plane/region-place.ts';
 import { counted } from './output.ts';
 import { waitUntil } from './wait-until.ts';
@@ -38,6 +39,8 @@ export interface DaemonOptions {
   readonly platform: Platform;
   readonly clock: Clock;
   readonly probe: Probe;
+  /** Where its probes of VIPs go; the daemon says by whose region, and ends it. */
+  readonly path: PlaneProbePath;
   /** What the checks use at the moment, and how late their timers ran. */
   readonly checkLoad: () => Pick<Gauges, 'load' | 'lateTimers' | 'lostMs'>;
   readonly makeLog: (config: Config) => Logger;
@@ -75,6 +78,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // A predecessor's clients were cut off a moment ago already; region and interfaces stay as they are for who tries next.
     undo.push(() => engine.end(engine.state().isInherited));
     sayRegion(log, engine, config);
+    options.path.use(plane);
+    undo.push(() => options.path.close());
     const events = makeEvents();
     const keeper = makeKeeper(makeStateFile(config.control.state), clock, log);
     undo.push(() => keeper.stop());
@@ -86,6 +91,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       log,
       inspect: () => platform.inspect(),
       prepare: (next) => engine.follow(next),
+      placed: (servers) => options.path.place(servers),
       events,
       keeper,
     });
@@ -142,6 +148,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       keeper.stop();
       notifier.stop();
       controller.stop();
+      options.path.close();
       await admin.close();
       const flows = countFlows(plane);
       const { place } = engine.state();

@@ -73,7 +73,8 @@ async function removeAfterDeath(
   const pinnedIn = platform.bpffs(bpffs ?? null, false);
   const places = (['file', 'maps'] as const).map((backing) => placeOfRegion(name, backing, pinnedIn));
   if (isHidden(pinnedIn) || places.some((place) => platform.hasRegion(place))) requirePrivileges();
-  return removeLeftovers(platform, places, socket);
+  const removed = removeLeftovers(platform, places, socket);
+  return platform.removeProbePath(name) ? [...removed, 'routing rules'] : removed;
 }
 
 /** Who may not look into a directory would see no region in it either. A bpffs is root's alone as systemd mounts it. */

@@ -16,7 +16,7 @@ export function upCommand(): Command {
 async function run(file: string): Promise<void> {
   const { loadConfig } = await import('../config/load.ts');
   // A file that is wrong is wrong on any machine: said first, even to who lacks privileges.
-  loadConfig(file);
+  const { name } = loadConfig(file);
   const { requirePrivileges } = await import('./privileges.ts');
   requirePrivileges();
   const { makePlatform } = await import('../plane/platform.ts');
@@ -31,11 +31,14 @@ async function run(file: string): Promise<void> {
   obeySignals(standing);
   const timers = makeTimers(makeSystemClock());
   let raw: RawProber | null = null;
+  const platform = makePlatform();
+  const path = platform.probePath(name);
   // Only who uses such checks has such sockets.
-  const prober = makeProber({ timers, raw: () => (raw ??= openRawProber()) });
+  const prober = makeProber({ timers, raw: () => (raw ??= openRawProber()), path: () => path });
   const daemon = await startDaemon({
     loadConfig: () => loadConfig(file),
-    platform: makePlatform(),
+    platform,
+    path,
     clock: timers,
     probe: prober.probe,
     checkLoad: () => ({ load: prober.load(), lateTimers: timers.lateCount(), lostMs: timers.lostMs() }),

@@ -1,9 +1,11 @@
 // From checks as written to plans: what a check leaves out comes from `defaults.check`, then from its type. Timers are
 // taken over always; the rest only by a check of the same type, since a path means nothing to a ping.
 
-import type { CheckConfig, CheckKind, CheckPlan, CheckType, TlsOptions } from './check.ts';
+import type { CheckConfig, CheckKind, CheckPath, CheckPlan, CheckType, TlsOptions } from './check.ts';
+import { protocolOf } from './check-port.ts';
 import { type CheckDraft, type CheckKey, KEYS_OF, type OneCheckDraft } from './check-shape.ts';
-import type { Listen } from './config.ts';
+import type { Listen, Method } from './config.ts';
+import { isDsr } from './dsr-rules.ts';
 import type { Finding, Path } from './positions.ts';
 
 export interface BuiltPlan {
@@ -11,13 +13,24 @@ export interface BuiltPlan {
   readonly findings: readonly Finding[];
 }
 
+/** What the clients of the service that is checked meet. */
+export interface Clients {
+  readonly method: Method;
+  readonly listens: readonly Listen[];
+}
+
 /** The plan of a service or server that names one; `path` is where. */
-export function buildPlan(own: CheckDraft | undefined, general: CheckDraft | undefined, path: Path): BuiltPlan {
+export function buildPlan(
+  own: CheckDraft | undefined,
+  general: CheckDraft | undefined,
+  clients: Clients,
+  path: Path,
+): BuiltPlan {
   if (own === undefined || own === 'none') return { plan: null, findings: [] };
   const base = generalCheck(general);
   const paths = own.checks.map((_, index) => pathOf(own.mode, path, index));
   const findings = own.checks.flatMap((draft, index) => checkKeys(draft, base, paths[index] ?? path));
-  const checks = own.checks.map((draft) => buildCheck(draft, base));
+  const checks = own.checks.map((draft) => buildCheck(draft, base, clients));
   return { plan: { mode: own.mode === 'any' ? 'any' : 'all', checks }, findings };
 }
 
@@ -25,13 +38,14 @@ export function buildPlan(own: CheckDraft | undefined, general: CheckDraft | und
  * The plan of a service that names none: that of `defaults`, or a TCP connect every 2 s. A service without TCP has none
  * by itself, unless `defaults` names a port to connect to or a type that needs no TCP.
  */
-export function usualPlan(general: CheckDraft | undefined, listens: readonly Listen[]): CheckPlan | null {
+export function usualPlan(general: CheckDraft | undefined, clients: Clients): CheckPlan | null {
   if (general === 'none') return null;
   const drafts = general?.checks ?? [{}];
-  const isTcp = listens.some(({ protocol }) => protocol === 'tcp');
+  const isTcp = clients.listens.some(({ protocol }) => protocol === 'tcp');
   const isFor = ({ port, type = 'tcp' }: OneCheckDraft): boolean => port !== undefined || !NEED_TCP.includes(type);
   if (!isTcp && !drafts.every(isFor)) return null;
-  return { mode: general?.mode === 'any' ? 'any' : 'all', checks: drafts.map((draft) => buildCheck(draft, {})) };
+  const checks = drafts.map((draft) => buildCheck(draft, {}, clients));
+  return { mode: general?.mode === 'any' ? 'any' : 'all', checks };
 }
 
 const NEED_TCP: readonly CheckType[] = ['tcp', 'tcp-half-open', 'http', 'https', 'content', 'agent'];
@@ -65,19 +79,38 @@ function merge(own: OneCheckDraft, general: OneCheckDraft): OneCheckDraft {
   return { ...Object.fromEntries(TIMERS.map((key) => [key, general[key]])), ...own };
 }
 
-function buildCheck(own: OneCheckDraft, general: OneCheckDraft): CheckConfig {
+function buildCheck(own: OneCheckDraft, general: OneCheckDraft, clients: Clients): CheckConfig {
   const written = merge(own, general);
+  const type = typeOf(own, general);
   const everyMs = written.every ?? 2000;
   return {
-    kind: buildKind(typeOf(own, general), written),
+    kind: buildKind(type, written),
     port: written.port ?? null,
-    target: 'server',
+    target: decidePath(type, written, clients),
     everyMs,
     fastEveryMs: written['fast-every'] ?? everyMs,
     timeoutMs: written.timeout ?? Math.min(1000, everyMs),
     rise: written.rise ?? 2,
     fall: written.fall ?? 3,
   };
+}
+
+/** Kinds that ask the server itself: no client of a service sends an echo through it, and a program goes its own way. */
+const ASK_SERVER: readonly CheckType[] = ['icmp', 'tcp-half-open', 'exec'];
+
+/**
+ * With direct server return a check goes where clients go, unless it is for a port that no client of the service uses: the
+ * server may well listen there at its own address only. With nat and full-nat both paths bring the server the same packet.
+ */
+function decidePath(type: CheckType, { target, port }: OneCheckDraft, { method, listens }: Clients): CheckPath {
+  if (!isDsr({ method }) || ASK_SERVER.includes(type)) return 'server';
+  if (target !== undefined) return target;
+  const isClientsPort = listens.some(
+    (listen) =>
+      listen.protocol === protocolOf(type) &&
+      (port === undefined || (listen.firstPort <= port && port <= listen.lastPort)),
+  );
+  return isClientsPort ? 'vip' : 'server';
 }
 
 function buildKind(type: CheckType, written: OneCheckDraft): CheckKind {
@@ -147,6 +180,13 @@ function checkKeys(own: OneCheckDraft, general: OneCheckDraft, path: Path): Find
   const lacks = (key: CheckKey, hint: string): void => {
     findings.push({ path, on: 'key', message: `a check of type ${type} needs "${key}"`, hint });
   };
+  if (own.target === 'vip' && ASK_SERVER.includes(type)) {
+    findings.push({
+      path: at('target'),
+      message: `a check of type ${type} asks the server itself, not the VIP`,
+      hint: 'leave "target" out; the checks over TCP and UDP have it',
+    });
+  }
   if (type === 'content' && written.expect === undefined) lacks('expect', 'write the text that must come');
   if (type === 'agent' && written.port === undefined) lacks('port', 'an agent has a port of its own');
   if (type === 'exec' && written.command === undefined)

@@ -69,7 +69,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
   }
   findings.push(...checkTunnelKeys(name, draft.tunnel, method, path));
   const plan = (own: ServiceDraft['check'], at: Path): CheckPlan | null => {
-    const built = buildPlan(own, defaults.check, at);
+    const built = buildPlan(own, defaults.check, { method, listens: draft.listen }, at);
     findings.push(...built.findings);
     return built.plan;
   };
@@ -89,7 +89,10 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     sources: draft.source === undefined || draft.source === 'vip' ? [] : draft.source.flat(),
     tunnel: method === 'l3-dsr' && draft.tunnel !== undefined ? buildTunnel(draft.tunnel) : null,
     servers: [...servers(draft.servers, 'servers', false), ...servers(draft.backup ?? {}, 'backup', true)],
-    check: draft.check === undefined ? usualPlan(defaults.check, draft.listen) : plan(draft.check, [...path, 'check']),
+    check:
+      draft.check === undefined
+        ? usualPlan(defaults.check, { method, listens: draft.listen })
+        : plan(draft.check, [...path, 'check']),
     minUp: draft['min-up'] ?? 1,
     panic: draft.panic ?? false,
     slowStartMs: draft['slow-start'] ?? 0,

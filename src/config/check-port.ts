@@ -1,8 +1,8 @@
 // Which checks a server has, and which port each of them goes to: its own, else the server's, else the first port that
 // clients of the service use.
 
-import type { CheckConfig, CheckPlan } from './check.ts';
-import type { Protocol, ServerConfig, ServiceConfig } from './config.ts';
+import type { CheckConfig, CheckPlan, CheckType } from './check.ts';
+import type { Listen, Protocol, ServerConfig, ServiceConfig } from './config.ts';
 
 /** Null: the server is taken to be up. */
 export function checkPlanOf(service: ServiceConfig, server: ServerConfig): CheckPlan | null {
@@ -11,8 +11,20 @@ export function checkPlanOf(service: ServiceConfig, server: ServerConfig): Check
 
 /** What a check needs a port of; null: of nothing. */
 export function checkProtocol({ kind }: CheckConfig): Protocol | null {
-  if (kind.type === 'icmp' || kind.type === 'exec') return null;
-  return kind.type === 'udp' || kind.type === 'dns' ? 'udp' : 'tcp';
+  return protocolOf(kind.type);
+}
+
+export function protocolOf(type: CheckType): Protocol | null {
+  if (type === 'icmp' || type === 'exec') return null;
+  return type === 'udp' || type === 'dns' ? 'udp' : 'tcp';
+}
+
+/** Where a check through the path goes: to each VIP that clients use with its protocol, or else to all of them. */
+export function checkVipsOf(service: ServiceConfig, check: CheckConfig): readonly Listen[] {
+  const protocol = checkProtocol(check);
+  const own = service.listens.filter((listen) => listen.protocol === protocol);
+  const listens = own.length > 0 ? own : service.listens;
+  return [...new Map(listens.toReversed().map((listen) => [listen.vip.text, listen])).values()].toReversed();
 }
 
 /** Null when there is none: the rules see to it that a check that needs a port has one. */

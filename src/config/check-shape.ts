@@ -2,7 +2,7 @@
 // belongs to which kind is in KEYS_OF, and said in build-check.ts, where the kind is known.
 
 import { z } from 'zod';
-import { CHECK_TYPES, type CheckType, DNS_RCODES, DNS_RECORDS, type StatusRange } from './check.ts';
+import { CHECK_PATHS, CHECK_TYPES, type CheckType, DNS_RCODES, DNS_RECORDS, type StatusRange } from './check.ts';
 import type { Parsed } from './endpoint.ts';
 import { choice, dispatch, duration, grammar, must, oneOrMore, textLike, wholeNumber } from './leaves.ts';
 import { LIMITS } from './limits.ts';
@@ -24,7 +24,7 @@ export const oneCheckShape = z.strictObject(
   {
     type: choice('check type', CHECK_TYPES).optional(),
     port: wholeNumber(1, LIMITS.port).optional(),
-    target: choice('target', ['server'], ['vip']).optional(),
+    target: choice('target', CHECK_PATHS).optional(),
     every: duration(50, LIMITS.durationMs).optional(),
     'fast-every': duration(50, LIMITS.durationMs).optional(),
     timeout: duration(10, LIMITS.durationMs).optional(),

@@ -11,8 +11,7 @@ export interface CheckConfig {
   readonly kind: CheckKind;
   /** Null: the server's own port, or the first port of the service when the server has none. */
   readonly port: number | null;
-  /** Through which path it goes: straight to the server. */
-  readonly target: 'server';
+  readonly target: CheckPath;
   readonly everyMs: number;
   /** The interval while results contradict the state, so that a change is found sooner; at most `everyMs`. */
   readonly fastEveryMs: number;
@@ -21,6 +20,10 @@ export interface CheckConfig {
   readonly rise: number;
   readonly fall: number;
 }
+
+/** Through which path a check goes: straight to the server, or to the VIP by the method's own rewriting, as clients do. */
+export const CHECK_PATHS = ['server', 'vip'] as const;
+export type CheckPath = (typeof CHECK_PATHS)[number];
 
 export type CheckKind =
   | { readonly type: 'tcp' }

@@ -31,10 +31,10 @@ export function formatPlan(plan: CheckPlan | null): string {
   return checks.length === 1 ? (checks[0] ?? '') : `${plan.mode} of ${checks.map((check) => `(${check})`).join(' ')}`;
 }
 
-function formatCheck({ kind, port, everyMs, fastEveryMs, timeoutMs, rise, fall }: CheckConfig): string {
+function formatCheck({ kind, target, port, everyMs, fastEveryMs, timeoutMs, rise, fall }: CheckConfig): string {
   const fast = fastEveryMs === everyMs ? '' : `, fast-every ${formatDuration(fastEveryMs)}`;
   const every = `every ${formatDuration(everyMs)}${fast}, timeout ${formatDuration(timeoutMs)}`;
-  return `${formatKind(kind)}${port === null ? '' : ` port ${port}`} ${every}, rise ${rise}, fall ${fall}${detailsOf(kind)}`;
+  return `${formatKind(kind)}${target === 'vip' ? ' at the VIP' : ''}${port === null ? '' : ` port ${port}`} ${every}, rise ${rise}, fall ${fall}${detailsOf(kind)}`;
 }
 
 /** What formatKind leaves out, as it stands in the configuration. */

@@ -17,10 +17,11 @@ import { readPlacement } from '../plane/adopt.ts';
 import { planImage } from '../plane/image.ts';
 import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
+import type { SlotTable } from '../plane/slots.ts';
 import { checkReplacement } from './configuration.ts';
-import { makeTarget, targetInterfaces } from './desired.ts';
+import { makeTarget, targetInterfaces, withUpcoming } from './desired.ts';
 import { type Events, makeEvents, partsOf } from './events.ts';
-import { type HealthChange, makeHealth } from './health.ts';
+import { asksThroughPath, type HealthChange, makeHealth } from './health.ts';
 import { type Keeper, NO_KEEPER } from './keeper.ts';
 import {
   type AdminState,
@@ -36,6 +37,7 @@ import { type Change, formatChange, planChanges } from './plan.ts';
 import { makeSlowStart } from './slow-start.ts';
 import { type Applied, type ControlState, describeServices } from './state.ts';
 import type { SavedState } from './state-file.ts';
+import type { Target } from '../plane/target.ts';
 import { decideAll, decisionEvents } from './weigh.ts';
 
 export interface ControllerOptions {
@@ -48,6 +50,8 @@ export interface ControllerOptions {
   readonly inspect: () => HostView;
   /** Called with a new configuration before it is applied; what it throws refuses the configuration. */
   readonly prepare: (config: Config) => void;
+  /** Called after each commit: where servers are in the data plane, for probes that go through it. */
+  readonly placed?: (servers: SlotTable) => void;
   /** Where what happens is told. */
   readonly events?: Events;
   /** Has what a predecessor left, and keeps what a successor needs. */
@@ -100,6 +104,9 @@ export function makeController(options: ControllerOptions): Controller {
   let pending: Timer | null = null;
   let reloading: Promise<unknown> = Promise.resolve();
   let isStopped = false;
+  /** Its servers are in the data plane, without flows, so that they can be asked through it before they are needed. */
+  let upcoming: Config | null = null;
+  options.placed?.(applied.placement.servers);
 
   const health = makeHealth({
     clock,
@@ -141,18 +148,23 @@ export function makeController(options: ControllerOptions): Controller {
     applySoon(COALESCE_MS);
   };
 
+  const imageOf = (target: Target) => {
+    const moment = { generation: readHeader(plane).generation, nowMs: clock.nowMs() };
+    return planImage(target, applied.placement, plane.counts, moment);
+  };
+
   const plan = (change: Partial<Applied>) => {
     const next = { ...applied, ...change };
     const decisions = decideAll(next.config, next.overrides, health, slowStart);
     const target = makeTarget(next.config, decisions, next.host);
-    const moment = { generation: readHeader(plane).generation, nowMs: clock.nowMs() };
-    const { image, placement } = planImage(target, applied.placement, plane.counts, moment);
+    const { image, placement } = imageOf(upcoming === null ? target : withUpcoming(target, upcoming));
     return { image, next: { ...next, target, placement, decisions } };
   };
 
   const apply = (change: Partial<Applied>): number => {
     const { image, next } = plan(change);
     const generation = commit(image);
+    options.placed?.(next.placement.servers);
     const happened = applied.target === null ? [] : decisionEvents(applied, next);
     applied = next;
     log.debug({ generation }, `commit ${generation}`);
@@ -187,6 +199,7 @@ export function makeController(options: ControllerOptions): Controller {
     } catch (error) {
       if (readHeader(plane).generation !== before) {
         applied = { ...applied, placement: readPlacement(plane) };
+        options.placed?.(applied.placement.servers);
         applySoon(RETRY_MS);
       }
       const message = `the data plane did not take the change: ${(error as Error).message}`;
@@ -217,9 +230,14 @@ export function makeController(options: ControllerOptions): Controller {
     let generation: number;
     try {
       // New servers are asked before they are needed, so that a service whose servers are all new has no gap.
+      if (asksThroughPath(config)) {
+        upcoming = config;
+        apply({});
+      }
       await health.watch([applied.config, config], isInMaintenance);
       if (isStopped) throw new FairleadError('refused', 'fairlead is ending; nothing was applied');
       options.prepare(config);
+      upcoming = null;
       try {
         generation = apply({ config, host, overrides: keepOverrides(applied.overrides, config) });
       } catch (error) {
@@ -227,6 +245,7 @@ export function makeController(options: ControllerOptions): Controller {
         throw error;
       }
     } finally {
+      upcoming = null;
       if (!isStopped) void health.watch([applied.config], isInMaintenance);
     }
     log.level = config.log.level;
@@ -240,6 +259,15 @@ export function makeController(options: ControllerOptions): Controller {
 
   return {
     start: async () => {
+      // A region that a predecessor left has the servers, and flows; nothing is committed to it before they were asked.
+      if (applied.placement.servers.length === 0 && asksThroughPath(applied.config)) {
+        const { image, placement } = imageOf(
+          withUpcoming(makeTarget(emptyOf(applied.config), [], applied.host), applied.config),
+        );
+        commit(image);
+        applied = { ...applied, placement };
+        options.placed?.(placement.servers);
+      }
       await health.watch([applied.config], isInMaintenance);
       left = {};
       if (!isStopped) apply({});
@@ -295,6 +323,10 @@ export function makeController(options: ControllerOptions): Controller {
       health.stop();
     },
   };
+}
+
+function emptyOf(config: Config): Config {
+  return { ...config, services: [] };
 }
 
 const WORDS: Readonly<Record<AdminState, string>> = {

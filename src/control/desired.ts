@@ -5,6 +5,7 @@ import type { HostView } from '../config/host-view.ts';
 import { parseAddress, type Address } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
 import { type Prefix, prefixContains } from '../net/prefix.ts';
+import { serverIdentity } from '../plane/identity.ts';
 import type { Target, TargetInterface } from '../plane/target.ts';
 import type { Decision } from './decide.ts';
 
@@ -15,6 +16,30 @@ export function makeTarget(config: Config, decisions: readonly Decision[], host:
     interfaces: targetInterfaces(config, host),
     services: config.services.map((service, index) => ({ config: service, weights: decisions[index]?.weights ?? [] })),
   };
+}
+
+/**
+ * With the servers of another configuration beside their own, which get no flows, and with its other services, which own no
+ * address yet: so that next hops are known, and checks through the path can ask them.
+ */
+export function withUpcoming(target: Target, { services }: Config): Target {
+  const former = new Map(target.services.map(({ config }) => [config.name, config]));
+  const upcoming = new Map(services.map((service) => [service.name, service]));
+  const grown = target.services.map(({ config, weights }) => {
+    const there = new Set(config.servers.map((server) => serverIdentity(config, server)));
+    const next = upcoming.get(config.name);
+    // Of another method they would be other servers under the service's old name.
+    const isSame = next?.method === config.method;
+    const more = isSame ? next.servers.filter((server) => !there.has(serverIdentity(next, server))) : [];
+    return {
+      config: { ...config, servers: [...config.servers, ...more] },
+      weights: [...weights, ...more.map(() => 0)],
+    };
+  });
+  const fresh = services
+    .filter(({ name }) => !former.has(name))
+    .map((config) => ({ config: { ...config, listens: [] }, weights: config.servers.map(() => 0) }));
+  return { ...target, services: [...grown, ...fresh] };
 }
 
 /** Names in the order of their ids. */

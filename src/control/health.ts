@@ -3,7 +3,7 @@
 
 import type { Clock } from '../base/clock.ts';
 import type { CheckConfig } from '../config/check.ts';
-import { checkPlanOf, checkPortOf } from '../config/check-port.ts';
+import { checkPlanOf, checkPortOf, checkVipsOf } from '../config/check-port.ts';
 import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 import { formatKind } from '../config/format-check.ts';
 import { combine } from '../health/combine.ts';
@@ -15,8 +15,9 @@ import {
   type Memory,
   type ResultCounts,
 } from '../health/monitor.ts';
-import type { Advice, Probe } from '../health/probe.ts';
-import { formatEndpoint } from '../net/address.ts';
+import type { Advice, Probe, Via } from '../health/probe.ts';
+import { type Address, formatEndpoint } from '../net/address.ts';
+import { serverIdentity } from '../plane/identity.ts';
 import { serverKey } from './overrides.ts';
 
 /** More than this nobody waits for a first result: a server unheard of by then starts without flows. */
@@ -206,7 +207,7 @@ function planOf(service: ServiceConfig, server: ServerConfig): Checked | null {
 function makePlan(service: ServiceConfig, server: ServerConfig): Checked | null {
   const plan = checkPlanOf(service, server);
   if (plan === null) return null;
-  const targets = plan.checks.map((check, index) => makeCheckTarget(service, server, check, index));
+  const targets = plan.checks.flatMap((check, index) => makeCheckTargets(service, server, check, index));
   return { mode: plan.mode, server: serverKey(service, server), targets, keys: targets.map(({ key }) => key) };
 }
 
@@ -214,12 +215,38 @@ function makePlan(service: ServiceConfig, server: ServerConfig): Checked | null 
  * The key has the address in it, so that a server that moved is another target, and both can be watched during a reload;
  * and what is asked, so that what a predecessor remembers is the answer to the same question.
  */
-function makeCheckTarget(service: ServiceConfig, server: ServerConfig, check: CheckConfig, index: number): CheckTarget {
+function makeCheckTargets(
+  service: ServiceConfig,
+  server: ServerConfig,
+  check: CheckConfig,
+  index: number,
+): CheckTarget[] {
   const { kind, target, everyMs, fastEveryMs, timeoutMs, rise, fall } = check;
   const port = checkPortOf(service, server, check);
-  const endpoint = port === null ? server.address.text : formatEndpoint(server.address, port);
-  const key = `${serverKey(service, server)} ${endpoint} ${index} ${formatKind(kind)}`;
-  return { key, kind, target, address: server.address.text, port, everyMs, fastEveryMs, timeoutMs, rise, fall };
+  const make = (asked: Address, via: Via | null): CheckTarget => {
+    const endpoint = port === null ? asked.text : formatEndpoint(asked, port);
+    const where = via === null ? endpoint : `${endpoint}@${via.server}`;
+    const key = `${serverKey(service, server)} ${where} ${index} ${formatKind(kind)}`;
+    return { key, kind, via, address: asked.text, port, everyMs, fastEveryMs, timeoutMs, rise, fall };
+  };
+  if (target === 'server') return [make(server.address, null)];
+  const via = viaOf(service, server);
+  return checkVipsOf(service, check).map(({ vip }) => make(vip, via));
+}
+
+export function viaOf(service: ServiceConfig, server: ServerConfig): Via {
+  return {
+    server: server.address.text,
+    identity: serverIdentity(service, server),
+    isTunnel: service.tunnel !== null,
+  };
+}
+
+/** Has a server that must be in the data plane before it can be checked. */
+export function asksThroughPath(config: Config): boolean {
+  return config.services.some((service) =>
+    service.servers.some((server) => checkPlanOf(service, server)?.checks.some(({ target }) => target === 'vip')),
+  );
 }
 
 function serverOf(key: string): string {

@@ -14,9 +14,14 @@ export interface Attempt {
   /** By what the system said: about the server, or about this host. `stage` says what was going on, for a reset. */
   explain(error: NodeJS.ErrnoException, stage?: string): void;
   untried(reason: string): void;
+  /** The server has let itself be heard. */
+  heard(): void;
   /** What to say when time is up from here on: "connected, but no banner". */
   waitingFor(words: string): void;
 }
+
+/** What routers say for a server, and the system when nobody says anything. */
+const UNHEARD: ReadonlySet<string> = new Set(['EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH', 'ETIMEDOUT']);
 
 const STOPPED: ProbeResult = { outcome: 'untried', reason: 'the check was stopped', latencyMs: null };
 
@@ -37,8 +42,10 @@ export function attempt(
     const stopListening = timers.listen();
     let words = 'no answer';
     let isSettled = false;
+    let isHeard = false;
     let release: (() => void) | null = null;
 
+    const unheard = (result: ProbeResult): ProbeResult => (isHeard ? result : { ...result, isUnheard: true });
     const settle = (result: ProbeResult): void => {
       if (isSettled) return;
       isSettled = true;
@@ -51,7 +58,7 @@ export function attempt(
     const abort = (): void => settle(STOPPED);
     const expire = (): void => {
       // When this process was busy, the timer comes first though the answer is there: sockets get one look before.
-      setImmediate(() => settle(failed(`${words} within ${formatMs(target.timeoutMs)}`)));
+      setImmediate(() => settle(unheard(failed(`${words} within ${formatMs(target.timeoutMs)}`))));
     };
     // Time in which this process was deaf is no time the server had: it is given once more.
     const expireOrExtend = (): void => {
@@ -67,7 +74,13 @@ export function attempt(
       elapsedMs: () => timers.nowMs() - startedMs,
       ok: (reason, more = {}) => settle({ outcome: 'ok', reason, latencyMs: timers.nowMs() - startedMs, ...more }),
       fail: (reason) => settle(failed(reason)),
-      explain: (error, stage) => settle(describeError(error, stage)),
+      explain: (error, stage) => {
+        const result = describeError(error, stage);
+        settle(UNHEARD.has(error.code ?? '') ? unheard(result) : result);
+      },
+      heard: () => {
+        isHeard = true;
+      },
       untried: (reason) => settle({ outcome: 'untried', reason, latencyMs: null }),
       waitingFor: (next) => {
         words = next;

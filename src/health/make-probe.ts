@@ -1,6 +1,7 @@
 // All kinds of checks behind one door, with bounds on what they use at a time.
 
 import { readFileSync } from 'node:fs';
+import type { ProbePath } from '../net/probe-path.ts';
 import type { RawProber } from '../net/raw-prober.ts';
 import { makeAgentProbe } from './agent-probe.ts';
 import { makeContentProbe } from './content-probe.ts';
@@ -8,6 +9,7 @@ import { makeDnsProbe } from './dns-probe.ts';
 import { makeExecProbe } from './exec-probe.ts';
 import { type Gate, makeGate } from './gate.ts';
 import { makeHttpProbe } from './http-probe.ts';
+import { makePathProbe } from './path-probe.ts';
 import type { Probe } from './probe.ts';
 import { makeRawProbes } from './raw-probes.ts';
 import { makeTcpProbe } from './tcp-probe.ts';
@@ -17,6 +19,8 @@ import { makeUdpProbe } from './udp-probe.ts';
 export interface ProbeOptions {
   readonly timers: Timers;
   readonly raw: () => RawProber;
+  /** For checks of the VIP. */
+  readonly path: () => ProbePath;
   /** Sockets and programs at a time. */
   readonly sockets?: number;
   readonly programs?: number;
@@ -33,7 +37,13 @@ const SOCKETS = 4096;
 /** A program is a process, perhaps a shell with children: more at a time would be a load of its own. */
 const PROGRAMS = 64;
 
-export function makeProber({ timers, raw, sockets = roomForSockets(), programs = PROGRAMS }: ProbeOptions): Prober {
+export function makeProber({
+  timers,
+  raw,
+  path,
+  sockets = roomForSockets(),
+  programs = PROGRAMS,
+}: ProbeOptions): Prober {
   const rawProbes = makeRawProbes(raw);
   const tcp = makeTcpProbe(timers);
   const http = makeHttpProbe(timers);
@@ -45,7 +55,7 @@ export function makeProber({ timers, raw, sockets = roomForSockets(), programs =
   const socketGate = makeGate(sockets);
   const programGate = makeGate(programs);
 
-  const ask: Probe = (target, signal) => {
+  const askBy: Probe = (target, signal) => {
     const { kind } = target;
     switch (kind.type) {
       case 'http':
@@ -68,6 +78,10 @@ export function makeProber({ timers, raw, sockets = roomForSockets(), programs =
         return tcp(target, signal);
     }
   };
+
+  const pathProbe = makePathProbe({ timers, path, raw, ask: askBy });
+  const ask: Probe = ({ via, ...target }, signal) =>
+    via === null ? askBy({ ...target, via }, signal) : pathProbe({ ...target, via }, signal);
 
   /** Those over raw sockets share a few descriptors among all. */
   const gateOf = (type: string): Gate | null => {

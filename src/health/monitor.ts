@@ -170,15 +170,15 @@ export function makeMonitor(options: MonitorOptions): Monitor {
   };
 }
 
-function questionOf({ kind, target, address, port, everyMs, fastEveryMs, timeoutMs }: CheckTarget): string {
-  return JSON.stringify([address, port, target, kind, everyMs, fastEveryMs, timeoutMs]);
+function questionOf({ kind, via, address, port, everyMs, fastEveryMs, timeoutMs }: CheckTarget): string {
+  return JSON.stringify([address, port, via, kind, everyMs, fastEveryMs, timeoutMs]);
 }
 
 function isSameServer(a: CheckTarget, b: CheckTarget): boolean {
   return (
     a.address === b.address &&
     a.port === b.port &&
-    a.target === b.target &&
+    a.via?.identity === b.via?.identity &&
     (a.kind === b.kind || JSON.stringify(a.kind) === JSON.stringify(b.kind))
   );
 }

@@ -4,13 +4,25 @@ import type { CheckKind } from '../config/check.ts';
 
 export interface ProbeTarget {
   readonly kind: CheckKind;
-  /** Which path the probe takes to the destination below: `server` is the host's own routing. */
-  readonly target: 'server';
+  /** The server that the destination below, then a VIP, is asked of through the path that clients use; null: the host's
+   * own routes lead to the destination, which is the server. */
+  readonly via: Via | null;
   /** An address as text, IPv4 or IPv6. */
   readonly address: string;
   /** Null for a kind that asks the host rather than a port. */
   readonly port: number | null;
   readonly timeoutMs: number;
+  /** Makes the socket for a path that is not the host's own: a descriptor, bound, and the caller's. Throws in words. */
+  readonly socket?: () => number;
+}
+
+export interface Via {
+  /** The server's own address, as text. */
+  readonly server: string;
+  /** Its name in the data plane. */
+  readonly identity: string;
+  /** It unwraps a tunnel. */
+  readonly isTunnel: boolean;
 }
 
 /**
@@ -20,6 +32,8 @@ export interface ProbeTarget {
 export interface ProbeResult {
   readonly outcome: 'ok' | 'failed' | 'untried';
   readonly reason: string;
+  /** Nothing of the server was heard: no answer of its own, at most a router's. */
+  readonly isUnheard?: true;
   /** How long the answer took; null without one. */
   readonly latencyMs: number | null;
   /** Good now, but not for long: "certificate expires in 3 days". */

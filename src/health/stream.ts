@@ -1,10 +1,11 @@
 // The conversation of a check over TCP, plain or in TLS: connect, perhaps shake hands, then say and hear.
 
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, Socket, type SocketConstructorOpts } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type PeerCertificate, type TLSSocket } from 'node:tls';
 import type { TlsOptions } from '../config/check.ts';
 import type { Attempt } from './attempt.ts';
 import { judgeCertificate } from './certificate.ts';
+import type { ProbeTarget } from './probe.ts';
 import { trustedBy } from './trust.ts';
 
 export interface Conversation {
@@ -24,25 +25,26 @@ export interface StreamOptions {
 
 /** Begins it; returns how to end it. The answer to a port that is not there is given to `attempt` already. */
 export function converse(attempt: Attempt, { tls, host = null }: StreamOptions, talk: Conversation): () => void {
-  const { address, port } = attempt.target;
   const name = tls?.sni ?? nameIn(host);
   let stage = 'while connecting';
   let socket: Socket;
+  let carrier: Socket;
   try {
+    // A file of authorities that cannot be read, a socket that cannot be had: this host's trouble.
+    const secureContext = tls === null ? null : trustedBy(tls.ca);
+    carrier = connectBy(attempt.target);
     socket =
-      tls === null
-        ? connectTcp({ host: address, port: port ?? 0 })
+      secureContext === null
+        ? carrier
         : connectTls({
-            host: address,
-            port: port ?? 0,
-            secureContext: trustedBy(tls.ca),
+            socket: carrier,
+            secureContext,
             // Judged below, where there are words for it.
             rejectUnauthorized: false,
             checkServerIdentity: () => undefined,
             ...(name === null ? {} : { servername: name }),
           });
   } catch (error) {
-    // A file of authorities that cannot be read: this host's trouble.
     attempt.untried((error as Error).message);
     return () => undefined;
   }
@@ -50,7 +52,8 @@ export function converse(attempt: Attempt, { tls, host = null }: StreamOptions, 
     stage = 'in the middle of the answer';
     talk.onOpen((text) => void socket.write(text, 'latin1'), warning);
   };
-  socket.once('connect', () => {
+  carrier.once('connect', () => {
+    attempt.heard();
     if (tls === null) {
       open(null);
       return;
@@ -79,8 +82,18 @@ export function converse(attempt: Attempt, { tls, host = null }: StreamOptions, 
     else talk.onEnd();
   });
   // Stays on after the result: an error on a socket that nobody listens to would end the process.
-  socket.on('error', (error: NodeJS.ErrnoException) => attempt.explain(error, stage));
-  return () => socket.destroy();
+  const explain = (error: NodeJS.ErrnoException): void => attempt.explain(error, stage);
+  socket.on('error', explain);
+  if (socket !== carrier) carrier.on('error', explain);
+  return () => {
+    socket.destroy();
+    carrier.destroy();
+  };
+}
+
+function connectBy({ address, port, socket }: ProbeTarget): Socket {
+  if (socket === undefined) return connectTcp({ host: address, port: port ?? 0 });
+  return new Socket({ fd: socket(), manualStart: true } as SocketConstructorOpts).connect(port ?? 0, address);
 }
 
 /** A name to ask for; an address is none (RFC 6066, section 3). */

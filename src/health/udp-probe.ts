@@ -35,13 +35,24 @@ export function makeUdpProbe(timers: Timers) {
 
 /** Sends once and hands every answer on; returns how to end it. */
 export function sendDatagram(own: Attempt, question: Buffer, onAnswer: (answer: Buffer) => void): () => void {
-  const { address, port } = own.target;
+  const { address, port, socket: makeFd } = own.target;
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   let isClosed = false;
+  try {
+    // Bound by whoever made it.
+    if (makeFd !== undefined) socket.bind({ fd: makeFd(), exclusive: true });
+  } catch (error) {
+    socket.close();
+    own.untried((error as Error).message);
+    return () => undefined;
+  }
   socket.on('error', (error: NodeJS.ErrnoException) =>
     error.code === 'ECONNREFUSED' ? own.fail('port unreachable: nobody listens there') : own.explain(error),
   );
-  socket.on('message', onAnswer);
+  socket.on('message', (answer) => {
+    own.heard();
+    onAnswer(answer);
+  });
   socket.connect(port ?? 0, address, () => {
     if (isClosed) return;
     socket.send(question, (error) => {

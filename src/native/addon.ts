@@ -54,6 +54,22 @@ export interface Addon {
   probeOpen(listener: (answers: ArrayBuffer) => void): unknown;
   probeAsk(handle: unknown, kind: number, address: Uint8Array, port: number, timeoutMs: number): number;
   probeClose(handle: unknown): void;
+  /** Errors of these have the errno's name as their code. */
+  pathOpen(device: string, mark: number): unknown;
+  pathUse(path: unknown, handle: unknown): void;
+  pathSocket(
+    path: unknown,
+    protocol: number,
+    vip: Uint8Array,
+    port: number,
+    server: Uint8Array,
+    slot: number,
+    generation: number,
+  ): [fd: number, pin: number];
+  /** An enum fl_reason. */
+  pathEnd(path: unknown, pin: number): number;
+  pathClose(path: unknown): void;
+  pathRemove(mark: number): boolean;
 }
 
 const PATH = fileURLToPath(new URL('../../native/build/fairlead.node', import.meta.url));

@@ -37,6 +37,7 @@ export function makeMemoryPlane(counts: SectionCounts, workers: number, left?: M
     detach: () => {},
     sample: () => {},
     samples: () => new ArrayBuffer(0),
+    carry: () => {},
     watch: (run) => {
       listener = run;
     },

@@ -97,6 +97,7 @@ function wrap(addon: Addon, kind: Plane['kind'], [handle, outcome]: [handle: unk
     },
     sample: (isOn) => addon.sample(handle, isOn),
     samples: () => addon.samples(handle),
+    carry: (path) => addon.pathUse(path, handle),
     watch: (listener) => addon.watch(handle, (bits) => listener(eventsOf(bits))),
     close: () => {
       if (!isOpen) return;

@@ -62,6 +62,8 @@ export interface Plane {
   sample(isOn: boolean): void;
   /** struct fl_record, those that came since last asked. */
   samples(): ArrayBuffer;
+  /** Probes through the path (probe-path.ts) go by this region from now on, until it is closed. */
+  carry(path: unknown): void;
   /** One listener; events of the same kind are coalesced. */
   watch(listener: (events: PlaneEvents) => void): void;
   close(): void;

@@ -8,6 +8,7 @@ import { type Addon, loadAddon } from '../native/addon.ts';
 import { hostViewOf, parseAddresses, parseLinks } from '../net/netlink.ts';
 import { openPlane, openReadPlane } from './native-plane.ts';
 import type { Plane, SectionCounts } from './plane.ts';
+import { makeProbePath, type PlaneProbePath, removeProbePath } from './probe-path.ts';
 import { type RegionPlace, setAsidePath } from './region-place.ts';
 
 export interface Platform {
@@ -28,6 +29,10 @@ export interface Platform {
    * `mayMount` it is a bpffs afterwards, or this throws in words.
    */
   bpffs(configured: string | null, mayMount: boolean): string;
+  /** Sockets for checks through the path; an instance has one. */
+  probePath(instance: string): PlaneProbePath;
+  /** What a killed process left of it in the host's routing: was there anything? */
+  removeProbePath(instance: string): boolean;
   /** Tells the service manager, when there is one (sd_notify). */
   notify(state: string): void;
 }
@@ -67,6 +72,8 @@ export function makePlatform(addon: Addon = loadAddon()): Platform {
       if (mayMount) explained(() => addon.bpffs(path, true));
       return path;
     },
+    probePath: (instance) => makeProbePath(instance, addon),
+    removeProbePath: (instance) => removeProbePath(instance, addon),
     notify: (state) => addon.notify(state),
   };
 }

@@ -3,13 +3,14 @@
 import type { Plane, PlaneEvents } from './plane.ts';
 
 export interface SwitchPlane extends Plane {
-  /** From now on everything goes to `next`, the listener's events too. Gives the one before, which stays open. */
+  /** From now on everything goes to `next`, the listener's events and probes through the path too. Gives the one before, which stays open. */
   become(next: Plane): Plane;
 }
 
 export function makeSwitchPlane(first: Plane): SwitchPlane {
   let current = first;
   let listener: ((events: PlaneEvents) => void) | null = null;
+  let path: unknown = null;
   return {
     get kind() {
       return current.kind;
@@ -32,6 +33,10 @@ export function makeSwitchPlane(first: Plane): SwitchPlane {
     detach: (interfaces) => current.detach(interfaces),
     sample: (isOn) => current.sample(isOn),
     samples: () => current.samples(),
+    carry: (next) => {
+      path = next;
+      current.carry(next);
+    },
     watch: (run) => {
       listener = run;
       current.watch(run);
@@ -41,6 +46,7 @@ export function makeSwitchPlane(first: Plane): SwitchPlane {
       const before = current;
       current = next;
       if (listener !== null) next.watch(listener);
+      if (path !== null) next.carry(path);
       return before;
     },
   };

@@ -45,6 +45,7 @@ function setUp(t: TestContext) {
       platform: made.platform,
       clock: makeSystemClock(),
       probe: made.checks.probe,
+      path: made.platform.probePath('fairlead'),
       checkLoad: () => ({ load: { sockets: 0, programs: 0, waiting: 0 }, lateTimers: 0, lostMs: 0 }),
       makeLog: () => made.log.log,
     });

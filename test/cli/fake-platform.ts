@@ -11,6 +11,7 @@ import {
 } from '../../src/plane/memory-plane.ts';
 import type { Platform } from '../../src/plane/platform.ts';
 import type { Attach, Attachment, Plane, SectionCounts, SectionName, Started } from '../../src/plane/plane.ts';
+import type { PlaneProbePath } from '../../src/plane/probe-path.ts';
 import { type RegionPlace, setAsidePath } from '../../src/plane/region-place.ts';
 import { fakeHost } from '../control/fakes.ts';
 
@@ -93,9 +94,22 @@ export function makeFakePlatform(): FakePlatform {
       if (mayMount && platform.mountFails !== null) throw platform.mountFails;
       return configured ?? '/sys/fs/bpf';
     },
+    probePath: () => makeFakePath(),
+    removeProbePath: () => false,
     notify: (state) => platform.notified.push(state),
   };
   return platform;
+}
+
+export function makeFakePath(): PlaneProbePath {
+  return {
+    open: () => {
+      throw new Error('nothing goes through here');
+    },
+    use: () => undefined,
+    place: () => undefined,
+    close: () => undefined,
+  };
 }
 
 /** A memory plane that tells what is done with it, and knows every next hop. */

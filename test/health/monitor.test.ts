@@ -46,7 +46,7 @@ function makeTarget(change: Partial<CheckTarget> = {}): CheckTarget {
   return {
     key: 'a',
     kind: { type: 'tcp' },
-    target: 'server',
+    via: null,
     address: '10.0.0.1',
     port: 80,
     everyMs: 2000,

@@ -29,6 +29,10 @@ import {
   vanishingServer,
 } from './odd-servers.ts';
 
+const noPath = (): never => {
+  throw new Error('nothing here goes through the path');
+};
+
 const everyMs = 200;
 const timeoutMs = 150;
 const rise = 2;
@@ -278,7 +282,7 @@ function kindsOf(check: string, port: number): CheckKind[] {
 
 const raw = openRawProber();
 const timers = makeTimers(makeSystemClock());
-const prober = makeProber({ timers, raw: () => raw });
+const prober = makeProber({ timers, raw: () => raw, path: noPath });
 const changes = new Map<string, { state: string; reason: string; atMs: number }[]>();
 const servers: OddServer[] = [];
 let monitor: Monitor;
@@ -302,7 +306,7 @@ before(async () => {
   monitor.update(
     cases.flatMap(({ title, check }, index) => {
       const { port } = servers[index]!;
-      const common = { target: 'server', address: '127.0.0.1', everyMs, fastEveryMs: everyMs, rise, fall } as const;
+      const common = { via: null, address: '127.0.0.1', everyMs, fastEveryMs: everyMs, rise, fall } as const;
       return kindsOf(check, port).map((kind, i) => ({
         ...common,
         key: `${title}#${i}`,

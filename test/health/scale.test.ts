@@ -10,6 +10,10 @@ import { makeMonitor } from '../../src/health/monitor.ts';
 import { makeTimers } from '../../src/health/timers.ts';
 import { openRawProber } from '../../src/plane/raw-prober.ts';
 
+const noPath = (): never => {
+  throw new Error('nothing here goes through the path');
+};
+
 const SERVERS = 10_000;
 /** Rounds of all servers that are watched. */
 const ROUNDS = 2;
@@ -53,7 +57,7 @@ for (const type of ['tcp', 'tcp-half-open', 'icmp'] as const) {
     });
     const raw = openRawProber();
     t.after(() => raw.close());
-    const { probe } = makeProber({ timers, raw: () => raw });
+    const { probe } = makeProber({ timers, raw: () => raw, path: noPath });
     const down: string[] = [];
     const monitor = makeMonitor({
       clock: timers,
@@ -68,7 +72,7 @@ for (const type of ['tcp', 'tcp-half-open', 'icmp'] as const) {
       Array.from({ length: SERVERS }, (_, i) => ({
         key: `server-${i}`,
         kind: { type },
-        target: 'server',
+        via: null,
         address: `127.${1 + (i >> 14)}.${(i >> 8) & 63}.${i & 255}`,
         port,
         everyMs: 2000,

@@ -14,7 +14,7 @@ const never = new AbortController().signal;
 const probe = makeTcpProbe(makeTimers(makeSystemClock()));
 
 function probeTcp(target: { address: string; port: number; timeoutMs: number }, signal: AbortSignal) {
-  return probe({ kind: { type: 'tcp' }, target: 'server', ...target }, signal);
+  return probe({ kind: { type: 'tcp' }, via: null, ...target }, signal);
 }
 
 /** A listener on loopback; returns its port. Connections end when the peer ends them. */
@@ -55,7 +55,12 @@ test('a server that does not answer fails when the time is up', async () => {
   try {
     const startedMs = performance.now();
     const result = await probeTcp({ address: '127.0.0.1', port: silent.port, timeoutMs: 150 }, never);
-    assert.deepEqual(result, { outcome: 'failed', reason: 'no answer within 150 ms', latencyMs: null });
+    assert.deepEqual(result, {
+      outcome: 'failed',
+      reason: 'no answer within 150 ms',
+      latencyMs: null,
+      isUnheard: true,
+    });
     assert.ok(performance.now() - startedMs >= 149);
   } finally {
     await silent.close();
@@ -95,7 +100,7 @@ test('an abort ends an open probe at once', async () => {
 
 test('an address that TCP cannot reach fails with the reason in words', async () => {
   const result = await probeTcp({ address: '255.255.255.255', port: 80, timeoutMs: 1000 }, never);
-  assert.deepEqual(result, { outcome: 'failed', reason: 'network unreachable', latencyMs: null });
+  assert.deepEqual(result, { outcome: 'failed', reason: 'network unreachable', latencyMs: null, isUnheard: true });
 });
 
 test('a host that is out of sockets does not blame the server', async () => {

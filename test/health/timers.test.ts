@@ -109,7 +109,7 @@ function makeDeafClock() {
   };
 }
 
-const target = { kind: { type: 'tcp' }, target: 'server', address: '10.0.0.1', port: 80, timeoutMs: 1000 } as const;
+const target = { kind: { type: 'tcp' }, via: null, address: '10.0.0.1', port: 80, timeoutMs: 1000 } as const;
 
 test('late timers are counted with what they were late, and punctual ones are not', async () => {
   const { clock, pass, beDeafFor } = makeDeafClock();
@@ -142,7 +142,12 @@ test('a server whose time this process slept through gets that time once more, a
   const silent = ask();
   await beDeafFor(800);
   await pass(2000);
-  assert.deepEqual(await silent, { outcome: 'failed', reason: 'no answer within 1 s', latencyMs: null });
+  assert.deepEqual(await silent, {
+    outcome: 'failed',
+    reason: 'no answer within 1 s',
+    latencyMs: null,
+    isUnheard: true,
+  });
 
   // Nothing was lost here: time is up when it is up.
   const plain = ask();

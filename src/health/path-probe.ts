@@ -1,0 +1,97 @@
+// A probe through the path that clients use, and what its silence means. The host's own TCP speaks to the VIP; its packets
+// go to the one server by the method's own rewriting, and the server answers directly.
+//
+// A server that says nothing may be dead, or alive and not the VIP's owner. So when half of the time is over without a
+// word of it, it is asked directly whether it lives: an echo request, and a SYN to the same port at its own address.
+
+import { protocolOf } from '../config/check-port.ts';
+import { parseAddress } from '../net/address.ts';
+import type { PathSocket, ProbePath } from '../net/probe-path.ts';
+import type { RawProber, RawQuestion } from '../net/raw-prober.ts';
+import type { Probe, ProbeResult, ProbeTarget, Via } from './probe.ts';
+import type { Timers } from './timers.ts';
+
+export interface PathProbeOptions {
+  readonly timers: Timers;
+  readonly path: () => ProbePath;
+  readonly raw: () => RawProber;
+  /** Asks through the socket that the target makes. */
+  readonly ask: Probe;
+}
+
+export type PathTarget = ProbeTarget & { readonly via: Via };
+
+export function makePathProbe({ timers, path, raw, ask }: PathProbeOptions) {
+  return async (target: PathTarget, signal: AbortSignal): Promise<ProbeResult> => {
+    let socket: PathSocket | null = null;
+    const life = askLife({ timers, raw }, target);
+    const result = await ask({ ...target, socket: () => (socket = openSocket(path(), target)).fd }, signal);
+    const hindrance = (socket as PathSocket | null)?.end() ?? null;
+    if (result.isUnheard === undefined) {
+      life.cancel();
+      return result;
+    }
+    if (hindrance !== null) {
+      life.cancel();
+      return { ...result, reason: hindrance };
+    }
+    return (await life.isAlive()) ? { ...result, reason: vipWords(target.via) } : result;
+  };
+}
+
+function openSocket(path: ProbePath, { kind, via, address, port }: PathTarget): PathSocket {
+  const [vip, server] = [parseAddress(address), parseAddress(via.server)];
+  if (vip === null || server === null || port === null) throw new TypeError(`${address} cannot be asked`);
+  return path.open({ protocol: protocolOf(kind.type) ?? 'tcp', vip, port, server, identity: via.identity });
+}
+
+function vipWords({ isTunnel }: Via): string {
+  return isTunnel
+    ? 'the tunnel is not unwrapped, or the VIP is not configured on the server'
+    : 'the VIP is not configured on the server';
+}
+
+interface Life {
+  /** Did the server answer? Asks now if it has not been asked, and waits for as long as half of the time. */
+  isAlive(): Promise<boolean>;
+  /** Nobody wants to know. */
+  cancel(): void;
+}
+
+function askLife({ timers, raw }: Pick<PathProbeOptions, 'timers' | 'raw'>, target: PathTarget): Life {
+  const halfMs = target.timeoutMs / 2;
+  let questions: readonly RawQuestion[] | null = null;
+  const begin = (): readonly RawQuestion[] => (questions ??= directQuestions(raw, target, halfMs));
+  const timer = timers.setTimer(halfMs, begin);
+  return {
+    isAlive: async () => {
+      timer.cancel();
+      const answers = begin().map(async ({ answer }) => {
+        const { outcome, from } = await answer;
+        if (outcome === 'answered' || outcome === 'refused') return true;
+        if (outcome === 'unreachable' && from === target.via.server) return true;
+        throw new Error('no sign of life');
+      });
+      return Promise.any(answers).catch(() => false);
+    },
+    cancel: () => {
+      timer.cancel();
+      for (const question of questions ?? []) question.cancel();
+    },
+  };
+}
+
+/** None where this host can send none: then nobody knows. */
+function directQuestions(raw: () => RawProber, { via, port }: PathTarget, timeoutMs: number): RawQuestion[] {
+  const kinds: ((prober: RawProber) => RawQuestion)[] = [
+    (prober) => prober.echo(via.server, timeoutMs),
+    (prober) => prober.halfOpen(via.server, port ?? 0, timeoutMs),
+  ];
+  return kinds.flatMap((send) => {
+    try {
+      return [send(raw())];
+    } catch {
+      return [];
+    }
+  });
+}
