@@ -294,6 +294,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	__builtin_memcpy(flow->client_mac, view->scratch->source_mac, 6);
 	flow->seen = view->now;
 	flow->created = view->now;
+	flow->server_sequence = look->kind == FL_KIND_TCP ? fl_view_us(view) : 0;
 	flow->tag = look->home.tag;
 	flow->mark_ttl = 0;
 #ifndef __bpf__
@@ -306,11 +307,9 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
 			(look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY);
 	fl_store(&flow->control, look->control);
-	state = fl_server_state_at(view->region, server_slot);
-	if (state) {
-		fl_add(&state->inactive, 1);
+	state = fl_server_count(view, server_slot, server->generation, FL_STATE_FREE, look->control & FL_STATE_MASK);
+	if (state)
 		fl_add(&state->flows_total, 1);
-	}
 	return 0;
 }
 
@@ -355,6 +354,7 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 	if (fl_is_host(view, look))
 		return FL_REASON_BAD_SOURCE;
 	view->scratch->service = index;
+	view->scratch->refusal = FL_REASON_NO_SERVER;
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
 		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : fl_untracked_or(service, FL_REASON_NO_FLOW);
 	/* Not worth a flow, where it would go no further. */
@@ -379,17 +379,18 @@ FL_PART(fl_table_full, FL_REASON_TABLE_FULL, service_index, nothing)
 FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 {
 	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index;
-	const u64 *hop;
 
 	if (allowed && allowed != FL_REASON_UNTRACKED)
 		return allowed;
 	service = view->scratch->service;
+	view->scratch->is_untracked = allowed != 0;
 	server_slot = fl_schedule(view, look, service, 0);
 	if (server_slot == FL_NONE)
-		return FL_REASON_NO_SERVER;
-	hop = fl_hops_at(view->region, server_slot);
-	if (!hop || !fl_hop_is_known(fl_load(hop)))
-		return FL_REASON_NO_NEIGHBOUR;
+		server_slot = fl_schedule_least(view, look, service, FL_AMONG_MEMBERS);
+	if (server_slot == FL_NONE)
+		server_slot = fl_schedule_least(view, look, service, FL_AMONG_RESERVES);
+	if (server_slot == FL_NONE)
+		return view->scratch->refusal;
 	view->scratch->server_slot = server_slot;
 	if (allowed)
 		return allowed;

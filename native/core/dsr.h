@@ -213,7 +213,7 @@ FL_INLINE u16 fl_mark_of(const struct fl_frame *frame)
  * `flow` is NULL for a frame that only passes on a flow's account (an ICMP error), or has none.
  */
 FL_INLINE int fl_pass_dsr(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow, u32 server_slot,
-			  u16 tag, struct fl_result *result)
+			  u16 tag, struct fl_result *result, const int is_plain)
 {
 	struct fl_look *look = frame->look;
 	const struct fl_server *server =
@@ -266,7 +266,10 @@ FL_INLINE int fl_pass_dsr(const struct fl_view *view, struct fl_frame *frame, st
 	if (flow) {
 		if (FL_UNLIKELY(!fl_flow_is_same(flow, look)))
 			return FL_REASON_NO_FLOW;
-		fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
+		if (is_plain)
+			fl_flow_see(view, flow);
+		else
+			fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
 		if (server->tunnel && fl_is_question(look)) {
 			flow->mark = mark;
 			flow->mark_ttl = look->ttl;

@@ -71,6 +71,12 @@ FL_INLINE int fl_state_is_active(u32 state)
 	return state == FL_STATE_ESTABLISHED || state == FL_STATE_UDP_TWO_WAY;
 }
 
+/* Does it keep its server busy? */
+FL_INLINE int fl_state_is_open(u32 state)
+{
+	return state > FL_STATE_CLAIMED && state != FL_STATE_TIME_WAIT && state != FL_STATE_CLOSED;
+}
+
 FL_INLINE void fl_flow_addr(const struct fl_view *view, const struct fl_flow *flow, u32 index, int which,
 			    struct fl_addr *addr)
 {
@@ -174,28 +180,58 @@ FL_INLINE u64 fl_return_word(u64 hash, u32 index)
 	return hash << 32 | (index + 1);
 }
 
-FL_INLINE void fl_server_count(const struct fl_view *view, u32 slot, u32 generation, u32 active, u32 inactive)
+/* A flow of the server goes from one state to another: from FREE when it begins, to FREE when it ends. The server's state,
+ * or NULL when it no longer stands. */
+FL_INLINE struct fl_server_state *fl_server_count(const struct fl_view *view, u32 slot, u32 generation, u32 from,
+						  u32 to)
 {
+	u32 active = fl_state_is_active(to) - fl_state_is_active(from);
+	u32 live = (to != FL_STATE_FREE) - (from != FL_STATE_FREE);
+	u32 open = fl_state_is_open(to) - fl_state_is_open(from);
+	u32 waiting = (to == FL_STATE_SYN_SENT) - (from == FL_STATE_SYN_SENT);
 	struct fl_server_state *state;
 
 	if (!fl_server_stands(view, slot, generation))
-		return;
+		return NULL;
 	state = fl_server_state_at(view->region, slot);
 	if (!state)
-		return;
+		return NULL;
 	if (active)
 		fl_add(&state->active, active);
-	if (inactive)
-		fl_add(&state->inactive, inactive);
+	if (live != active)
+		fl_add(&state->inactive, live - active);
+	if (open)
+		fl_add(&state->open, open);
+	if (waiting)
+		fl_add(&state->waiting, waiting);
+	return state;
 }
 
-/* One flow more (1) or less (-1) in a state. */
-FL_INLINE void fl_server_count_state(const struct fl_view *view, const struct fl_flow *flow, u32 state, u32 change)
-{
-	int is_active = fl_state_is_active(state);
+#define FL_HANDSHAKE_HALVES 64 /* ticks, 8.6 s: who is slow gets no flows, so what is known of it must age */
 
-	fl_server_count(view, flow->server_slot, flow->server_generation, is_active ? change : 0,
-			is_active ? 0 : change);
+/* How long handshakes with a server take, smoothed, in eighths of a microsecond; half after each while without one. */
+FL_INLINE u32 fl_handshake_smooth(const struct fl_view *view, const struct fl_server_state *state)
+{
+	u32 age = (view->now - state->handshake_tick) / FL_HANDSHAKE_HALVES;
+
+	return state->smooth_us8 >> ((age | (fl_is_zero(age >> 5) ^ 1) * 31) & 31);
+}
+
+#define FL_PATIENCE 8 /* ticks, 1.07 s: after a second a client repeats its SYN (RFC 6298) */
+
+/* A flow ends, claimed by whoever ends it. One that was still waiting says something of its server, if it waited long. */
+FL_INLINE void fl_server_lose(const struct fl_view *view, const struct fl_flow *flow, u32 control)
+{
+	u32 from = control & FL_STATE_MASK;
+	struct fl_server_state *state =
+		fl_server_count(view, flow->server_slot, flow->server_generation, from, FL_STATE_FREE);
+
+	if (!state || from != FL_STATE_SYN_SENT)
+		return;
+	fl_add(&state->abandoned, 1);
+	if (!(control & FL_SYN_AGAIN) &&
+	    (view->now - flow->created >= FL_PATIENCE || fl_flow_is_expired(view, flow, control)))
+		fl_add(&state->unanswered, 1);
 }
 
 FL_PART(fl_flow_seize_at, 0, index, control)
@@ -205,7 +241,7 @@ FL_PART(fl_flow_seize_at, 0, index, control)
 
 	if (!flow || !fl_swap_if(&flow->control, control, claimed))
 		return 0;
-	fl_server_count_state(view, flow, control & FL_STATE_MASK, (u32)-1);
+	fl_server_lose(view, flow, control);
 	if (flow->flags & FL_FLOW_FULL_NAT) {
 		struct fl_addr *server = &view->scratch->one, *local = &view->scratch->two;
 		struct fl_returns *bucket;

@@ -135,9 +135,10 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	if (flow) {
 		u32 control = fl_load(&flow->control);
 
-		if (FL_LIKELY(!fl_tcp_is_anew(flow, control, look)))
+		if (FL_LIKELY(!fl_tcp_is_anew(flow, control, look) && !fl_is_stranded(view, flow, control, look)))
 			return FL_REASON_CLIENT_HIT;
-		/* The client uses its port again: a new connection, which may go elsewhere. */
+		/* The client uses its port again, or has had no answer from a server that is out by now: a new
+		 * connection, which may go elsewhere. */
 		if (fl_flow_seize(view, flow, look->index, control))
 			fl_flow_release(view, flow, look->index);
 	}
@@ -222,13 +223,13 @@ FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 FL_CALL int fl_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
 			 struct fl_result *result)
 {
-	return fl_pass_to_server(view, frame, flow, result);
+	return fl_pass_to_server(view, frame, flow, result, 0);
 }
 
 FL_CALL int fl_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
 			 struct fl_result *result)
 {
-	return fl_pass_to_client(view, frame, flow, result);
+	return fl_pass_to_client(view, frame, flow, result, 0);
 }
 
 /* To the server of a flow, or without one to the scratch's. */
@@ -241,7 +242,8 @@ FL_INLINE int fl_go_to_dsr_server(const struct fl_view *view, struct fl_frame *f
 
 	if (look->kind == FL_KIND_TCP && look->tcp_flags & FL_TCP_SYN)
 		fl_clamp(view, frame, slot);
-	hindrance = fl_pass_dsr(view, frame, is_error ? NULL : flow, slot, flow ? flow->tag : look->home.tag, result);
+	hindrance =
+		fl_pass_dsr(view, frame, is_error ? NULL : flow, slot, flow ? flow->tag : look->home.tag, result, 0);
 	/* About an error there is no error (RFC 1122 §3.2.2). */
 	return is_error && hindrance == FL_REASON_TOO_BIG ? FL_REASON_OVERSIZE : hindrance;
 }
@@ -312,8 +314,12 @@ FL_INLINE u8 fl_verdict_of(int reason)
 /* Carries out what was decided, counts, and says where an answer leaves. */
 FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, int decided, struct fl_result *result)
 {
-	u32 reason = fl_carry_out(view, frame, decided, result);
+	u32 reason;
 
+	view->scratch->moved.to = 0;
+	reason = fl_carry_out(view, frame, decided, result);
+	if (view->scratch->moved.to)
+		fl_flow_moved(view, frame->look, 0, 0);
 	result->reason = reason;
 	result->verdict = fl_verdict_of(reason);
 	if (reason < FL_REASON_COUNT)
@@ -342,12 +348,12 @@ FL_INLINE int fl_forward_flow(const struct fl_view *view, struct fl_frame *frame
 			      struct fl_result *result)
 {
 	if (reason == FL_REASON_CLIENT_HIT) {
-		if (flow->flags & FL_FLOW_DSR ? fl_pass_dsr(view, frame, flow, flow->server_slot, flow->tag, result)
-					      : fl_pass_to_server(view, frame, flow, result))
+		if (flow->flags & FL_FLOW_DSR ? fl_pass_dsr(view, frame, flow, flow->server_slot, flow->tag, result, 1)
+					      : fl_pass_to_server(view, frame, flow, result, 1))
 			return 0;
 		view->worker->reasons[FL_REASON_CLIENT_HIT]++;
 	} else {
-		if (fl_pass_to_client(view, frame, flow, result))
+		if (fl_pass_to_client(view, frame, flow, result, 1))
 			return 0;
 		view->worker->reasons[FL_REASON_SERVER_HIT]++;
 	}

@@ -14,9 +14,10 @@ struct fl_replayed {
 	struct fl_result result;
 };
 
-/* A client's frame goes to its server: 0, or what hinders it, and then nothing has changed. */
+/* A client's frame goes to its server: 0, or what hinders it, and then nothing has changed. `is_plain`: it came the short
+ * way, and so changes no state. */
 FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
-				struct fl_result *result)
+				struct fl_result *result, const int is_plain)
 {
 	struct fl_look *look = frame->look;
 	u32 index = look->index;
@@ -66,7 +67,10 @@ FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *fra
 		__builtin_memcpy(flow->client_mac, ether + 6, 6);
 		flow->client_interface = frame->interface;
 	}
-	fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
+	if (is_plain)
+		fl_flow_see(view, flow);
+	else
+		fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
 	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, hop.octet, out->mac))
 		return FL_REASON_SHORT_FRAME;
 	traffic = fl_traffic_of(view, flow->server_slot);
@@ -81,7 +85,7 @@ FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *fra
 
 /* A server's frame goes back to its client, by the way the client's came: 0, or what hinders it. */
 FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
-				struct fl_result *result)
+				struct fl_result *result, const int is_plain)
 {
 	u32 index = frame->look->index;
 	const struct fl_interface *out;
@@ -107,7 +111,10 @@ FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *fra
 	__builtin_memcpy(mac, flow->client_mac, 6);
 	if (FL_UNLIKELY(!fl_flow_is_same(flow, frame->look)))
 		return FL_REASON_NO_FLOW;
-	fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
+	if (is_plain)
+		fl_flow_see(view, flow);
+	else
+		fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
 	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, mac, out->mac))
 		return FL_REASON_SHORT_FRAME;
 	traffic = fl_traffic_of(view, flow->server_slot);

@@ -18,6 +18,8 @@
 #define fl_add(pointer, value) __sync_fetch_and_add(pointer, value)
 #define fl_prefetch(pointer) ((void)(pointer))
 #define fl_reads_before() asm volatile("" ::: "memory")
+/* The compiler shall not know this value: where it does, it makes a branch of arithmetic that was written to be none. */
+#define fl_hide(value) asm volatile("" : "+r"(value))
 
 /* Bits set in the low 16. clang 14 has neither popcount nor ctz for BPF. */
 FL_INLINE u32 fl_popcount16(u32 bits)
@@ -51,6 +53,7 @@ FL_INLINE u32 fl_lowest_bit(u32 bits)
 #define fl_add(pointer, value) __atomic_fetch_add(pointer, value, __ATOMIC_RELAXED)
 #define fl_prefetch(pointer) __builtin_prefetch(pointer)
 #define fl_reads_before() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define fl_hide(value) ((void)(value))
 
 #endif
 
@@ -59,9 +62,7 @@ FL_INLINE u32 fl_is_zero(u64 value)
 {
 	u64 negative = -value;
 
-#ifdef __bpf__
-	asm volatile("" : "+r"(negative)); /* or clang makes a branch of it again */
-#endif
+	fl_hide(negative);
 	return (u32)((value | negative) >> 63) ^ 1;
 }
 

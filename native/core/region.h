@@ -89,6 +89,8 @@ enum fl_scheduler {
 	FL_SCHEDULER_SEQUENCE, /* rr, wrr: walk the table with the service's cursor */
 	FL_SCHEDULER_HASH,     /* sh, maglev: index the table by the client's hash */
 	FL_SCHEDULER_LEAST,    /* lc, wlc: the member with the lowest load for its weight */
+	FL_SCHEDULER_RESPONSE, /* lrt: the same, and its handshakes' time counts as well */
+	FL_SCHEDULER_CHOICE,   /* p2c: of two at random, by weight, the one with the lower load for it */
 	FL_SCHEDULER_COUNT
 };
 
@@ -228,7 +230,8 @@ struct fl_service {
 	u32 source_first; /* full-nat pool in SOURCES, or l3-dsr's one outer source */
 	u32 source_count; /* 0: the VIP itself */
 	u32 flags;
-	u32 reserved[6];
+	u32 reserved[5];
+	u32 reserve_count; /* behind the members: who takes what those have no room for */
 };
 
 #define FL_SERVER_USED 1
@@ -258,7 +261,8 @@ struct fl_server {
 	u16 tunnel_port; /* GUE's */
 	u32 tunnel_key;
 	u32 source; /* in SOURCES: the outer source */
-	u32 reserved[2];
+	u32 reserved[1];
+	u32 max_flows; /* open ones; 0: any number */
 };
 
 /*
@@ -272,7 +276,13 @@ struct fl_service_state {
 	u32 reserved;
 };
 
-/* Flows of a server by kind: any worker or the ageing thread, by atomic addition, when a flow changes state. */
+/*
+ * Of a server: any worker or the ageing thread, by atomic addition, when a flow changes state; the three of the
+ * handshakes' time by plain stores, since a lost sample is no loss.
+ *
+ * Each flow of TCP waits until its SYN is answered or refused or until it is abandoned (it expired, made room, or its
+ * client gave up), so of so many that waited at a moment, those that have ended since waited no longer.
+ */
 struct fl_server_state {
 	u32 active;
 	u32 inactive;
@@ -280,6 +290,17 @@ struct fl_server_state {
 	/* l3-dsr: what a router on the way to it said, for FL_PATH_TICKS (RFC 1191 §6.3: ten minutes). Any worker. */
 	u32 path_mtu; /* octets; 0: nothing */
 	u32 path_tick;
+	u32 open;     /* of active and inactive: neither closed nor in TIME_WAIT */
+	u32 waiting;  /* of inactive: in SYN_SENT */
+	u32 answered; /* SYNs, and so the four below */
+	u32 refused;  /* by the server's RST */
+	u32 abandoned;
+	u32 unanswered;	    /* repeated by their client, or abandoned after a second: once for each flow */
+	u32 timed;	    /* answers that handshake_us holds */
+	u32 handshake_tick; /* of the last one */
+	u64 handshake_us;   /* of all */
+	u32 smooth_us8;	    /* smoothed, in eighths of a microsecond; 0: none yet */
+	u32 reserved;
 };
 
 #define FL_PATH_TICKS 4471
@@ -320,11 +341,12 @@ struct fl_tags {
 
 #define FL_FIN_CLIENT 0x100
 #define FL_FIN_SERVER 0x200
+#define FL_SYN_AGAIN 0x400 /* the client repeated its SYN before an answer came */
 
 /*
  * One flow, both directions, on one cache line; IPv6 addresses lie in FLOWS6 at the same index.
  *
- * control: bits 0-7 enum fl_state, 8-15 FL_FIN_*, 16-31 incarnation (counts how often the slot was taken).
+ * control: bits 0-7 enum fl_state, 8-15 FL_FIN_* and FL_SYN_AGAIN, 16-31 incarnation (counts how often the slot was taken).
  * FREE -> CLAIMED by compare-and-swap (the inserting worker owns the slot), CLAIMED -> first state by release store
  * when all fields stand, state -> state by compare-and-swap of whoever sees the frame, any -> CLAIMED -> FREE by
  * whoever evicts, ages or finds it invalid. The winner of each swap adjusts the server's counts, so counts are exact.
@@ -348,9 +370,11 @@ struct fl_flow {
 	u8 worker;
 	u8 client_mac[6]; /* whence the client's frames come: the way back */
 	u16 tag;
-	u32 created;	     /* tick */
-	u32 server_sequence; /* of its SYN+ACK, in network order: only the client has seen it. dsr: of the client's FIN */
-	u16 mark;	     /* l3-dsr: of the last frame that may come back, see dsr.h */
+	u32 created; /* tick */
+	/* Of its SYN+ACK, in network order: only the client has seen it. dsr: of the client's FIN. In SYN_SENT: when the SYN
+	 * came, in microseconds. */
+	u32 server_sequence;
+	u16 mark; /* l3-dsr: of the last frame that may come back, see dsr.h */
 	u8 mark_ttl;
 	u8 reserved;
 } __attribute__((aligned(64)));

@@ -12,7 +12,7 @@
 #ifndef FL_SHORT_H
 #define FL_SHORT_H
 
-#include "flow.h"
+#include "state.h"
 
 /* Whole, unfragmented, with hops to go; TCP in the middle of a connection, or UDP. Fills what the look says of it. */
 FL_INLINE int fl_short_read(struct fl_frame *frame, const int is_v6)
@@ -80,7 +80,8 @@ FL_INLINE int fl_short_stands(const struct fl_view *view, const struct fl_flow *
 	u32 state = control & FL_STATE_MASK;
 
 	if (state != FL_STATE_ESTABLISHED && state != FL_STATE_UDP_TWO_WAY &&
-	    (state != FL_STATE_UDP_ONE_WAY || side == FL_SIDE_SERVER))
+	    (state != FL_STATE_UDP_ONE_WAY || side == FL_SIDE_SERVER ||
+	     (flow->flags & FL_FLOW_DSR && view->now - flow->created >= FL_SETTLED)))
 		return 0;
 	return !fl_flow_is_expired(view, flow, control) && fl_flow_is_valid(view, flow);
 }

@@ -42,6 +42,16 @@ struct fl_result {
 	u32 out_ifindex;
 };
 
+/* A flow on its way from one state to another. */
+struct fl_moved {
+	u32 slot;
+	u32 generation;
+	u32 since; /* SYN_SENT: when the SYN came, in microseconds */
+	u32 is_from_server;
+	u32 from; /* control words; `to` is 0 when nothing moved */
+	u32 to;
+};
+
 /* In BPF it lies in a per-CPU map, because 512 octets of stack are soon spent on addresses. */
 struct fl_scratch {
 	struct fl_key key;
@@ -52,12 +62,16 @@ struct fl_scratch {
 	u32 mtu;      /* what the frame is too big for */
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
-	u8 tunnel; /* that an ICMP error is about */
-	u32 tunnel_key;
-	u32 option;	 /* where the next option of a SYN lies */
-	u32 quote;	 /* octets of the frame in an ICMP error */
-	u32 service;	 /* that a first frame is for */
-	u32 server_slot; /* chosen for it */
+	u8 tunnel;	  /* that an ICMP error is about */
+	u32 tunnel_key;	  /* and that one's, or 0 */
+	u32 option;	  /* where the next option of a SYN lies */
+	u32 quote;	  /* octets of the frame in an ICMP error */
+	u32 service;	  /* that a first frame is for */
+	u32 server_slot;  /* chosen for it */
+	u32 refusal;	  /* why no server takes it */
+	u32 is_untracked; /* it is of a connection that has no flow: a full server takes it too */
+	struct fl_moved moved;
+	u64 now_ns;
 	struct fl_look look;
 #ifdef __bpf__
 	struct fl_result result; /* of a part that has the frame */
@@ -91,6 +105,7 @@ FL_INLINE int fl_view_open(struct fl_view *view, const struct fl_region *region,
 	view->worker = fl_workers_at(region, worker);
 	if (!view->header || !view->worker || !view->scratch)
 		return 0;
+	view->scratch->now_ns = now;
 	half = fl_load(&view->header->active_half) & 1;
 	view->settings = fl_settings_at(region, half);
 #ifdef __bpf__
@@ -99,6 +114,18 @@ FL_INLINE int fl_view_open(struct fl_view *view, const struct fl_region *region,
 	view->scratch->half = half;
 #endif
 	return view->settings != NULL;
+}
+
+/* Microseconds of the same clock, for what a tick is too coarse for: asked on the long way only. In the kernel `now` is
+ * the coarse clock of the timer interrupt, and stands still for milliseconds. */
+FL_INLINE u32 fl_view_us(const struct fl_view *view)
+{
+#if defined(__bpf__) && !defined(FL_REPLAY)
+	(void)view;
+	return (u32)(bpf_ktime_get_ns() / 1000);
+#else
+	return (u32)(view->scratch->now_ns / 1000);
+#endif
 }
 
 FL_INLINE const struct fl_interface *fl_interface_of(const struct fl_view *view, u32 id)

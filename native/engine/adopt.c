@@ -10,14 +10,16 @@
 static void mend_flows(const struct fl_view *view, struct fl_region *region)
 {
 	for (u64 slot = 0; slot < region->count[FL_SECTION_SERVER_STATE]; slot++)
-		region->server_state[slot].active = region->server_state[slot].inactive = 0;
+		region->server_state[slot].active = region->server_state[slot].inactive =
+			region->server_state[slot].open = region->server_state[slot].waiting = 0;
 	for (u64 index = 0; index < region->count[FL_SECTION_FLOWS]; index++) {
 		u16 *tag = &region->tags[index / FL_WAYS].tag[index % FL_WAYS];
 		struct fl_flow *flow = &region->flows[index];
 
 		if (fl_state_is_live(flow->control)) {
 			*tag = flow->tag;
-			fl_server_count_state(view, flow, flow->control & FL_STATE_MASK, 1);
+			fl_server_count(view, flow->server_slot, flow->server_generation, FL_STATE_FREE,
+					flow->control & FL_STATE_MASK);
 			continue;
 		}
 		*tag = 0;

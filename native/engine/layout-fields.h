@@ -72,7 +72,8 @@
 	F(fl_service, member_first) \
 	F(fl_service, member_count) \
 	F(fl_service, source_first) \
-	F(fl_service, source_count)
+	F(fl_service, source_count) \
+	F(fl_service, reserve_count)
 
 #define FIELDS_SERVER(F) \
 	F(fl_server, id) \
@@ -89,14 +90,24 @@
 	F(fl_server, source_bits) \
 	F(fl_server, tunnel_port) \
 	F(fl_server, tunnel_key) \
-	F(fl_server, source)
+	F(fl_server, source) \
+	F(fl_server, max_flows)
 
 #define FIELDS_SERVER_STATE(F) \
 	F(fl_server_state, active) \
 	F(fl_server_state, inactive) \
 	F(fl_server_state, flows_total) \
 	F(fl_server_state, path_mtu) \
-	F(fl_server_state, path_tick)
+	F(fl_server_state, path_tick) \
+	F(fl_server_state, open) \
+	F(fl_server_state, waiting) \
+	F(fl_server_state, answered) \
+	F(fl_server_state, refused) \
+	F(fl_server_state, abandoned) \
+	F(fl_server_state, unanswered) \
+	F(fl_server_state, timed) \
+	F(fl_server_state, handshake_us) \
+	F(fl_server_state, smooth_us8)
 
 #define FIELDS_WORKER(F) \
 	F(fl_worker, reasons) \
@@ -191,6 +202,8 @@
 	C(schedulerSequence, FL_SCHEDULER_SEQUENCE) \
 	C(schedulerHash, FL_SCHEDULER_HASH) \
 	C(schedulerLeast, FL_SCHEDULER_LEAST) \
+	C(schedulerResponse, FL_SCHEDULER_RESPONSE) \
+	C(schedulerChoice, FL_SCHEDULER_CHOICE) \
 	C(hashClient, FL_HASH_CLIENT) \
 	C(hashClientPort, FL_HASH_CLIENT_PORT) \
 	C(vipUsed, FL_VIP_USED) \

@@ -165,6 +165,9 @@ static inline int world_is_used(u32 generation)
 	return generation && !(generation & WORLD_GONE);
 }
 
+/* What servers have, 0 for no limit; with one, those that the tables do not name are reserves. */
+static u32 world_max_flows;
+
 /* A server is gone when its generation is 0 or says so; `taking` are those that the tables name, bit by bit. Schedulers
  * go round by service. Tables lie in one of two extents, as one that is in use must not be written. */
 static inline void world_write_services(struct world_image *image, const u32 *generations, u32 taking, u32 extent)
@@ -179,7 +182,7 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 	for (u32 i = 0; i < 2; i++)
 		sources[i] = world_tunnel_source(i);
 	for (u32 service = 0; service < WORLD_SERVICES; service++) {
-		u32 count = 0;
+		u32 count = 0, reserves = 0;
 
 		for (u32 slot = service * 2; slot < service * 2 + 2; slot++) {
 			servers[slot] = (struct fl_server){
@@ -200,19 +203,24 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 				.generation = generations[slot] & ~WORLD_GONE,
 				.service = service,
 				.weight = 1 + (slot & 1),
+				.max_flows = world_max_flows,
 			};
 			if (world_is_used(generations[slot]) && taking >> slot & 1)
 				tables[service * 2 + count++] = slot;
 		}
+		for (u32 slot = service * 2; slot < service * 2 + 2; slot++)
+			if (world_max_flows && world_is_used(generations[slot]) && !(taking >> slot & 1))
+				tables[service * 2 + count + reserves++] = slot;
 		services[service] = (struct fl_service){
 			.id = service + 1,
 			.method = methods[(service & WORLD_FULL_NAT) + (service & WORLD_DSR ? 2 : 0)],
-			.scheduler = FL_SCHEDULER_SEQUENCE + service % 3,
+			.scheduler = FL_SCHEDULER_SEQUENCE + service % (FL_SCHEDULER_COUNT - FL_SCHEDULER_SEQUENCE),
 			.is_v6 = service & WORLD_V6 ? 1 : 0,
 			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
 			.member_first = extent * WORLD_SERVERS + service * 2,
 			.member_count = count,
+			.reserve_count = reserves,
 		};
 	}
 }
@@ -400,7 +408,8 @@ static inline const char *world_fault(const struct fl_region *region)
 	const struct fl_settings *settings = &region->settings[region->header->active_half];
 	const struct fl_server *servers = region->servers + settings->first[FL_SECTION_SERVERS];
 	u64 live_full_nat = 0, returns = 0;
-	u32 active[WORLD_SERVERS] = { 0 }, inactive[WORLD_SERVERS] = { 0 };
+	u32 active[WORLD_SERVERS] = { 0 }, inactive[WORLD_SERVERS] = { 0 }, open[WORLD_SERVERS] = { 0 },
+	    waiting[WORLD_SERVERS] = { 0 };
 
 	for (u64 index = 0; index < region->count[FL_SECTION_FLOWS]; index++) {
 		const struct fl_flow *flow = &region->flows[index];
@@ -427,6 +436,8 @@ static inline const char *world_fault(const struct fl_region *region)
 			active[flow->server_slot]++;
 		else
 			inactive[flow->server_slot]++;
+		open[flow->server_slot] += state != FL_STATE_TIME_WAIT && state != FL_STATE_CLOSED;
+		waiting[flow->server_slot] += state == FL_STATE_SYN_SENT;
 	}
 	for (u64 bucket = 0; bucket < region->count[FL_SECTION_RETURNS]; bucket++)
 		for (int way = 0; way < FL_WAYS; way++) {
@@ -443,10 +454,14 @@ static inline const char *world_fault(const struct fl_region *region)
 		}
 	if (returns != live_full_nat)
 		return "full-nat flows and ways back are not equally many";
-	for (u32 slot = 0; slot < WORLD_SERVERS; slot++)
-		if (servers[slot].flags & FL_SERVER_USED && (active[slot] != region->server_state[slot].active ||
-							     inactive[slot] != region->server_state[slot].inactive))
+	for (u32 slot = 0; slot < WORLD_SERVERS; slot++) {
+		const struct fl_server_state *state = &region->server_state[slot];
+
+		if (servers[slot].flags & FL_SERVER_USED &&
+		    (active[slot] != state->active || inactive[slot] != state->inactive || open[slot] != state->open ||
+		     waiting[slot] != state->waiting))
 			return "a server's counts are not what the table holds";
+	}
 	return NULL;
 }
 

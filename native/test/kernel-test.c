@@ -276,11 +276,13 @@ static u32 bend(u8 *data, u32 len)
 
 static void give_and_take_servers(void)
 {
-	u32 slot = some(WORLD_SERVERS);
+	u32 slot = some(WORLD_SERVERS), taking = some(2) ? ~0u : some(~0u);
 
+	world_max_flows = some(3) ? 0 : 1 + some(6);
 	generations[slot] = world_is_used(generations[slot]) ? generations[slot] | WORLD_GONE : ++last_generation;
 	ours.header->worker_count = theirs.header->worker_count; /* whose counts a commit forgets */
-	CHECK(world_commit(&ours, generations) == 0 && world_commit(&theirs, generations) == 0);
+	CHECK(world_commit_taking(&ours, generations, taking) == 0 &&
+	      world_commit_taking(&theirs, generations, taking) == 0);
 	ours.header->worker_count = 1;
 }
 
@@ -304,6 +306,7 @@ static void test_random(u32 frames)
 			len = bend(data, len);
 		if (some(500) == 0)
 			now += some(40) * WORLD_TICK;
+		now += some(2000000); /* ns: a handshake takes some */
 		if (some(20000) == 0)
 			CHECK(fl_age_sweep(&ours, now) == fl_age_sweep(&theirs, now));
 		if (some(20000) == 0)
@@ -324,7 +327,7 @@ static void test_random(u32 frames)
 	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW]);
 	CHECK(kinds >= 18);
 	CHECK(reasons[FL_REASON_PATH_MTU] && reasons[FL_REASON_ICMP_ERROR] && reasons[FL_REASON_CAME_BACK] &&
-	      reasons[FL_REASON_UNTRACKED]);
+	      reasons[FL_REASON_UNTRACKED] && reasons[FL_REASON_SERVERS_FULL]);
 	CHECK(reasons[FL_REASON_CLIENT_HIT] > frames / 20 && reasons[FL_REASON_NEW_FLOW] > frames / 100);
 }
 

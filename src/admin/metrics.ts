@@ -47,6 +47,38 @@ export function formatMetrics(plane: Plane, state: ControlState, gauges: Gauges)
       'Active flows of a server.',
       ofServers(({ flows }) => flows.active),
     ),
+    gauge(
+      'server_open_flows',
+      'Flows that keep a server busy: what max-flows limits.',
+      ofServers(({ openFlows }) => openFlows),
+    ),
+    gauge(
+      'server_max_flows',
+      'The most open flows of a server that has max-flows.',
+      servers.flatMap(({ labels, server: { config } }) =>
+        config.maxFlows === null ? [] : [[labels, config.maxFlows]],
+      ),
+    ),
+    counter(
+      'server_handshakes_total',
+      'SYNs of flows by what became of them; those that had no answer within a second may be answered yet.',
+      servers.flatMap(({ labels, server: { handshakes } }): Sample[] =>
+        (['answered', 'refused', 'abandoned', 'unanswered'] as const).map((outcome) => [
+          { ...labels, outcome },
+          handshakes[outcome],
+        ]),
+      ),
+    ),
+    counter(
+      'server_handshake_seconds_sum',
+      'Time from SYN to SYN-ACK, all together.',
+      ofServers(({ handshakes }) => handshakes.totalUs / 1e6),
+    ),
+    counter(
+      'server_handshake_seconds_count',
+      'Handshakes whose time that is.',
+      ofServers(({ handshakes }) => handshakes.timed),
+    ),
     counter(
       'server_flows_total',
       'Flows a server ever got.',

@@ -160,8 +160,13 @@ export interface ServerView extends Load {
   readonly state: 'up' | 'down' | 'unknown' | 'drained' | 'maintenance' | 'backup';
   readonly reason: string;
   readonly isBackup: boolean;
+  /** Flows that keep it busy, and the most that it may have. */
+  readonly open: number;
+  readonly maxFlows: number | null;
   /** Flows it ever got. */
   readonly total: number;
+  /** From SYN to SYN-ACK, smoothed; null before the first. */
+  readonly handshakeMs: number | null;
   readonly nextHop: { readonly mac: string; readonly interface: string } | null;
 }
 
@@ -182,7 +187,10 @@ export function viewServers(plane: Plane, state: ControlState, service?: string)
           state: serverWord(server),
           reason: reasonOf(server),
           isBackup: server.config.isBackup,
+          open: server.openFlows,
+          maxFlows: server.config.maxFlows,
           total: server.flows.total,
+          handshakeMs: server.handshakes.smoothUs === null ? null : server.handshakes.smoothUs / 1000,
           ...loadOf(server),
           nextHop: hop === null ? null : { mac: hop.mac, interface: names[hop.interfaceId] ?? `#${hop.interfaceId}` },
         };

@@ -3,7 +3,7 @@
 import { Command } from 'commander';
 import type { CheckView } from '../admin/check-views.ts';
 import { type CommonOptions, contextOf, print, withCommon } from './common.ts';
-import { type Column, formatAge, formatTable } from './output.ts';
+import { type Column, formatAge, formatMs, formatTable } from './output.ts';
 
 export function checksCommand(): Command {
   const command = new Command('checks').description('list health checks with their state, last results and reasons');
@@ -26,14 +26,10 @@ const COLUMNS: readonly Column<CheckView>[] = [
   { title: 'ADDRESS', cell: ({ address }) => address },
   { title: 'STATE', cell: ({ state }) => state },
   { title: 'FOR', cell: ({ forMs }) => formatAge(forMs), align: 'right' },
-  { title: 'LATENCY', cell: latencyOf, align: 'right' },
+  { title: 'LATENCY', cell: ({ latencyMs }) => formatMs(latencyMs), align: 'right' },
   { title: 'LAST TEN', cell: ({ history }) => history },
   { title: 'LAST RESULT', cell: resultOf },
 ];
-
-function latencyOf({ latencyMs }: CheckView): string {
-  return latencyMs === null ? '-' : `${latencyMs.toFixed(latencyMs < 10 ? 1 : 0)}ms`;
-}
 
 function resultOf({ lastResult, warning }: CheckView): string {
   return `${lastResult ?? 'not checked yet'}${warning === null ? '' : `; ${warning}`}`;

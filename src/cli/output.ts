@@ -84,6 +84,11 @@ export function formatAge(ms: number): string {
   return `${Math.floor(whole / 86_400)}d${Math.floor((whole % 86_400) / 3600)}h`;
 }
 
+/** 0.42 → "0.4ms", 12.7 → "13ms", null → "-". */
+export function formatMs(ms: number | null): string {
+  return ms === null ? '-' : `${ms.toFixed(ms < 10 ? 1 : 0)}ms`;
+}
+
 function pad(text: string, to: number, align?: 'right'): string {
   const blanks = ' '.repeat(Math.max(0, to - width(text)));
   return align === 'right' ? blanks + text : text + blanks;

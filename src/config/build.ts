@@ -74,9 +74,10 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     return built.plan;
   };
   const servers = (drafts: ServiceDraft['servers'], key: string, isBackup: boolean): ServerConfig[] =>
-    Object.entries(drafts).map(([server, { check, ...written }]) => ({
+    Object.entries(drafts).map(([server, { check, maxFlows = draft['max-flows'] ?? null, ...written }]) => ({
       name: server,
       ...written,
+      maxFlows,
       isBackup,
       ...(check === undefined ? {} : { check: plan(check, [...path, key, server, 'check']) }),
     }));

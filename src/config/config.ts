@@ -45,7 +45,7 @@ export interface Timeouts {
 }
 
 export type Method = 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
-export type SchedulerName = 'rr' | 'wrr' | 'lc' | 'wlc' | 'sh' | 'maglev';
+export type SchedulerName = 'rr' | 'wrr' | 'lc' | 'wlc' | 'lrt' | 'p2c' | 'sh' | 'maglev';
 export type HashKey = 'client' | 'client-port';
 
 export interface ServiceConfig {
@@ -109,6 +109,8 @@ export interface ServerConfig {
   readonly port: number | null;
   /** 0..65535; 0 takes no new flows. */
   readonly weight: number;
+  /** It has at most so many open flows, and others take what comes beyond; null: any number. */
+  readonly maxFlows: number | null;
   /** In place of the service's; null: none. */
   readonly check?: CheckPlan | null;
   readonly isBackup: boolean;

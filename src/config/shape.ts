@@ -18,10 +18,11 @@ const interfaceName = textLike(/^(?!\.{1,2}$)[^\s/:]{1,15}$/, 'an interface name
 const socketPath = textLike(/^\/[!-~]{0,106}$/, 'an absolute path of at most 107 plain characters');
 const port = wholeNumber(1, LIMITS.port);
 const map = must('a map');
+const maxFlows = wholeNumber(1, LIMITS.flows.most);
 
 const common = {
   method: choice('method', ['nat', 'full-nat', 'l2-dsr', 'l3-dsr']).optional(),
-  scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'sh', 'maglev'], ['lrt', 'p2c']).optional(),
+  scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'lrt', 'p2c', 'sh', 'maglev']).optional(),
   hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
   check: checkShape.optional(),
 };
@@ -33,6 +34,7 @@ const serverMap = z.strictObject(
     address: grammar('an address, with or without a port', parseServerEndpoint),
     port: port.optional(),
     weight: wholeNumber(0, LIMITS.weight).optional(),
+    'max-flows': maxFlows.optional(),
     check: checkShape.optional(),
   },
   map,
@@ -40,17 +42,26 @@ const serverMap = z.strictObject(
 
 interface ServerDraft extends ServerEndpoint {
   readonly weight: number;
+  readonly maxFlows?: number;
   readonly check?: CheckDraft;
 }
 
 const server = z.union([
   endpoint.transform(({ address, port }): ServerDraft => ({ address, port, weight: 1 })),
-  serverMap.transform(({ address: { address, port: inAddress }, port, weight = 1, check }, context): ServerDraft => {
+  serverMap.transform((written, context): ServerDraft => {
+    const { port, weight = 1, check, 'max-flows': maxFlows } = written;
+    const { address, port: inAddress } = written.address;
     if (port !== undefined && inAddress !== null) {
       const message = `the port is given twice: ${inAddress} in the address, and ${port}`;
       context.addIssue({ code: 'custom', message, path: ['port'] });
     }
-    return { address, port: port ?? inAddress, weight, ...(check === undefined ? {} : { check }) };
+    return {
+      address,
+      port: port ?? inAddress,
+      weight,
+      ...(maxFlows === undefined ? {} : { maxFlows }),
+      ...(check === undefined ? {} : { check }),
+    };
   }),
 ]);
 
@@ -81,6 +92,7 @@ export const serviceShape = z.strictObject(
     source: z.union([z.literal('vip', must(sourceWords)), oneOrMore(source)]).optional(),
     servers,
     backup: servers.optional(),
+    'max-flows': maxFlows.optional(),
     'min-up': wholeNumber(1, LIMITS.servers).optional(),
     panic: z.boolean(must('true or false')).optional(),
     'slow-start': duration(1000, 3_600_000).optional(),

@@ -4,6 +4,8 @@
 //     up, and nobody said no ─▶ used           fewer than min-up ordinary ones used ─▶ backups join
 //     fewer than min-up used all the same, and `panic` is set ─▶ all that nobody said no to, whatever checks say
 //
+// Backups that rest take what the others have no room for (max-flows): the data plane sees to it flow by flow.
+//
 // A server that is doubted (a predecessor left it as up, and its first check failed) is used only while the service has
 // no server that is surely up.
 
@@ -24,6 +26,8 @@ export interface ServerInput {
 export interface Decision {
   /** Parallel to the service's servers; 0 gets no new flows. */
   readonly weights: readonly number[];
+  /** Likewise: what backups that rest take the flows by that the others have no room for. */
+  readonly reserves: readonly number[];
   /** How many times the configured weights these are: above 1 while a share grows, since weights are whole numbers. */
   readonly scale: number;
   readonly areBackupsUsed: boolean;
@@ -49,7 +53,7 @@ export function decideService(service: ServiceConfig, inputs: readonly ServerInp
   const areBackupsUsed = ordinary.length < service.minUp && service.servers.some(({ isBackup }) => isBackup);
   const used = new Set(areBackupsUsed ? [...ordinary, ...upOf(true)] : ordinary);
   const isPanic = service.panic && used.size < service.minUp;
-  if (isPanic) return { weights: bases, scale: 1, areBackupsUsed, isPanic };
+  if (isPanic) return { weights: bases, reserves: bases.map(() => 0), scale: 1, areBackupsUsed, isPanic };
 
   const isGrowing = [...used].some((index) => inputs[index]!.share < 1);
   const scale = isGrowing ? scaleFor(bases) : 1;
@@ -57,7 +61,10 @@ export function decideService(service: ServiceConfig, inputs: readonly ServerInp
     if (!used.has(index)) return 0;
     return Math.max(1, Math.round(base * scale * (scale === 1 ? 1 : inputs[index]!.share)));
   });
-  return { weights, scale, areBackupsUsed, isPanic };
+  const canBeFull = service.servers.some(({ maxFlows }, index) => maxFlows !== null && used.has(index));
+  const resting = new Set(canBeFull && !areBackupsUsed ? upOf(true) : []);
+  const reserves = bases.map((base, index) => (resting.has(index) ? base : 0));
+  return { weights, reserves, scale, areBackupsUsed, isPanic };
 }
 
 /** What it would get if it were up: 0 when an operator or an agent says no. */

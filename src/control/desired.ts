@@ -14,7 +14,11 @@ export function makeTarget(config: Config, decisions: readonly Decision[], host:
   return {
     timeouts: config.timeouts,
     interfaces: targetInterfaces(config, host),
-    services: config.services.map((service, index) => ({ config: service, weights: decisions[index]?.weights ?? [] })),
+    services: config.services.map((service, index) => ({
+      config: service,
+      weights: decisions[index]?.weights ?? [],
+      reserves: decisions[index]?.reserves ?? [],
+    })),
   };
 }
 

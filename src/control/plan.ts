@@ -121,6 +121,9 @@ function changedServer(service: ServiceConfig, before: ServerConfig, after: Serv
       : [changed(what, after.isBackup ? 'now a backup' : 'no backup any more')]),
     ...(ownCheck(before) === ownCheck(after) ? [] : [changed(what, `check ${ownCheck(before)} → ${ownCheck(after)}`)]),
     ...(before.weight === after.weight ? [] : [changed(what, `weight ${before.weight} → ${after.weight}`)]),
+    ...(before.maxFlows === after.maxFlows
+      ? []
+      : [changed(what, `max-flows ${before.maxFlows ?? 'none'} → ${after.maxFlows ?? 'none'}`)]),
   ];
 }
 

@@ -2,7 +2,15 @@
 
 import type { Config } from '../config/config.ts';
 import type { HostView } from '../config/host-view.ts';
-import { type FlowCounts, readFlowCounts, readTraffic, type Traffic } from '../plane/counters.ts';
+import {
+  type FlowCounts,
+  type Handshakes,
+  readFlowCounts,
+  readHandshakes,
+  readOpenFlows,
+  readTraffic,
+  type Traffic,
+} from '../plane/counters.ts';
 import { serverId } from '../plane/identity.ts';
 import type { Placement } from '../plane/placement.ts';
 import type { Plane } from '../plane/plane.ts';
@@ -48,6 +56,8 @@ export interface ServerState {
   readonly override: Override;
   readonly health: ServerReport;
   readonly flows: FlowCounts;
+  readonly openFlows: number;
+  readonly handshakes: Handshakes;
   readonly traffic: Traffic;
 }
 
@@ -67,6 +77,8 @@ export function describeServices(applied: Applied, health: Health, plane: Plane)
         override: overrideOf(overrides, serverKey(service, server)),
         health: health.reportOf(service, server),
         flows: readFlowCounts(plane, slot),
+        openFlows: readOpenFlows(plane, slot),
+        handshakes: readHandshakes(plane, slot),
         traffic: readTraffic(plane, slot),
       };
     }),

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '10ea6689ebea4d6a';
+export const layoutHash = '816d4a487cc2f398';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -81,6 +81,7 @@ export const layout = {
     member_count: 24,
     source_first: 28,
     source_count: 32,
+    reserve_count: 60,
   },
   fl_server: {
     octets: 64,
@@ -99,23 +100,33 @@ export const layout = {
     tunnel_port: 46,
     tunnel_key: 48,
     source: 52,
+    max_flows: 60,
   },
   fl_server_state: {
-    octets: 24,
+    octets: 72,
     active: 0,
     inactive: 4,
     flows_total: 8,
     path_mtu: 16,
     path_tick: 20,
+    open: 24,
+    waiting: 28,
+    answered: 32,
+    refused: 36,
+    abandoned: 40,
+    unanswered: 44,
+    timed: 48,
+    handshake_us: 56,
+    smooth_us8: 64,
   },
   fl_worker: {
     octets: 448,
     reasons: 0,
-    thread_id: 324,
-    alive_ns: 328,
-    ring_drops: 336,
-    send_errors: 344,
-    wakeups: 352,
+    thread_id: 332,
+    alive_ns: 336,
+    ring_drops: 344,
+    send_errors: 352,
+    wakeups: 360,
   },
   fl_traffic: {
     octets: 32,
@@ -184,7 +195,7 @@ export const sections = {
   tables: { index: 9, element: 8, halves: 1 },
   hops: { index: 10, element: 8, halves: 1 },
   service_state: { index: 11, element: 8, halves: 1 },
-  server_state: { index: 12, element: 24, halves: 1 },
+  server_state: { index: 12, element: 72, halves: 1 },
   workers: { index: 13, element: 448, halves: 1 },
   traffic: { index: 14, element: 32, halves: 1 },
   tags: { index: 15, element: 16, halves: 1 },
@@ -243,6 +254,7 @@ export const reasons = [
   { name: 'unsupported', verdict: 'dropped', meaning: "a protocol to a VIP that fairlead does not balance" },
   { name: 'no-service', verdict: 'dropped', meaning: "a VIP, but no service on this port" },
   { name: 'no-server', verdict: 'dropped', meaning: "the service has no server with weight above zero" },
+  { name: 'servers-full', verdict: 'dropped', meaning: "every server that could take the flow has its max-flows" },
   { name: 'no-flow', verdict: 'dropped', meaning: "not a first frame, and no flow is known for it" },
   { name: 'no-port', verdict: 'dropped', meaning: "full-nat has no free source port towards the server" },
   { name: 'tuple-taken', verdict: 'dropped', meaning: "another service already carries this client's port to the same server port" },
@@ -278,6 +290,8 @@ export const constants = {
   schedulerSequence: 1,
   schedulerHash: 2,
   schedulerLeast: 3,
+  schedulerResponse: 4,
+  schedulerChoice: 5,
   hashClient: 0,
   hashClientPort: 1,
   vipUsed: 1,

@@ -53,17 +53,18 @@ function trimSlots(slots: readonly Slot[], isTaken: (slot: Slot) => boolean): Sl
 function readTables(plane: Plane, halfIndex: number): Map<bigint, PlacedTable> {
   const view = halfOf(plane, 'services', halfIndex);
   const entries = new Uint32Array(plane.section('tables'));
-  const { octets, id, method, table_first, table_count, member_count } = layout.fl_service;
+  const { octets, id, method, table_first, table_count, member_count, reserve_count } = layout.fl_service;
   const tables = new Map<bigint, PlacedTable>();
   for (let at = 0; at < view.byteLength; at += octets) {
     if (view.getUint8(at + method) === 0) continue;
     const tableCount = view.getUint32(at + table_count, true);
-    // The members lie right behind the table: see PlacedTable.
-    const count = tableCount + view.getUint32(at + member_count, true);
+    const memberCount = view.getUint32(at + member_count, true);
+    // Members and reserves lie right behind the table: see PlacedTable.
+    const count = tableCount + memberCount + view.getUint32(at + reserve_count, true);
     const first = count === 0 ? 0 : view.getUint32(at + table_first, true);
     const content = entries.slice(first, first + count);
     const extent = { first, count: count + (count & 1) };
-    tables.set(view.getBigUint64(at + id, true), { extent, tableCount, content, madeFrom: '' });
+    tables.set(view.getBigUint64(at + id, true), { extent, tableCount, memberCount, content, madeFrom: '' });
   }
   return tables;
 }

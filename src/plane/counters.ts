@@ -106,6 +106,46 @@ export function readFlowCounts(plane: Plane, slot: number): FlowCounts {
   };
 }
 
+/** Flows that keep a server busy, active and inactive: neither closed nor in TIME_WAIT. */
+export function readOpenFlows(plane: Plane, slot: number): number {
+  const { octets, open } = layout.fl_server_state;
+  return Math.max(0, new DataView(plane.section('server_state')).getInt32(slot * octets + open, true));
+}
+
+/** SYNs of a server's flows and what became of them, since it got its slot; 32 bits each, which go round. */
+export interface Handshakes {
+  /** Flows that have had no answer yet. */
+  readonly waiting: number;
+  readonly answered: number;
+  readonly refused: number;
+  /** Ended without either. */
+  readonly abandoned: number;
+  /** Flows without an answer after a second; some may have been answered later. */
+  readonly unanswered: number;
+  /** Answers whose time is known. */
+  readonly timed: number;
+  /** Microseconds of all of those. */
+  readonly totalUs: number;
+  /** Smoothed, in microseconds; null before the first. */
+  readonly smoothUs: number | null;
+}
+
+export function readHandshakes(plane: Plane, slot: number): Handshakes {
+  const at = layout.fl_server_state;
+  const view = new DataView(plane.section('server_state'), slot * at.octets, at.octets);
+  const smooth = view.getUint32(at.smooth_us8, true);
+  return {
+    waiting: Math.max(0, view.getInt32(at.waiting, true)),
+    answered: view.getUint32(at.answered, true),
+    refused: view.getUint32(at.refused, true),
+    abandoned: view.getUint32(at.abandoned, true),
+    unanswered: view.getUint32(at.unanswered, true),
+    timed: view.getUint32(at.timed, true),
+    totalUs: readCount(view, at.handshake_us),
+    smoothUs: smooth === 0 ? null : smooth / 8,
+  };
+}
+
 /** Flows of all servers: what the table holds, but for those that only wait to be swept. */
 export function countFlows(plane: Plane): number {
   const words = new Int32Array(plane.section('server_state'));

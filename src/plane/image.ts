@@ -161,6 +161,8 @@ const SCHEDULERS = {
   wrr: constants.schedulerSequence,
   lc: constants.schedulerLeast,
   wlc: constants.schedulerLeast,
+  lrt: constants.schedulerResponse,
+  p2c: constants.schedulerChoice,
   sh: constants.schedulerHash,
   maglev: constants.schedulerHash,
 } as const;
@@ -183,7 +185,8 @@ function writeServices(
     view.setUint32(at('table_first'), table.extent.first, true);
     view.setUint32(at('table_count'), table.tableCount, true);
     view.setUint32(at('member_first'), table.extent.first + table.tableCount, true);
-    view.setUint32(at('member_count'), table.content.length - table.tableCount, true);
+    view.setUint32(at('member_count'), table.memberCount, true);
+    view.setUint32(at('reserve_count'), table.content.length - table.tableCount - table.memberCount, true);
     view.setUint32(at('source_first'), sourceFirst.get(id) ?? 0, true);
     view.setUint32(at('source_count'), sources.length, true);
   }
@@ -203,13 +206,14 @@ function writeServers(
   for (const { id, target, slot, serverSlots } of services) {
     for (const [index, server] of target.config.servers.entries()) {
       const at = fieldsAt('fl_server', serverSlots[index] ?? 0);
-      const weight = target.weights[index] ?? 0;
+      const weight = (target.weights[index] ?? 0) || (target.reserves[index] ?? 0);
       const isV6 = server.address.family === 6;
       view.setBigUint64(at('id'), serverId(target.config, server), true);
       setWords(view, at('addr'), addressWords(server.address));
       view.setUint16(at('port'), server.port ?? 0);
       view.setUint16(at('flags'), constants.serverUsed | (isV6 ? constants.serverV6 : 0), true);
       view.setUint32(at('service'), slot, true);
+      view.setUint32(at('max_flows'), server.maxFlows ?? 0, true);
       // lc is wlc among equals.
       view.setUint32(at('weight'), target.config.scheduler === 'lc' ? Math.min(weight, 1) : weight, true);
       if (target.config.tunnel !== null) writeTunnel(view, at, target.config.tunnel, sourceFirst.get(id) ?? 0);

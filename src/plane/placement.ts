@@ -15,12 +15,13 @@ export interface Placement {
   readonly tables: ReadonlyMap<bigint, PlacedTable>;
 }
 
-/** A service's scheduler table and, right behind it, its members. */
+/** A service's scheduler table and, right behind it, its members and its reserves. */
 export interface PlacedTable {
   /** Has room for the content, and for one entry more when that is odd. */
   readonly extent: Extent;
   readonly tableCount: number;
-  /** Server slots: the table's, then the members'. */
+  readonly memberCount: number;
+  /** Server slots: the table's, then the members', then the reserves'. */
   readonly content: Uint32Array;
   /** What the content was made from; equal inputs need no second making. Empty when it was read from a region. */
   readonly madeFrom: string;
@@ -69,16 +70,17 @@ interface Wanted extends Omit<PlacedTable, 'extent'> {
 }
 
 function wantTable(there: PlacedTable | undefined, { id, target, serverSlots }: PlacedService): Wanted {
-  const { config, weights } = target;
+  const { config, weights, reserves: spare } = target;
   const servers = config.servers.map(
-    (server, i) => `${serverSlots[i]}=${server.address.text}@${server.port}*${weights[i]}`,
+    (server, i) => `${serverSlots[i]}=${server.address.text}@${server.port}*${weights[i]}+${spare[i]}`,
   );
   const madeFrom = `${config.scheduler} ${servers.join(' ')}`;
   if (there?.madeFrom === madeFrom) return { ...there, id, table: there };
-  const { table, members } = buildServiceTable(target);
-  const content = Uint32Array.from([...table, ...members], (index) => serverSlots[index] ?? 0);
-  const made = { id, content, tableCount: table.length, madeFrom };
-  if (there?.tableCount !== table.length || !sameContent(there.content, content)) return made;
+  const { table, members, reserves } = buildServiceTable(target);
+  const content = Uint32Array.from([...table, ...members, ...reserves], (index) => serverSlots[index] ?? 0);
+  const made = { id, content, tableCount: table.length, memberCount: members.length, madeFrom };
+  const isLike = there?.tableCount === table.length && there.memberCount === members.length;
+  if (!isLike || !sameContent(there.content, content)) return made;
   return { ...made, table: { ...made, extent: there.extent } };
 }
 

@@ -27,4 +27,6 @@ export interface TargetService {
   readonly config: ServiceConfig;
   /** Effective weights, parallel to config.servers. */
   readonly weights: readonly number[];
+  /** The same of those that take only what the others have no room for. */
+  readonly reserves: readonly number[];
 }

@@ -289,6 +289,8 @@ test('metrics are in the format that Prometheus reads', async (t) => {
   for (const line of [
     'fairlead_server_up{service="web",server="web-2"} 0',
     'fairlead_server_weight{service="web",server="web-1"} 1',
+    'fairlead_server_open_flows{service="web",server="web-1"} 0',
+    'fairlead_server_handshakes_total{service="web",server="web-1",outcome="refused"} 0',
     'fairlead_check_up{service="web",server="web-1",check="tcp",index="0"} 1',
     'fairlead_check_latency_seconds{service="web",server="web-1",check="tcp",index="0"} 0.0004',
     'fairlead_check_results_total{outcome="failed"} 1',

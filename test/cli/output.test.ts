@@ -70,6 +70,9 @@ test('a server that gets no flows shows the weight it would have, and why', () =
     total: 4,
     active: 1,
     inactive: 2,
+    open: 3,
+    maxFlows: 1000,
+    handshakeMs: 0.42,
     inFrames: 10,
     inOctets: 2048,
     outFrames: 9,
@@ -78,7 +81,10 @@ test('a server that gets no flows shows the weight it would have, and why', () =
     nextHop: null,
   };
   const [, line] = formatServers([server]).split('\n');
-  assert.match(line ?? '', /^web {6}web-2 {3}10\.0\.1\.12:8080 {2}down {3}0 of 3 .* unknown {3}connection refused$/);
+  assert.match(
+    line ?? '',
+    /^web {6}web-2 {3}10\.0\.1\.12:8080 {2}down {3}0 of 3 .* 3 of 1,000 {6}0\.4ms .* unknown {3}connection refused$/,
+  );
 });
 
 async function linesOf(lines: AsyncIterable<string>): Promise<string[]> {

@@ -102,10 +102,21 @@ test('a share that grows makes all weights of its service larger, and its own sm
   const growing = { ...up, share: 0.3 };
   assert.deepEqual(decide('', [1, 2], [], [growing, up]), {
     weights: [3, 20],
+    reserves: [0, 0],
     scale: 10,
     areBackupsUsed: false,
     isPanic: false,
   });
   assert.deepEqual(decide('', [1, 20_000], [], [growing, up]).weights, [1, 60_000], 'as far as weights go');
   assert.equal(decide('', [1, 2], [], [{ ...growing, health: 'down' }, up]).scale, 1, 'who is out does not grow');
+});
+
+test('backups that rest are reserves of a service whose servers can be full, those that could be used', () => {
+  const full = 'max-flows: 10,';
+  const reservesOf = (options: string, health: string): string =>
+    decide(options, [1, 2], [3, 4], withHealth(health)).reserves.join(' ');
+  assert.equal(reservesOf(full, 'UUUU'), '0 0 3 4');
+  assert.equal(reservesOf(full, 'UUDU'), '0 0 0 4', 'not those that are down');
+  assert.equal(reservesOf(full, 'DDUU'), '0 0 0 0', 'they have joined');
+  assert.equal(reservesOf('', 'UUUU'), '0 0 0 0', 'nobody is ever full');
 });

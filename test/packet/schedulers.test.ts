@@ -135,7 +135,7 @@ for (const engine of engines) {
       assert.deepEqual(shares(got), { '10.0.1.12': 20 });
     });
 
-    for (const scheduler of ['rr', 'wrr', 'lc', 'wlc', 'sh', 'maglev']) {
+    for (const scheduler of ['rr', 'wrr', 'lc', 'wlc', 'lrt', 'p2c', 'sh', 'maglev']) {
       test(`${scheduler} passes over a server whose next hop is unknown`, (t) => {
         const stage = openStage(t, engine);
         stage.configure(service(scheduler, WEIGHTS, byPort(scheduler)));

@@ -8,8 +8,11 @@ import { constants, layout, reasons, type stateNames, verdictNames } from '../..
 import { readPlacement } from '../../src/plane/adopt.ts';
 import {
   type FlowCounts,
+  type Handshakes,
   readAddress,
   readFlowCounts,
+  readHandshakes,
+  readOpenFlows,
   readReasons,
   readTraffic,
   type Traffic,
@@ -65,6 +68,8 @@ export interface Outcome {
 export interface ConfigureOptions {
   /** By "service/server". */
   readonly weights?: Readonly<Record<string, number>>;
+  /** Likewise: those that take what the others have no room for. */
+  readonly reserves?: Readonly<Record<string, number>>;
   /** Lines of the configuration's head, such as timeouts. */
   readonly head?: string;
   readonly mtu?: number;
@@ -123,10 +128,10 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
     /** Commits, and makes every server's next hop known, as the neighbour thread would. */
     configure(
       services: string,
-      { weights = {}, head = '', mtu = 1500, serversVia = INSIDE }: ConfigureOptions = {},
+      { weights = {}, reserves = {}, head = '', mtu = 1500, serversVia = INSIDE }: ConfigureOptions = {},
     ): void {
       const config = configOf(services, head);
-      const target = { ...targetOf(config, weights), interfaces: links.map((one) => ({ ...one, mtu })) };
+      const target = { ...targetOf(config, weights, reserves), interfaces: links.map((one) => ({ ...one, mtu })) };
       const moment = { generation: readHeader(plane).generation, nowMs: nowNs / 1e6 };
       plane.commit(planImage(target, readPlacement(plane), plane.counts, moment).image);
       for (const { servers } of config.services) {
@@ -195,6 +200,10 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
       return readFlowCounts(plane, slotOf(server));
     },
 
+    handshakes(server: string): Handshakes {
+      return readHandshakes(plane, slotOf(server));
+    },
+
     traffic(server: string): Traffic {
       return readTraffic(plane, slotOf(server));
     },
@@ -207,6 +216,10 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
         const active = states.filter((state) => ACTIVE.has(state)).length;
         const { active: a, inactive: i } = readFlowCounts(plane, slot);
         assert.deepEqual({ active: a, inactive: i }, { active, inactive: states.length - active }, `slot ${slot}`);
+        const open = states.filter((state) => state !== 'time-wait' && state !== 'closed').length;
+        assert.equal(readOpenFlows(plane, slot), open, `slot ${slot}`);
+        const waiting = states.filter((state) => state === 'syn-sent').length;
+        assert.equal(readHandshakes(plane, slot).waiting, waiting, `slot ${slot}`);
       }
     },
   };

@@ -23,14 +23,17 @@ export const WEB = `
       web-2: { address: 10.0.1.12:8080, weight: 3 }
 `;
 
-/** Every server with its configured weight, but for those in `weights` ("web/web-1": 0). */
-export function targetOf(config: Config, weights: Readonly<Record<string, number>> = {}): Target {
+type ByServer = Readonly<Record<string, number>>;
+
+/** Every server with its configured weight, but for those in `weights` ("web/web-1": 0); `reserves` are those that rest. */
+export function targetOf(config: Config, weights: ByServer = {}, reserves: ByServer = {}): Target {
   return {
     timeouts: config.timeouts,
     interfaces: [outside, inside],
     services: config.services.map((service) => ({
       config: service,
-      weights: service.servers.map((server) => weights[`${service.name}/${server.name}`] ?? server.weight),
+      weights: service.servers.map(({ name, weight }) => weights[`${service.name}/${name}`] ?? weight),
+      reserves: service.servers.map(({ name }) => reserves[`${service.name}/${name}`] ?? 0),
     })),
   };
 }

@@ -10,15 +10,19 @@ const servers = [
   { id: 'b', weight: 0 },
   { id: 'c', weight: 1 },
 ];
-const schedulers: Scheduler[] = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'maglev'];
+const schedulers: Scheduler[] = ['rr', 'wrr', 'lc', 'wlc', 'lrt', 'p2c', 'sh', 'maglev'];
 
-for (const scheduler of ['rr', 'lc'] as const) {
-  test(`${scheduler} gives every server with weight the same share`, () => {
-    assert.deepEqual(countPicks(buildTable(scheduler, servers), 3), [1, 0, 1]);
+test('rr gives every server with weight the same share', () => {
+  assert.deepEqual(countPicks(buildTable('rr', servers), 3), [1, 0, 1]);
+});
+
+for (const scheduler of ['lc', 'wlc', 'lrt'] as const) {
+  test(`${scheduler} compares all members and needs no table`, () => {
+    assert.equal(buildTable(scheduler, servers).length, 0);
   });
 }
 
-for (const scheduler of ['wrr', 'wlc', 'sh'] as const) {
+for (const scheduler of ['wrr', 'p2c', 'sh'] as const) {
   test(`${scheduler} gives shares by weight`, () => {
     assert.deepEqual(countPicks(buildTable(scheduler, servers), 3), [3, 0, 1]);
   });
