@@ -29,7 +29,7 @@ export function makeTarget(config: Config, decisions: readonly Decision[], host:
 export function withUpcoming(target: Target, { services }: Config): Target {
   const former = new Map(target.services.map(({ config }) => [config.name, config]));
   const upcoming = new Map(services.map((service) => [service.name, service]));
-  const grown = target.services.map(({ config, weights }) => {
+  const grown = target.services.map(({ config, weights, reserves }) => {
     const there = new Set(config.servers.map((server) => serverIdentity(config, server)));
     const next = upcoming.get(config.name);
     // Of another method they would be other servers under the service's old name.
@@ -38,11 +38,15 @@ export function withUpcoming(target: Target, { services }: Config): Target {
     return {
       config: { ...config, servers: [...config.servers, ...more] },
       weights: [...weights, ...more.map(() => 0)],
+      reserves: [...reserves, ...more.map(() => 0)],
     };
   });
   const fresh = services
     .filter(({ name }) => !former.has(name))
-    .map((config) => ({ config: { ...config, listens: [] }, weights: config.servers.map(() => 0) }));
+    .map((config) => {
+      const none = config.servers.map(() => 0);
+      return { config: { ...config, listens: [] }, weights: none, reserves: none };
+    });
   return { ...target, services: [...grown, ...fresh] };
 }
 
