@@ -7,20 +7,28 @@ import { waitFor } from './wait-for.ts';
 const everyRequestAnew = "-H 'Connection: close'";
 
 /**
- * Two kinds of load at once: connections that stay open, and a new connection for each request. It runs before the
- * change begins, and every server is asked again after it is done.
+ * Two kinds of load at once on each URL: connections that stay open, and a new connection for each request. It runs
+ * before the change begins, and every server is asked again after it is done.
  */
-export async function underLoad(net: Topology, change: () => Promise<void>): Promise<void> {
-  const url = urlOf(net.vip[4]);
-  const loads = await Promise.all([startLoad(net.client, url, 8), startLoad(net.client, url, 4, everyRequestAnew)]);
+export async function underLoad(
+  net: Topology,
+  change: () => Promise<void>,
+  urls: readonly string[] = [urlOf(net.vip[4])],
+): Promise<void> {
+  const loads = await Promise.all(
+    urls.flatMap((url) => [
+      startLoad(net.client, url, 8).then((load) => ({ load, what: `connections kept open to ${url}` })),
+      startLoad(net.client, url, 4, everyRequestAnew).then((load) => ({
+        load,
+        what: `a new connection for each request to ${url}`,
+      })),
+    ]),
+  );
   await reachesEveryServer(net, 'before the change');
   await change();
   await reachesEveryServer(net, 'after the change');
-  const [kept, renewed] = await Promise.all(loads.map((load) => load.end()));
-  if (kept && renewed) {
-    assertNoFailure(kept, 'connections kept open');
-    assertNoFailure(renewed, 'a new connection for each request');
-  }
+  const ended = await Promise.all(loads.map(async ({ load, what }) => ({ load: await load.end(), what })));
+  for (const { load, what } of ended) assertNoFailure(load, what);
 }
 
 /** Of connections that stay open and of new ones there are enough to go round. */
