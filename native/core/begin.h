@@ -351,8 +351,9 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 
 	if (index == FL_NONE || !service)
 		return FL_REASON_NO_SERVICE;
+	/* A check through the path (engine/path.h) leaves by no way that leads here: a server has sent it back. */
 	if (fl_is_host(view, look))
-		return FL_REASON_BAD_SOURCE;
+		return fl_method_is_dsr(service->method) ? FL_REASON_CAME_BACK : FL_REASON_BAD_SOURCE;
 	view->scratch->service = index;
 	view->scratch->refusal = FL_REASON_NO_SERVER;
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)

@@ -42,6 +42,8 @@ interface Fault {
   /** When the finding's own mend is no command for a shell. */
   mend?: string;
   severity?: 'may-bite';
+  /** Where it is planted and mended, if not on the host that is asked. */
+  on?: Host;
 }
 
 /** Plants each fault on a sound host, has it found, and mends it as the finding says. */
@@ -49,15 +51,15 @@ async function findEach(net: Topology, host: Host, question: string, faults: rea
   const sound = await examine(net, host, question);
   deepEqual(biting(sound), [], 'nothing bites before');
   equal(sound.code, 0);
-  for (const { what, plant, words, mend, severity = 'bites' } of faults) {
-    await host.run(plant);
+  for (const { what, plant, words, mend, severity = 'bites', on = host } of faults) {
+    await on.run(plant);
     const { code, findings } = await examine(net, host, question);
     const found = findings.find((finding) => finding.severity === severity && words.test(finding.words));
     ok(found, `${what} is found: ${JSON.stringify(findings.filter((it) => it.severity !== 'fine'))}`);
     equal(code, severity === 'bites' ? 1 : 0, what);
     const cure =
       mend ?? found.mend?.replaceAll('fairlead server-setup', `${command} server-setup -c ${net.fairlead.configFile}`);
-    await host.run(cure ?? 'false', { env: { FAIRLEAD_STATE: stateFolder(host) } });
+    await on.run(cure ?? 'false', { env: { FAIRLEAD_STATE: stateFolder(on) } });
     const mended = await examine(net, host, question);
     const still = mended.findings.filter((finding) => finding.severity === severity && words.test(finding.words));
     deepEqual(still, [], `${what} is mended by: ${cure}`);
@@ -259,6 +261,91 @@ async function runningBalancer(net: Topology): Promise<void> {
   match((await attemptOn(net, balancer, 'doctor wep')).stderr, /there is no service "wep"/);
 }
 
+/** What only a try through the path of clients shows, beside a running balancer. */
+async function throughPath(net: Topology): Promise<void> {
+  const { balancer } = net;
+  const { host } = net.server(0);
+  const [vip, tried] = ['10.0.1.10', /server web-1 of service web4, asked for 10.0.1.10 port \d+ through the path/];
+  const vipBack = `ip address add ${vip}/32 dev lo`;
+  const sound = await examine(net, balancer, 'web4');
+  match(JSON.stringify(sound.findings), new RegExp(`${tried.source} of clients: connected in`));
+  match(JSON.stringify(sound.findings), /packets of 1500 octets for 10.0.1.10 to server web-1 .* get through whole/);
+  await findEach(net, balancer, 'web4', [
+    {
+      what: 'a VIP that is missing',
+      on: host,
+      plant: `ip address del ${vip}/32 dev lo`,
+      words: new RegExp(`${tried.source} of clients: the VIP is not configured on the server`),
+      mend: vipBack,
+    },
+    {
+      what: 'a server that takes small packets only',
+      on: host,
+      plant: 'ip link set eth0 mtu 1400',
+      words: /packets of 1500 octets for 10.0.1.10 to server web-1 of service web4 get lost, smaller ones do not/,
+      mend: 'ip link set eth0 mtu 1500',
+    },
+    {
+      what: 'a port where nobody listens any more',
+      on: host,
+      plant:
+        'nft add table ip f && nft add chain ip f i "{ type filter hook input priority 0; }" && nft add rule ip f i tcp dport != 22 reject with tcp reset',
+      words: new RegExp(`${tried.source} of clients: connection refused`),
+      mend: 'nft delete table ip f',
+    },
+  ]);
+  // A server that forwards what it does not own sends it to whom it takes for the owner: us.
+  await host.run(`ip address del ${vip}/32 dev lo && sysctl -q -w net.ipv4.ip_forward=1`);
+  const returned = await examine(net, balancer, 'web4');
+  match(JSON.stringify(returned.findings), /frames came back since the region was made: a server does not own the VIP/);
+  equal(returned.code, 1);
+}
+
+async function strictFilter(net: Topology): Promise<void> {
+  const { balancer } = net;
+  await findEach(net, balancer, 'web4', [
+    {
+      what: 'a strict reverse path filter where answers to checks come in',
+      plant: 'sysctl -q -w net.ipv4.conf.in.rp_filter=1',
+      words:
+        /the strict reverse path filter of in drops what servers of web4 answer to checks of VIP 203.0.113.10, which this host reaches by out/,
+    },
+  ]);
+}
+
+async function throughTunnel(net: Topology): Promise<void> {
+  const { balancer } = net;
+  const { host } = net.server(0);
+  const tool = command.replace('scripts/fairlead', 'native/build/fairlead-decap');
+  const router = net.lab.host('router');
+  await findEach(net, balancer, 'web4', [
+    {
+      what: 'a tunnel that nobody unwraps',
+      on: host,
+      plant: `${tool} detach web4`,
+      words: /through the path of clients: the tunnel is not unwrapped, or the VIP is not configured on the server/,
+      mend: `${command} server-setup web4 --apply -c ${net.fairlead.configFile}`,
+    },
+    {
+      what: 'a router that drops what is large and says nothing',
+      on: router,
+      plant:
+        'nft add table ip q && nft add chain ip q f "{ type filter hook forward priority 0; }" && nft add rule ip q f ip daddr 10.0.2.11 meta length \\> 1400 drop',
+      words: /packets of 1472 octets for 10.0.1.10 to server web-1 of service web4 get lost/,
+      mend: 'nft delete table ip q',
+    },
+    {
+      what: 'a narrow way that is told of',
+      on: router,
+      plant: 'ip link set east mtu 1400',
+      words: /packets of 1472 octets for 10.0.1.10 to server web-1 of service web4 are too big for the way/,
+      severity: 'may-bite',
+      // What was learned of a way is believed for ten minutes.
+      mend: `ip link set east mtu 1500`,
+    },
+  ]);
+}
+
 async function narrowPath(net: Topology): Promise<void> {
   const { balancer } = net;
   const router = net.lab.host('router');
@@ -292,6 +379,14 @@ async function narrowPath(net: Topology): Promise<void> {
   await balancer.run('ip route del default');
   const astray = await examine(net, balancer, 'web4');
   match(biting(astray)[0]?.words ?? '', /there is no route to server web-1 \(10.0.2.11\) of service web4/);
+}
+
+async function running(net: Topology, options: { tunnel?: Record<string, string | number> }): Promise<Topology> {
+  const method = options.tunnel === undefined ? 'l2-dsr' : 'l3-dsr';
+  const config = net.config({ web4: net.service({ method, family: 4, ...options }) });
+  await setUpServers(net, config);
+  await net.fairlead.up(config);
+  return net;
 }
 
 const l2 = async (net: Topology): Promise<Topology> => {
@@ -345,6 +440,30 @@ export const scenarios: Scenario[] = [
     picture: inlinePicture,
     stage: (lab) => buildInline(lab, { servers: 2, captures: false }),
     run: runningBalancer,
+  },
+  {
+    name: 'doctor-through-path',
+    title: 'beside a running balancer the doctor meets what clients of an l2-dsr server meet, and names it',
+    picture: oneArmPicture,
+    stage: async (lab) => running(await buildOneArm(lab, { servers: 1, captures: false }), {}),
+    run: throughPath,
+  },
+  {
+    name: 'doctor-strict-filter',
+    title: 'the doctor names the filter of the balancer that keeps answers to checks of the VIP out',
+    picture: pictureWithRouter,
+    engines: ['packet'],
+    stage: async (lab) => running(await buildInline(lab, { servers: 1, gateway: 'router', captures: false }), {}),
+    run: strictFilter,
+  },
+  {
+    name: 'doctor-through-tunnel',
+    title: 'beside a running balancer the doctor meets what clients of an l3-dsr server meet, and names it',
+    picture: routedPicture,
+    engines: ['packet', 'xdp'],
+    stage: async (lab) =>
+      running(await buildRouted(lab, { servers: 1, captures: false }), { tunnel: { type: 'gre', key: 7 } }),
+    run: throughTunnel,
   },
   routed('doctor-path', 'on the balancer the doctor finds a narrow path, a silent one and none at all', narrowPath),
 ];

@@ -1,6 +1,6 @@
 // Checks of the VIP go the way that clients go, to the one server they are about: what is wrong on that way takes it out,
 // with words for it, and clients meet none of it.
-import { equal, match } from 'node:assert/strict';
+import { deepEqual, equal, match } from 'node:assert/strict';
 import type { Scenario } from '../lib/scenario.ts';
 import { setUpServers } from '../lib/server-setup.ts';
 import { webPort } from '../lib/servers.ts';
@@ -45,6 +45,8 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
   const { host } = net.server(0);
   for (const { name } of net.servers) await see(net, name, 'up');
   for (const { target } of await net.fairlead.json<CheckRow[]>('checks')) equal(target, 'vip');
+  // A server that gets no clients is asked all the same.
+  await net.fairlead.run('drain web4 web-1');
   await host.run(`ip address del ${net.vip[4]}/32 dev lo && ip address del ${net.vip[6]}/128 dev lo`);
   for (const reason of await see(net, 'web-1', 'down')) match(reason, words);
   await see(net, 'web-2', 'up');
@@ -53,6 +55,7 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
   }
   await host.run(`ip address add ${net.vip[4]}/32 dev lo && ip address add ${net.vip[6]}/128 dev lo nodad`);
   await see(net, 'web-1', 'up');
+  await net.fairlead.run('enable web4 web-1');
   // What the server says itself stays as it is.
   await net.server(0).stop();
   await waitFor(
@@ -61,6 +64,29 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
     (rows) => rows.every(({ lastResult, state }) => state === 'down' && lastResult === 'connection refused'),
     { withinMs: 5000, everyMs: 50 },
   );
+  await leavesNothing(net);
+}
+
+/** Neither does an orderly end, nor what removes the traces of a killed one. */
+async function leavesNothing(net: Topology): Promise<void> {
+  const { balancer, fairlead } = net;
+  const traces = async () =>
+    `${await balancer.run('ip rule show; ip -6 rule show; ip -o link show')}`
+      .split('\n')
+      .filter((line) => /fwmark|: fl-/.test(line));
+  equal((await traces()).length, 3, 'a rule for each family, and the device');
+  fairlead.daemon?.signal('SIGKILL');
+  await fairlead.daemon?.ended;
+  equal((await traces()).length, 2, 'the device goes with the process, the rules stay');
+  await fairlead.up();
+  equal((await traces()).length, 3, 'the next one replaces them');
+  fairlead.daemon?.signal('SIGKILL');
+  await fairlead.daemon?.ended;
+  match(await fairlead.run(`down --name ${fairlead.name}`), /routing rules/);
+  deepEqual(await traces(), []);
+  await fairlead.up();
+  await fairlead.run('down');
+  deepEqual(await traces(), []);
 }
 
 const isWeb1 = ({ service, server }: CheckRow) => service.startsWith('web') && server === 'web-1';

@@ -8,6 +8,8 @@ import type { Config } from '../config/config.ts';
 import type { Controller } from '../control/controller.ts';
 import type { Engine } from '../control/engine.ts';
 import type { Events } from '../control/events.ts';
+import { tryPaths } from '../control/path-trials.ts';
+import type { TryPath } from '../health/path-trial.ts';
 import { findServer, notFound, type OverrideChange } from '../control/overrides.ts';
 import { makeCapture } from './capture.ts';
 import { streamFlows } from './flow-stream.ts';
@@ -27,6 +29,7 @@ export interface AdminOptions {
   /** What neither plane nor controller knows: the checks' own load, the hooks' queues. */
   readonly gauges: () => Gauges;
   readonly clock: Clock;
+  readonly tryPath: TryPath;
   /** Reads the file anew. */
   readonly reload: () => ReturnType<Controller['reload']>;
   /** Ends the daemon and removes all it made; called once the answer is out. */
@@ -85,6 +88,11 @@ function addViews(server: FastifyInstance, options: AdminOptions): void {
   server.get('/v1/flows', (request, reply) => {
     const lines = streamFlows(plane, controller.state(), parseInput(flowsQuery, request.query));
     return reply.type('application/x-ndjson').send(Readable.from(lines, { objectMode: false }));
+  });
+  server.get('/v1/paths', (request) => {
+    const { service } = parseInput(serversQuery, request.query);
+    requireService(controller, service);
+    return tryPaths(plane, controller.state(), options.tryPath, service);
   });
   server.get('/v1/drops', () => viewDrops(plane));
   const capture = makeCapture(plane, () => controller.state());

@@ -23,6 +23,7 @@ import { makeKeeper } from '../control/keeper.ts';
 import { makeNotifier } from '../control/notify.ts';
 import { watchReturnPath } from '../control/return-path.ts';
 import { makeStateFile } from '../control/state-file.ts';
+import type { TryPath } from '../health/path-trial.ts';
 import type { Probe } from '../health/probe.ts';
 import { describeMemory } from '../plane/capacity.ts';
 import { countFlows, readHop } from '../plane/counters.ts';
@@ -41,6 +42,7 @@ export interface DaemonOptions {
   readonly probe: Probe;
   /** Where its probes of VIPs go; the daemon says by whose region, and ends it. */
   readonly path: PlaneProbePath;
+  readonly tryPath: TryPath;
   /** What the checks use at the moment, and how late their timers ran. */
   readonly checkLoad: () => Pick<Gauges, 'load' | 'lateTimers' | 'lostMs'>;
   readonly makeLog: (config: Config) => Logger;
@@ -130,6 +132,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       events,
       gauges: () => ({ ...options.checkLoad(), results: controller.checkResults(), hooks: notifier.states() }),
       clock,
+      tryPath: options.tryPath,
       reload,
       down: () => void end(false),
     });

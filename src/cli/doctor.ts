@@ -3,7 +3,8 @@
 
 import { Command, Option } from 'commander';
 import type { Config } from '../config/config.ts';
-import type { StatusView } from '../admin/views.ts';
+import type { DropsView, StatusView } from '../admin/views.ts';
+import type { PathTrial } from '../health/path-trial.ts';
 import type { DaemonFact } from '../doctor/balancer-facts.ts';
 import type { Finding, Severity } from '../doctor/finding.ts';
 import type { Client } from './client.ts';
@@ -55,13 +56,16 @@ async function examineBalancer(config: Config, name: string | undefined, socket:
   const { checkBalancer } = await import('../doctor/balancer-checks.ts');
   const { makeClient } = await import('./client.ts');
   const services = name === undefined ? config.services : [findService(config, name)];
-  const daemon = await askDaemon(makeClient(socket));
+  const daemon = await askDaemon(makeClient(socket), name);
   return checkBalancer(config, services, await gatherBalancerFacts(config, services, daemon));
 }
 
 /** Null when none answers, for whatever reason. */
-async function askDaemon(client: Client): Promise<DaemonFact | null> {
+async function askDaemon(client: Client, service: string | undefined): Promise<DaemonFact | null> {
   try {
+    // First: what servers send back of it is counted.
+    const trials = await client.get<PathTrial[]>('/v1/paths', { service });
+    const { reasons } = await client.get<DropsView>('/v1/drops');
     const { engine, interfaces, workers } = await client.get<StatusView>('/v1/status');
     const sum = (read: (worker: StatusView['workers'][number]) => number): number =>
       workers.reduce((total, worker) => total + read(worker), 0);
@@ -70,6 +74,8 @@ async function askDaemon(client: Client): Promise<DaemonFact | null> {
       interfaces,
       ringDrops: sum(({ ringDrops }) => ringDrops),
       sendErrors: sum(({ sendErrors }) => sendErrors),
+      cameBack: reasons.find(({ reason }) => reason === 'came-back')?.count ?? 0,
+      trials,
     };
   } catch {
     return null;

@@ -23,6 +23,7 @@ async function run(file: string): Promise<void> {
   const { makeSystemClock } = await import('../base/clock.ts');
   const { makeLogger } = await import('../base/log.ts');
   const { makeProber } = await import('../health/make-probe.ts');
+  const { makePathTrial } = await import('../health/path-trial.ts');
   const { makeTimers } = await import('../health/timers.ts');
   const { openRawProber } = await import('../plane/raw-prober.ts');
   const { startDaemon } = await import('./daemon.ts');
@@ -39,6 +40,7 @@ async function run(file: string): Promise<void> {
     loadConfig: () => loadConfig(file),
     platform,
     path,
+    tryPath: makePathTrial({ timers, path: () => path, probe: prober.probe }),
     clock: timers,
     probe: prober.probe,
     checkLoad: () => ({ load: prober.load(), lateTimers: timers.lateCount(), lostMs: timers.lostMs() }),

@@ -8,6 +8,7 @@ import { effective } from './ask-host.ts';
 import type { BalancerFacts, Heard } from './balancer-facts.ts';
 import { bites, type Finding, fine, mayBite, orFine } from './finding.ts';
 import type { PathFact, RouteFact } from './path-facts.ts';
+import { checkThrough } from './through-checks.ts';
 
 export function checkBalancer(
   config: Config,
@@ -19,6 +20,7 @@ export function checkBalancer(
     ...checkVips(services, facts),
     ...services.flatMap((service) => checkPaths(service, facts)),
     ...services.flatMap((service) => checkWayBack(service, config, facts)),
+    ...checkThrough(services, facts),
     ...checkDaemon(facts),
     ...checkXdp(facts),
   ];

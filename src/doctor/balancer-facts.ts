@@ -2,11 +2,12 @@
 
 import type { Config, ServiceConfig } from '../config/config.ts';
 import { findConnected, type HostView } from '../config/host-view.ts';
+import type { PathTrial } from '../health/path-trial.ts';
 import type { Address } from '../net/address.ts';
 import { askWho } from '../plane/ask.ts';
 import { makePlatform } from '../plane/platform.ts';
 import { type Ipv4Settings, readIpv4Settings, readText } from './ask-host.ts';
-import { gatherPath, type PathFact } from './path-facts.ts';
+import { gatherPath, type PathFact, routeTo } from './path-facts.ts';
 
 export interface BalancerFacts {
   readonly host: HostView;
@@ -19,6 +20,8 @@ export interface BalancerFacts {
   readonly deaf: readonly string[];
   /** By the server's address. */
   readonly paths: ReadonlyMap<string, PathFact>;
+  /** By the VIP's address: the link by which the host would reach it. */
+  readonly vipLinks: ReadonlyMap<string, string>;
   /** Null: none runs, or it may not be asked. */
   readonly daemon: DaemonFact | null;
 }
@@ -36,6 +39,10 @@ export interface DaemonFact {
   readonly interfaces: readonly { readonly name: string; readonly by: string }[];
   readonly ringDrops: number;
   readonly sendErrors: number;
+  /** Frames that a server sent back here. */
+  readonly cameBack: number;
+  /** Each server of dsr services tried through the path that clients use. */
+  readonly trials: readonly PathTrial[];
 }
 
 /** A neighbour answers within milliseconds; a sleepy one may need a second question. */
@@ -62,8 +69,14 @@ export async function gatherBalancerFacts(
     },
     ...listen(config, host, vips, servers),
     paths: await gatherPaths(servers, (link) => host.links.find(({ name }) => name === link)?.mtu ?? 1500),
+    vipLinks: await gatherLinks(vips),
     daemon,
   };
+}
+
+async function gatherLinks(vips: readonly Address[]): Promise<Map<string, string>> {
+  const routes = await Promise.all(vips.map(async (vip) => [vip.text, (await routeTo(vip))?.link ?? ''] as const));
+  return new Map(routes);
 }
 
 /** Asks for the VIPs everywhere, and for servers where they are neighbours, so that MACs get names. */

@@ -40,7 +40,7 @@ interface IpRoute {
   readonly metrics?: readonly { readonly mtu?: number }[];
 }
 
-async function routeTo({ family, text }: Address): Promise<RouteFact | null> {
+export async function routeTo({ family, text }: Address): Promise<RouteFact | null> {
   const { code, stdout } = await run('ip', ['-j', `-${family}`, 'route', 'get', text]);
   if (code !== 0) return null;
   const [route] = JSON.parse(stdout) as IpRoute[];

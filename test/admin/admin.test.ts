@@ -63,6 +63,7 @@ async function open(t: TestContext) {
         events,
         gauges: () => ({ results: controller.checkResults(), load, lateTimers: 2, lostMs: 500, hooks: [] }),
         clock,
+        tryPath: () => Promise.resolve({ handshake: null, fullSize: 'unknown' }),
         reload: () => controller.reload(next),
         down: () => calls.push('down'),
       },

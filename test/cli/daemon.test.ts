@@ -46,6 +46,7 @@ function setUp(t: TestContext) {
       clock: makeSystemClock(),
       probe: made.checks.probe,
       path: made.platform.probePath('fairlead'),
+      tryPath: () => Promise.resolve({ handshake: null, fullSize: 'unknown' as const }),
       checkLoad: () => ({ load: { sockets: 0, programs: 0, waiting: 0 }, lateTimers: 0, lostMs: 0 }),
       makeLog: () => made.log.log,
     });
