@@ -11,6 +11,7 @@ other and with nothing else.
   --quick          3 repeats instead of 7, shorter ones; under five minutes
   --json FILE      writes rows {measure, path, flows, value, unit, against, ratio} as an array
   --only PATTERN   only measures whose name contains PATTERN: core, kernel, packets, bulk, connections, latency
+  --katran DIR     a checkout of Katran: its program is built from there and measured beside l3-dsr's IPIP in the kernel
   --help           this
 
 Reading the table: "median" is of all repeats; "ratio" is this path's figure by that of the path under "against", the
@@ -21,6 +22,7 @@ export interface Options {
   readonly isQuick: boolean;
   readonly json: string | null;
   readonly only: string;
+  readonly katran: string | null;
 }
 
 /** Null: help was asked for. Throws a TypeError for anything unknown. */
@@ -31,9 +33,10 @@ export function parseOptions(args: readonly string[]): Options | null {
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
       only: { type: 'string', default: '' },
+      katran: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return null;
-  return { isQuick: values.quick, json: values.json ?? null, only: values.only };
+  return { isQuick: values.quick, json: values.json ?? null, only: values.only, katran: values.katran ?? null };
 }
