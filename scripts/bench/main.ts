@@ -35,10 +35,12 @@ async function inKernel({ isQuick, katran }: Options): Promise<Row[]> {
   }
 }
 
-async function throughLabs(wanted: readonly Measure[], { isQuick }: Options): Promise<Outcome> {
+async function throughLabs(wanted: readonly Measure[], { isQuick, through }: Options): Promise<Outcome> {
   await sweepLabs();
   const isMeasured = (name: PathName) => wanted.some((measure) => measure.paths.includes(name));
-  const needed = pathNames.filter((name) => isMeasured(name) && !(isQuick && longPaths.has(name)));
+  const needed = pathNames.filter(
+    (name) => isMeasured(name) && through.test(name) && !(isQuick && longPaths.has(name)),
+  );
   const paths: Path[] = [];
   for (const name of needed) paths.push(await makePath(name));
   if (paths[0] !== undefined) console.log(`  ${await networkConditions(paths[0])}\n`);

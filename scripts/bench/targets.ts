@@ -41,6 +41,10 @@ const targets: readonly Target[] = [
   { measure: 'latency-p50', path: tc, against: 'kernel', most: 1.1 },
   { measure: 'latency-p99', path: tc, against: 'kernel', most: 1.3 },
   { measure: 'packets', path: xdp, flows: 1000, against: 'xdp-redirect', least: 0.8 },
+  { measure: 'packets', path: 'fairlead-xdp-l2-dsr', flows: 1000, against: 'xdp-tx', least: 0.8 },
+  { measure: 'packets', path: 'fairlead-xdp-l3-dsr-gre', flows: 1000, against: 'xdp-tx', least: 0.75 },
+  { measure: 'bulk', path: 'fairlead-l3-dsr-gre', against: 'kernel', least: 0.75 },
+  { measure: 'bulk', path: 'fairlead-tc-l3-dsr-gre', against: 'kernel', least: 1 },
   { measure: 'latency-p50', path: xdp, against: 'kernel', most: 1.1 },
   { measure: 'latency-p99', path: xdp, against: 'kernel', most: 1.3 },
 ];
