@@ -116,8 +116,7 @@ static double hit(struct world *world, struct block *block, enum side side, run_
 static void print(const struct world *world, const char *measure, const char *detail, double value, const char *unit)
 {
 	printf("{\"measure\":\"%s\",\"path\":\"%s/ipv%d%s\",\"flows\":%u,\"value\":%.1f,\"unit\":\"%s\"}\n", measure,
-	       world->method == FL_METHOD_NAT ? "nat" : "full-nat", world->is_v6 ? 6 : 4, detail, world->flows, value,
-	       unit);
+	       world->kind->name, world->is_v6 ? 6 : 4, detail, world->flows, value, unit);
 	fflush(stdout);
 }
 
@@ -182,11 +181,13 @@ static void measure_hits(struct world *world, struct block *block, bool is_quick
 	for (u32 repeat = 0; repeat < REPEATS; repeat++) {
 		empty[repeat] = hit(world, block, FROM_CLIENT, run_nothing, packets / 8);
 		for (u32 i = 0; i < 4; i++)
-			times[i][repeat] = hit(world, block, kind[i].side, kind[i].run, packets);
+			if (kind[i].side == FROM_CLIENT || !world_is_one_way(world))
+				times[i][repeat] = hit(world, block, kind[i].side, kind[i].run, packets);
 	}
 	harness = median(empty, REPEATS);
 	for (u32 i = 0; i < 4; i++)
-		print(world, kind[i].measure, kind[i].detail, median(times[i], REPEATS) - harness, "ns");
+		if (kind[i].side == FROM_CLIENT || !world_is_one_way(world))
+			print(world, kind[i].measure, kind[i].detail, median(times[i], REPEATS) - harness, "ns");
 }
 
 static void measure_inserts(struct world *world, struct block *block)
@@ -220,13 +221,13 @@ static void measure_memory(const struct world *world)
 	print(world, "table-octets", "", (double)table / WORLD_FLOWS, "B");
 }
 
-static void measure(const char *file, enum fl_method method, bool is_v6, bool is_quick)
+static void measure(const char *file, const struct world_kind *kind, bool is_v6, bool is_quick)
 {
 	static const u32 flows[] = { 1000, 65536, 1000000 };
 	static struct block block;
 	struct world world;
 
-	if (world_open(&world, file, method, is_v6)) {
+	if (world_open(&world, file, kind, is_v6)) {
 		fprintf(stderr, "bench-core: %s\n", fl_error());
 		exit(1);
 	}
@@ -236,8 +237,11 @@ static void measure(const char *file, enum fl_method method, bool is_v6, bool is
 		world_establish(&world);
 		measure_hits(&world, &block, is_quick);
 	}
-	measure_inserts(&world, &block);
-	measure_memory(&world);
+	/* Flows begin alike, whatever is done with their frames. */
+	if (!world_is_one_way(&world)) {
+		measure_inserts(&world, &block);
+		measure_memory(&world);
+	}
 	world_close(&world);
 	if (file)
 		unlink(file);
@@ -258,9 +262,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
-		measure(file, FL_METHOD_NAT, is_v6, is_quick);
-		measure(file, FL_METHOD_FULL_NAT, is_v6, is_quick);
-	}
+	for (u32 i = 0; i < WORLD_KINDS; i++)
+		measure(file, &world_kinds[i], false, is_quick);
+	for (u32 i = 0; i < WORLD_KINDS; i++)
+		if (!world_kinds[i].tunnel || world_kinds[i].is_outer_v6)
+			measure(file, &world_kinds[i], true, is_quick);
 	return 0;
 }

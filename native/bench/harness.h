@@ -5,6 +5,7 @@
 #include "../core/types.h"
 
 #define HARNESS_FRAME 54 /* Ethernet, IPv4, TCP */
+#define HARNESS_LENGTH 64
 #define HARNESS_FLOWS (1u << 22)
 
 /* What a flow's frames carry on the servers' side: last words of addresses, and the port. */
@@ -15,7 +16,7 @@ struct harness_reply {
 	u16 reserved[3]; /* elements of BPF arrays are multiples of eight octets */
 };
 
-enum harness_target { HARNESS_NOTHING, HARNESS_REWRITE, HARNESS_CORE, HARNESS_TARGETS };
+enum harness_target { HARNESS_NOTHING, HARNESS_REWRITE, HARNESS_WRAP, HARNESS_CORE, HARNESS_KATRAN, HARNESS_TARGETS };
 
 struct harness_order {
 	u64 random;   /* state of the sequence */
@@ -28,7 +29,8 @@ struct harness_order {
 	u8 from_server;
 	u32 target;
 	u8 frame[HARNESS_FRAME]; /* addresses and ports still 0, checksum fields hold sums: see packets.h */
-	u8 reserved[2];
+	u8 is_growing;		 /* xdp: what is measured puts headers before the frame */
+	u8 reserved[1];
 };
 
 #endif

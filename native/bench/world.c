@@ -7,6 +7,15 @@
 static const u8 outside_mac[6] = { 2, 0, 0, 0, 0, 1 }, inside_mac[6] = { 2, 0, 0, 0, 0, 2 };
 static const u8 client_mac[6] = { 2, 0, 0, 0, 1, 0 }, server_mac[6] = { 2, 0, 0, 0, 2, 0 };
 
+const struct world_kind world_kinds[WORLD_KINDS] = {
+	{ .name = "nat", .method = FL_METHOD_NAT },
+	{ .name = "full-nat", .method = FL_METHOD_FULL_NAT },
+	{ .name = "l2-dsr", .method = FL_METHOD_L2_DSR },
+	{ .name = "l3-dsr-gre", .method = FL_METHOD_L3_DSR, .tunnel = FL_TUNNEL_GRE },
+	{ .name = "l3-dsr-ipip", .method = FL_METHOD_L3_DSR, .tunnel = FL_TUNNEL_IPIP },
+	{ .name = "l3-dsr-gre-over-ipv6", .method = FL_METHOD_L3_DSR, .tunnel = FL_TUNNEL_GRE, .is_outer_v6 = true },
+};
+
 struct image {
 	u8 octet[65536];
 	size_t size;
@@ -29,13 +38,24 @@ static struct fl_addr nth(const struct fl_addr *first, u32 index, bool is_v6)
 	return addr;
 }
 
+bool world_is_one_way(const struct world *world)
+{
+	return fl_method_is_dsr(world->kind->method);
+}
+
+/* The family of the servers and of the addresses that frames to them come from. */
+static bool is_server_v6(const struct world *world)
+{
+	return world->kind->tunnel ? world->kind->is_outer_v6 : world->is_v6;
+}
+
 static void add_vips(struct image *image, const struct world *world)
 {
 	static struct fl_vip table[WORLD_HASH];
 	u8 family = world->is_v6 ? FL_VIP_V6 : 0;
 
 	memset(table, 0, sizeof(table));
-	for (u32 i = 0; i <= (world->method == FL_METHOD_FULL_NAT ? WORLD_SOURCES : 0); i++) {
+	for (u32 i = 0; i <= (world->kind->method == FL_METHOD_FULL_NAT ? WORLD_SOURCES : 0); i++) {
 		struct fl_addr addr = i ? nth(&world->source, i - 1, world->is_v6) : world->vip;
 		u32 at = fl_config_hash(&addr, 0);
 
@@ -57,11 +77,11 @@ static void add_service(struct image *image, const struct world *world)
 	u32 table[WORLD_SERVERS];
 	struct fl_service service = {
 		.id = 1,
-		.method = world->method,
+		.method = world->kind->method,
 		.scheduler = FL_SCHEDULER_SEQUENCE,
 		.is_v6 = world->is_v6,
 		.table_count = WORLD_SERVERS,
-		.source_count = world->method == FL_METHOD_FULL_NAT ? WORLD_SOURCES : 0,
+		.source_count = world->kind->method == FL_METHOD_FULL_NAT ? WORLD_SOURCES : 0,
 	};
 
 	listens[fl_config_hash(&world->vip, SERVICE_PORT | 6 << 16) % WORLD_HASH] = (struct fl_listen){
@@ -71,16 +91,19 @@ static void add_service(struct image *image, const struct world *world)
 		.flags = FL_LISTEN_USED | (world->is_v6 ? FL_LISTEN_V6 : 0),
 	};
 	for (u32 i = 0; i < WORLD_SOURCES; i++)
-		sources[i] = nth(&world->source, i, world->is_v6);
+		sources[i] = nth(&world->source, i, is_server_v6(world));
 	for (u32 i = 0; i < WORLD_SERVERS; i++) {
 		table[i] = i;
 		servers[i] = (struct fl_server){
 			.id = i + 1,
-			.addr = nth(&world->server, i, world->is_v6),
-			.port = SERVER_PORT,
-			.flags = FL_SERVER_USED | (world->is_v6 ? FL_SERVER_V6 : 0),
+			.addr = nth(&world->server, i, is_server_v6(world)),
+			.port = world_is_one_way(world) ? SERVICE_PORT : SERVER_PORT,
+			.flags = FL_SERVER_USED | (is_server_v6(world) ? FL_SERVER_V6 : 0),
 			.generation = i + 1,
 			.weight = 1,
+			.tunnel = world->kind->tunnel,
+			.tunnel_flags = world->kind->tunnel ? FL_TUNNEL_CLAMP : 0,
+			.tunnel_dscp = FL_TUNNEL_INNER,
 		};
 	}
 	add_block(image, FL_SECTION_LISTENS, listens, WORLD_HASH, sizeof(*listens));
@@ -142,16 +165,19 @@ static struct fl_sizes sizes_for(u32 flows, u32 workers)
 static int open_world(struct world *world, const char *path, enum fl_open_mode mode, u32 flows, u32 workers)
 {
 	const struct fl_sizes sizes = sizes_for(flows, workers);
-	const u32 net = world->is_v6 ? FL_BE32(0x20010db8) : 0, last = world->is_v6 ? 3 : 0;
+	const u32 net = FL_BE32(0x20010db8), last = world->is_v6 ? 3 : 0, server_last = is_server_v6(world) ? 3 : 0;
 	enum fl_open_outcome outcome;
 	u64 hop = (u64)FL_HOP_KNOWN << 56 | 1ull << 48;
 	int code;
 
-	world->vip.word[0] = world->client.word[0] = world->server.word[0] = world->source.word[0] = net;
-	world->vip.word[last] = FL_BE32(0xcb00710a);	/* 203.0.113.10 */
-	world->client.word[last] = FL_BE32(0x0a400000); /* 10.64.0.0 */
-	world->server.word[last] = FL_BE32(0x0a00010b); /* 10.0.1.11 */
-	world->source.word[last] = FL_BE32(0xc6336440); /* 198.51.100.64 */
+	if (world->is_v6)
+		world->vip.word[0] = world->client.word[0] = net;
+	if (is_server_v6(world))
+		world->server.word[0] = world->source.word[0] = net;
+	world->vip.word[last] = FL_BE32(0xcb00710a);	       /* 203.0.113.10 */
+	world->client.word[last] = FL_BE32(0x0a400000);	       /* 10.64.0.0 */
+	world->server.word[server_last] = FL_BE32(0x0a00010b); /* 10.0.1.11 */
+	world->source.word[server_last] = FL_BE32(0xc6336440); /* 198.51.100.64 */
 	world->reply = calloc(flows, sizeof(*world->reply));
 	if (!world->reply)
 		return fl_fail(-12, "no memory");
@@ -166,17 +192,17 @@ static int open_world(struct world *world, const char *path, enum fl_open_mode m
 	return 0;
 }
 
-int world_open(struct world *world, const char *file, enum fl_method method, bool is_v6)
+int world_open(struct world *world, const char *file, const struct world_kind *kind, bool is_v6)
 {
-	*world = (struct world){ .method = method, .is_v6 = is_v6 };
+	*world = (struct world){ .kind = kind, .is_v6 = is_v6 };
 	return open_world(world, file, file ? FL_OPEN_FILE : FL_OPEN_MEMORY, WORLD_FLOWS, 1);
 }
 
-int world_open_maps(struct world *world, enum fl_method method, u32 flows)
+int world_open_maps(struct world *world, const struct world_kind *kind, u32 flows)
 {
 	int processors = libbpf_num_possible_cpus();
 
-	*world = (struct world){ .method = method };
+	*world = (struct world){ .kind = kind };
 	return open_world(world, "", FL_OPEN_MAPS, flows < WORLD_FLOWS ? WORLD_FLOWS : flows, (u32)processors + 1);
 }
 
@@ -240,16 +266,17 @@ void world_frames(const struct world *world, struct block *block, enum side side
 		} else {
 			const struct reply *reply = &world->reply[block->flow[i]];
 			const struct fl_addr *like =
-				world->method == FL_METHOD_FULL_NAT ? &world->source : &world->client;
+				world->kind->method == FL_METHOD_FULL_NAT ? &world->source : &world->client;
 
 			from = end_of(world, &world->server, reply->server, SERVER_PORT);
 			to = end_of(world, like, reply->local, reply->local_port);
 		}
-		packet_fill(block->data[i], template, &kind, &from, &to);
+		packet_fill(block->data[i] + BLOCK_HEAD, template, &kind, &from, &to);
 		block->frame[i] = (struct fl_frame){
-			.data = block->data[i],
+			.data = block->data[i] + BLOCK_HEAD,
 			.len = packet_length(&kind),
 			.room = PACKET_ROOM,
+			.head = BLOCK_HEAD,
 			.interface = side == FROM_SERVER,
 		};
 	}
@@ -259,12 +286,14 @@ void world_learn(struct world *world, const struct block *block)
 {
 	u32 source = world->is_v6 ? 34 : 26, target = world->is_v6 ? 50 : 30, port = world->is_v6 ? 54 : 34;
 
+	if (world_is_one_way(world))
+		return;
 	for (u32 i = 0; i < BLOCK; i++) {
 		struct reply *reply = &world->reply[block->flow[i]];
 
-		memcpy(&reply->local, block->data[i] + source, 4);
-		memcpy(&reply->server, block->data[i] + target, 4);
-		memcpy(&reply->local_port, block->data[i] + port, 2);
+		memcpy(&reply->local, block->frame[i].data + source, 4);
+		memcpy(&reply->server, block->frame[i].data + target, 4);
+		memcpy(&reply->local_port, block->frame[i].data + port, 2);
 	}
 }
 
@@ -296,6 +325,8 @@ void world_establish(struct world *world)
 		for (u32 i = 0; i < BLOCK; i++)
 			block.flow[i] = (first + i) % world->flows;
 		for (u32 i = 0; i < 3; i++) {
+			if (step[i].side == FROM_SERVER && world_is_one_way(world))
+				continue;
 			world_frames(world, &block, step[i].side, step[i].flags);
 			for (u32 at = 0; at < BLOCK; at += FL_BATCH)
 				fl_forward_batch(&world->region, &block.frame[at], &results[at], FL_BATCH, fl_now());

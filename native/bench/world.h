@@ -28,28 +28,42 @@ struct reply {
 	u16 local_port;
 };
 
+/* What the service does with its frames. */
+struct world_kind {
+	const char *name;
+	enum fl_method method;
+	enum fl_tunnel tunnel;
+	bool is_outer_v6;
+};
+
+#define WORLD_KINDS 6
+extern const struct world_kind world_kinds[WORLD_KINDS];
+
 struct world {
 	struct fl_region region;
-	enum fl_method method;
+	const struct world_kind *kind;
 	bool is_v6;
 	u32 flows;
 	struct reply *reply;
 	struct fl_addr vip, client, server, source; /* the first of each range */
 };
 
-int world_open(struct world *world, const char *file, enum fl_method method, bool is_v6);
+int world_open(struct world *world, const char *file, const struct world_kind *kind, bool is_v6);
 /* The same over BPF maps, with room for so many flows, for programs in the kernel. */
-int world_open_maps(struct world *world, enum fl_method method, u32 flows);
+int world_open_maps(struct world *world, const struct world_kind *kind, u32 flows);
 void world_close(struct world *world);
+/* The servers answer past us: there are no frames from them. */
+bool world_is_one_way(const struct world *world);
 /* No flows, memory touched. */
 void world_empty(struct world *world);
 
 /* Frames made ahead, so that only the core's work on them is timed. */
 #define BLOCK 2048
+#define BLOCK_HEAD 64 /* octets before a frame, for a tunnel's headers */
 
 struct block {
 	struct fl_frame frame[BLOCK];
-	u8 data[BLOCK][PACKET_ROOM] __attribute__((aligned(64)));
+	u8 data[BLOCK][BLOCK_HEAD + PACKET_ROOM] __attribute__((aligned(64)));
 	u32 flow[BLOCK];
 };
 

@@ -97,7 +97,7 @@ export class Fairlead {
     }
     this.daemon = await this.host.start(this.processName, `${through}${command} up -c ${this.configFile}`, {
       ready: (process) => process.output().includes('"msg":"ready: '),
-      readyWithinMs: 10_000,
+      readyWithinMs: 30_000, // on a busy machine
     });
     return this.daemon;
   }

@@ -9,17 +9,17 @@ import { coresToUse } from './placement.ts';
 import type { Row } from './row.ts';
 
 export function measureCore(isQuick: boolean): Promise<Row[]> {
-  return run(coreTool, isQuick);
+  return run(coreTool, isQuick ? ['--quick'] : []);
 }
 
-/** Root only. */
-export function measureKernel(isQuick: boolean): Promise<Row[]> {
-  return run(kernelTool, isQuick);
+/** Root only. `katran` is the object of Katran's program, or null. */
+export function measureKernel(isQuick: boolean, katran: string | null): Promise<Row[]> {
+  return run(kernelTool, [...(isQuick ? ['--quick'] : []), ...(katran === null ? [] : ['--katran', katran])]);
 }
 
-async function run(tool: string, isQuick: boolean): Promise<Row[]> {
+async function run(tool: string, options: readonly string[]): Promise<Row[]> {
   const [, core] = coresToUse();
-  const child = spawn('taskset', ['-c', core, tool, ...(isQuick ? ['--quick'] : [])], {
+  const child = spawn('taskset', ['-c', core, tool, ...options], {
     cwd: nativeDirectory,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

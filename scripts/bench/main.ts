@@ -10,11 +10,13 @@ import { execute } from '../../netns-lab/lib/command.ts';
 import { sweepLabs } from '../../netns-lab/lib/leftovers.ts';
 import { machineConditions, networkConditions } from './conditions.ts';
 import { measureCore, measureKernel } from './core.ts';
+import { buildKatran } from './katran.ts';
 import { type Measure, measures } from './measures.ts';
 import { help, type Options, parseOptions } from './options.ts';
 import { longPaths, makePath, type Path, type PathName, pathNames } from './paths.ts';
 import { formatRows, formatVerdict } from './report.ts';
 import { measureInTurn, type Outcome } from './rounds.ts';
+import type { Row } from './row.ts';
 
 async function build(): Promise<void> {
   const native = join(import.meta.dirname, '..', '..', 'native');
@@ -22,10 +24,23 @@ async function build(): Promise<void> {
   if (made.code !== 0) throw new Error(`the native parts do not build:\n${made.stderr}`);
 }
 
-async function throughLabs(wanted: readonly Measure[], { isQuick }: Options): Promise<Outcome> {
+async function inKernel({ isQuick, katran }: Options): Promise<Row[]> {
+  if (katran === null) return measureKernel(isQuick, null);
+  const { object, problem, close } = await buildKatran(katran);
+  if (object === null) console.log(`  katran is left out: ${problem}\n`);
+  try {
+    return await measureKernel(isQuick, object);
+  } finally {
+    close();
+  }
+}
+
+async function throughLabs(wanted: readonly Measure[], { isQuick, through }: Options): Promise<Outcome> {
   await sweepLabs();
   const isMeasured = (name: PathName) => wanted.some((measure) => measure.paths.includes(name));
-  const needed = pathNames.filter((name) => isMeasured(name) && !(isQuick && longPaths.has(name)));
+  const needed = pathNames.filter(
+    (name) => isMeasured(name) && through.test(name) && !(isQuick && longPaths.has(name)),
+  );
   const paths: Path[] = [];
   for (const name of needed) paths.push(await makePath(name));
   if (paths[0] !== undefined) console.log(`  ${await networkConditions(paths[0])}\n`);
@@ -60,7 +75,7 @@ async function run(options: Options): Promise<number> {
   console.log((await machineConditions()).map((line) => `  ${line}`).join('\n'));
   const core = withCore ? await measureCore(options.isQuick) : [];
   if (withCore) console.log(`\n${formatRows(core)}\n`);
-  const kernel = withKernel ? await measureKernel(options.isQuick) : [];
+  const kernel = withKernel ? await inKernel(options) : [];
   if (withKernel) console.log(`${formatRows(kernel)}\n`);
   const { rows, troubles } = wanted.length > 0 ? await throughLabs(wanted, options) : { rows: [], troubles: [] };
   const all = [...core, ...kernel, ...rows];

@@ -11,6 +11,7 @@ import { Lab } from '../../netns-lab/lib/lab.ts';
 import { startWebServer, webPort } from '../../netns-lab/lib/servers.ts';
 
 export const vip = '203.0.113.10';
+export const balancerAddress = '10.0.1.1';
 export const serverAddress = '10.0.1.11';
 /** The first address of the flood's many clients. */
 export const floodClient = '10.64.0.0';
@@ -23,6 +24,7 @@ export const floodTool = join(tools, 'bench-flood');
 export const pingTool = join(tools, 'bench-ping');
 export const coreTool = join(tools, 'bench-core');
 export const kernelTool = join(tools, 'bench-kernel');
+export const decapTool = join(tools, 'fairlead-decap');
 export const limitTool = join(tools, 'bench-limit');
 
 export interface Network {
@@ -41,10 +43,10 @@ export async function buildNetwork(label: string): Promise<Network> {
   await lab.connect(server, 'eth0', balancer, 'in');
   await client.address('eth0', '203.0.113.100/24');
   await balancer.address('out', '203.0.113.2/24');
-  await balancer.address('in', '10.0.1.1/24');
+  await balancer.address('in', `${balancerAddress}/24`);
   await server.address('eth0', `${serverAddress}/24`);
   await client.route('default', '203.0.113.2');
-  await server.route('default', '10.0.1.1');
+  await server.route('default', balancerAddress);
   await balancer.route('10.64.0.0/10', '203.0.113.100');
   // Thousands of connections a second leave ports in TIME-WAIT for a minute.
   for (const host of [client, balancer]) await host.sysctl('net.ipv4.ip_local_port_range', '"1024 65535"');
@@ -52,12 +54,13 @@ export async function buildNetwork(label: string): Promise<Network> {
   return { lab, client, balancer, server };
 }
 
-/** Datagrams have arrived once they are at the interface; a stack behind it would only add to every path. */
+/** Datagrams have arrived once they are at the interface; a stack behind it would only add to every path. In GRE too. */
 export async function dropFlood(host: Host): Promise<void> {
   const table = `table netdev bench {
     chain sink {
       type filter hook ingress device "eth0" priority 0
       udp dport ${ports.flood} drop
+      ip protocol gre @nh,264,8 17 drop
     }
   }`;
   await host.run('nft -f -', { input: table });

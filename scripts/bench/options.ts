@@ -11,6 +11,8 @@ other and with nothing else.
   --quick          3 repeats instead of 7, shorter ones; under five minutes
   --json FILE      writes rows {measure, path, flows, value, unit, against, ratio} as an array
   --only PATTERN   only measures whose name contains PATTERN: core, kernel, packets, bulk, connections, latency
+  --through REGEX  only through paths whose name it finds: kernel|xdp-tx|dsr
+  --katran DIR     a checkout of Katran: its program is built from there and measured beside l3-dsr's IPIP in the kernel
   --help           this
 
 Reading the table: "median" is of all repeats; "ratio" is this path's figure by that of the path under "against", the
@@ -21,9 +23,11 @@ export interface Options {
   readonly isQuick: boolean;
   readonly json: string | null;
   readonly only: string;
+  readonly through: RegExp;
+  readonly katran: string | null;
 }
 
-/** Null: help was asked for. Throws a TypeError for anything unknown. */
+/** Null: help was asked for. Throws a TypeError for anything unknown, a SyntaxError for what is no regular expression. */
 export function parseOptions(args: readonly string[]): Options | null {
   const { values } = parseArgs({
     args: [...args],
@@ -31,9 +35,17 @@ export function parseOptions(args: readonly string[]): Options | null {
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
       only: { type: 'string', default: '' },
+      through: { type: 'string', default: '' },
+      katran: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return null;
-  return { isQuick: values.quick, json: values.json ?? null, only: values.only };
+  return {
+    isQuick: values.quick,
+    json: values.json ?? null,
+    only: values.only,
+    through: new RegExp(values.through),
+    katran: values.katran ?? null,
+  };
 }

@@ -2,10 +2,21 @@
 // without anything that the others do not do as well (no checks, no logs of connections).
 
 import { writeFileSync } from 'node:fs';
-import { Fairlead } from '../../netns-lab/lib/fairlead.ts';
+import { Fairlead, type ServiceDocument } from '../../netns-lab/lib/fairlead.ts';
 import type { Host } from '../../netns-lab/lib/host.ts';
 import { waitFor } from '../../netns-lab/lib/wait-for.ts';
-import { buildNetwork, dropFlood, limitTool, type Network, ports, serverAddress, tcpPorts, vip } from './network.ts';
+import {
+  balancerAddress,
+  buildNetwork,
+  decapTool,
+  dropFlood,
+  limitTool,
+  type Network,
+  ports,
+  serverAddress,
+  tcpPorts,
+  vip,
+} from './network.ts';
 
 export const pathNames = [
   'kernel',
@@ -20,6 +31,12 @@ export const pathNames = [
   'fairlead-tc-full-nat',
   'fairlead-xdp-nat',
   'fairlead-xdp-full-nat',
+  'fairlead-l2-dsr',
+  'fairlead-tc-l2-dsr',
+  'fairlead-xdp-l2-dsr',
+  'fairlead-l3-dsr-gre',
+  'fairlead-tc-l3-dsr-gre',
+  'fairlead-xdp-l3-dsr-gre',
 ] as const;
 export type PathName = (typeof pathNames)[number];
 
@@ -48,8 +65,17 @@ export async function makePath(name: PathName): Promise<Path> {
   };
 }
 
+/** A server at the end of a tunnel. Datagrams are counted as they arrive, and have no use for it. */
+export async function unwrapAtServer({ net, name }: Path): Promise<void> {
+  if (!name.endsWith('gre')) return;
+  const from = `--tunnel gre --local ${serverAddress} --from ${balancerAddress} --vip ${vip}`;
+  await net.server.run(`${decapTool} attach bench --dev eth0 --at tc ${from}`);
+}
+
 // A pool, because one address has 64,512 ports towards a server: a million flows need sixteen.
 const pool = { method: 'full-nat', source: '198.51.100.64-198.51.100.95' } as const;
+
+const gre = { method: 'l3-dsr', tunnel: { type: 'gre', source: balancerAddress } } as const;
 
 const setUps: Record<PathName, (net: Network) => Promise<void>> = {
   kernel: async () => {},
@@ -64,6 +90,12 @@ const setUps: Record<PathName, (net: Network) => Promise<void>> = {
   'fairlead-tc-full-nat': (net) => fairlead(net, 'tc', pool),
   'fairlead-xdp-nat': (net) => fairlead(net, 'xdp', {}),
   'fairlead-xdp-full-nat': (net) => fairlead(net, 'xdp', pool),
+  'fairlead-l2-dsr': (net) => fairlead(net, 'packet', { method: 'l2-dsr' }),
+  'fairlead-tc-l2-dsr': (net) => fairlead(net, 'tc', { method: 'l2-dsr' }),
+  'fairlead-xdp-l2-dsr': (net) => fairlead(net, 'xdp', { method: 'l2-dsr' }),
+  'fairlead-l3-dsr-gre': (net) => fairlead(net, 'packet', gre),
+  'fairlead-tc-l3-dsr-gre': (net) => fairlead(net, 'tc', gre),
+  'fairlead-xdp-l3-dsr-gre': (net) => fairlead(net, 'xdp', gre),
 };
 
 /**
@@ -158,9 +190,10 @@ function listens({ balancer }: Network): () => Promise<boolean> {
 async function fairlead(
   net: Network,
   engine: 'packet' | 'tc' | 'xdp',
-  more: { method?: 'full-nat'; source?: string },
+  more: Partial<Pick<ServiceDocument, 'method' | 'source' | 'tunnel'>>,
 ): Promise<void> {
   if (engine === 'xdp') await prepareForXdp(net);
+  if (more.method?.endsWith('dsr') === true) await net.server.address('lo', `${vip}/32`);
   const listen = [...tcpPorts.map((port) => `${vip}:${port}/tcp`), `${vip}:${ports.flood}/udp`];
   await new Fairlead(net.lab, net.balancer).up({
     interfaces: { outside: 'out', inside: 'in' },
