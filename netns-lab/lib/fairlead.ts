@@ -48,6 +48,8 @@ export class Fairlead {
   /** The instance, and thereby its region's name. */
   readonly name: string;
   daemon: Background | null = null;
+  /** What was written last. */
+  config: ConfigDocument | null = null;
   private readonly engine: Engine | 'auto';
   private readonly processName: string;
 
@@ -78,6 +80,7 @@ export class Fairlead {
   }
 
   writeConfig(config: ConfigDocument): void {
+    this.config = config;
     // Small table, one worker: labs are small, and several of them may stand on one machine.
     const { interfaces, services, ...rest } = config;
     const head = { version: 1, name: this.name, interfaces, bpffs: this.host.bpffs, workers: 1, flows: 65536 };

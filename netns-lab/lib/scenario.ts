@@ -2,13 +2,11 @@
 // them, because one proof often holds for several methods and topologies.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildInline, picture as inlinePicture, pictureWithRouter } from '../topologies/inline.ts';
-import { buildRouted, picture as routedPicture } from '../topologies/routed.ts';
+import { buildInline, picture as inlinePicture } from '../topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from '../topologies/one-arm.ts';
 import type { Topology } from '../topologies/topology.ts';
 import { type Engine, everyEngine } from './engine.ts';
 import type { Lab } from './lab.ts';
-import { setUpServers } from './server-setup.ts';
 
 export interface Scenario {
   /** Short, for patterns, folders and `lab up`: lower case and dashes. */
@@ -54,7 +52,8 @@ export async function allScenarios(): Promise<Scenario[]> {
   return modules.flatMap((module) => module.scenarios);
 }
 
-/** The plain topologies as stages: every service on, nothing to prove. */
+/** The plain topologies as stages: every service on, nothing to prove. Those of direct server return are the stages of the
+ * scenarios one-arm-l2-dsr, inline-l2-dsr and routed-gre. */
 export const topologies: readonly Scenario[] = [
   {
     name: 'inline',
@@ -74,39 +73,6 @@ export const topologies: readonly Scenario[] = [
     stage: async (lab) => {
       const net = await buildOneArm(lab);
       await net.fairlead.up(net.config(net.everyService('full-nat')));
-      return net;
-    },
-    run: async () => {},
-  },
-  {
-    name: 'one-arm-l2-dsr',
-    title: 'the balancer beside the path, the servers with the VIPs on lo, set up by server-setup',
-    picture: oneArmPicture,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab);
-      await setUpServers(net, net.config(net.everyService('l2-dsr')));
-      return net;
-    },
-    run: async () => {},
-  },
-  {
-    name: 'inline-l2-dsr',
-    title: 'the balancer on the path, the servers with the VIPs on lo and a router of their own towards the clients',
-    picture: pictureWithRouter,
-    stage: async (lab) => {
-      const net = await buildInline(lab, { gateway: 'router' });
-      await setUpServers(net, net.config(net.everyService('l2-dsr')));
-      return net;
-    },
-    run: async () => {},
-  },
-  {
-    name: 'routed',
-    title: 'the servers behind a router, with the VIPs on lo, unwrapping GRE',
-    picture: routedPicture,
-    stage: async (lab) => {
-      const net = await buildRouted(lab);
-      await setUpServers(net, net.config(net.everyService('l3-dsr', { tunnel: { type: 'gre' } })));
       return net;
     },
     run: async () => {},

@@ -4,10 +4,12 @@ import { deepEqual, ok } from 'node:assert/strict';
 import { capture } from '../lib/capture.ts';
 import { assertNoAnswer, listenForAnswers, proveBig, proveSmall, webAndDatagrams } from '../lib/direct-return.ts';
 import { everyEngine, everyEngineAndMode } from '../lib/engine.ts';
+import { assertServed } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
-import { setUpByText } from '../lib/server-setup.ts';
+import { runOn, setUpByText } from '../lib/server-setup.ts';
 import { udpPort, webPort } from '../lib/servers.ts';
 import { nameOf, type Wrapping } from '../lib/stand-in.ts';
+import { requests } from '../lib/traffic.ts';
 import { asWrapped } from '../lib/wrapped.ts';
 import { buildRouted, picture } from '../topologies/routed.ts';
 import { families, type Topology } from '../topologies/topology.ts';
@@ -96,4 +98,51 @@ const scenario = (type: Wrapping['type']): Scenario => ({
   run: (net) => prove(net, type),
 });
 
-export const scenarios = [scenario('gre'), scenario('ipip'), scenario('gue')];
+/** Does the kernel make the device that takes this tunnel? What is said where it does not, server-setup-kernel proves. */
+async function isInKernel(net: Topology, { type, outer }: Wrapping): Promise<boolean> {
+  const device = type === 'gre' ? { 4: 'gre', 6: 'ip6gre' } : { 4: 'ipip', 6: 'ip6tnl' };
+  const ends = `local ${net.plan.serverAddress(0, outer)} remote ${net.plan.balancerAddress[outer]}`;
+  const probe = `ip link add name probe type ${device[outer]} ${ends} && ip link del probe`;
+  const port = outer === 4 ? '6080' : '6080 -6';
+  const opened = `ip fou add port ${port} gue && ip fou del port ${port}`;
+  return (await net.server(0).host.attempt(type === 'gue' ? `${probe} && ${opened}` : probe)).code === 0;
+}
+
+/** Where the kernel has devices of its own they take the same tunnels. */
+async function kernelDevices(net: Topology): Promise<void> {
+  const { host, name } = net.server(0);
+  const types = ['gre', 'ipip', 'gue'] as const;
+  const cases = types.flatMap((type) =>
+    casesOf(type).filter(({ wrapping: { inner, outer } }) => inner === outer && (type === 'gre' || outer === 4)),
+  );
+  for (const it of cases) {
+    const { service, wrapping, port } = it;
+    if (!(await isInKernel(net, wrapping))) {
+      console.log(`       skipped, this kernel has no device for it: ${nameOf(wrapping)}`);
+      continue;
+    }
+    const config = configOf(net, [it]);
+    net.fairlead.writeConfig(config);
+    await runOn(net, host, `server-setup ${service} --apply --decap kernel`);
+    await (net.fairlead.daemon === null ? net.fairlead.up(config) : net.fairlead.reload(config));
+    const answers = await listenForAnswers(net);
+    assertServed(await requests(net.client, net.vip[wrapping.inner], 5, port), 5, [name], nameOf(wrapping));
+    await proveBig(net, service, net.vip[wrapping.inner], port, 'up');
+    await assertNoAnswer(net, answers);
+    await runOn(net, host, `server-setup ${service} --undo`);
+  }
+}
+
+export const scenarios: Scenario[] = [
+  scenario('gre'),
+  scenario('ipip'),
+  scenario('gue'),
+  {
+    name: 'routed-kernel-devices',
+    title: "the kernel's own tunnel devices on a server take what the balancer wraps, where it has them",
+    picture,
+    engines: ['tc'],
+    stage: (lab) => buildRouted(lab, { servers: 1, captures: false }),
+    run: kernelDevices,
+  },
+];
