@@ -1,6 +1,8 @@
 // Checks of the VIP go the way that clients go, to the one server they are about: what is wrong on that way takes it out,
 // with words for it, and clients meet none of it.
-import { deepEqual, equal, match } from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import type { CheckDocument } from '../lib/fairlead.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { setUpServers } from '../lib/server-setup.ts';
 import { webPort } from '../lib/servers.ts';
@@ -64,7 +66,6 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
     (rows) => rows.every(({ lastResult, state }) => state === 'down' && lastResult === 'connection refused'),
     { withinMs: 5000, everyMs: 50 },
   );
-  await leavesNothing(net);
 }
 
 /** Neither does an orderly end, nor what removes the traces of a killed one. */
@@ -87,6 +88,63 @@ async function leavesNothing(net: Topology): Promise<void> {
   await fairlead.up();
   await fairlead.run('down');
   deepEqual(await traces(), []);
+}
+
+/** Results of checks since the daemon began. */
+async function resultsOf(net: Topology): Promise<number> {
+  const text = await net.balancer.run(`curl -sS --fail --unix-socket ${net.fairlead.socket} http://x/v1/metrics`);
+  return Array.from(text.matchAll(/^fairlead_check_results_total\{.*\} (\d+)$/gm), ([, count]) => Number(count)).reduce(
+    (sum, count) => sum + count,
+    0,
+  );
+}
+
+const webServices = (net: Topology, check: CheckDocument[] | 'none') =>
+  Object.fromEntries(
+    families.map((family) => [`web${family}`, net.service({ method: 'l2-dsr', family, more: { check } })]),
+  );
+
+async function tenThousand(net: Topology): Promise<void> {
+  const { balancer, fairlead } = net;
+  const often = { every: '50ms', timeout: '50ms' };
+  // Checks that ask the same would be one.
+  const checks = Array.from({ length: 15 }, (_, index) =>
+    index % 2 === 0
+      ? { type: 'http', path: `/?${index}`, ...often }
+      : { type: 'content', send: `GET /?${index} HTTP/1.0\r\n\r\n`, expect: 'HTTP/1', ...often },
+  );
+  const withChecks = (check: CheckDocument[] | 'none') => net.config(webServices(net, check));
+  const { pid } = await fairlead.view<{ pid: number }>('status');
+  const descriptors = () => readdirSync(`/proc/${pid}/fd`).length;
+  const run = async (more: number) => {
+    await fairlead.reload(withChecks(checks));
+    const before = await resultsOf(net);
+    await waitFor(
+      `${more} results`,
+      async () => (await resultsOf(net)) - before,
+      (count) => count >= more,
+      { withinMs: 80_000, everyMs: 200 },
+    );
+    await fairlead.reload(withChecks('none'));
+  };
+  await run(500);
+  const few = await waitFor('few descriptors', descriptors, (count) => count < 80);
+  await run(10_000);
+  await waitFor('as few descriptors as before', descriptors, (count) => count <= few + 2);
+  const waiting = await balancer.run('ss -Htan state time-wait');
+  ok(waiting.split('\n').length < 10, `no connections wait out their time here: ${waiting}`);
+}
+
+async function throughEveryEngine(net: Topology): Promise<void> {
+  const { host } = net.server(0);
+  for (const engine of ['tc', 'xdp', 'packet']) {
+    await see(net, 'web-1', 'up');
+    await net.fairlead.reload({ ...net.config(webServices(net, [{ type: 'http', ...timers }])), engine });
+    await host.run(`ip address del ${net.vip[4]}/32 dev lo && ip address del ${net.vip[6]}/128 dev lo`);
+    for (const reason of await see(net, 'web-1', 'down')) match(reason, /^the VIP is not configured on the server$/);
+    await host.run(`ip address add ${net.vip[4]}/32 dev lo && ip address add ${net.vip[6]}/128 dev lo nodad`);
+  }
+  await see(net, 'web-1', 'up');
 }
 
 const isWeb1 = ({ service, server }: CheckRow) => service.startsWith('web') && server === 'web-1';
@@ -117,5 +175,48 @@ export const scenarios: Scenario[] = [
       return net;
     },
     run: (net) => missingVip(net, /^the tunnel is not unwrapped, or the VIP is not configured on the server$/),
+  },
+  {
+    name: 'path-checks-traces',
+    title: 'rules and device for checks of the VIP go with the daemon, or with what removes the traces of a killed one',
+    picture: oneArmPicture,
+    engines: ['packet'],
+    stage: async (lab) => {
+      const net = await buildOneArm(lab, { servers: 1, captures: false });
+      const config = net.config({ web4: net.service({ method: 'l2-dsr', family: 4 }) });
+      await setUpServers(net, config);
+      await net.fairlead.up(config);
+      return net;
+    },
+    run: leavesNothing,
+  },
+  {
+    name: 'path-checks-switch',
+    title: 'checks of the VIP go on through whatever engine follows',
+    picture: oneArmPicture,
+    engines: ['packet'],
+    stage: async (lab) => {
+      const net = await buildOneArm(lab, { servers: 1, captures: false });
+      const config = net.config(webServices(net, [{ type: 'http', ...timers }]));
+      await setUpServers(net, config);
+      await net.fairlead.up(config);
+      return net;
+    },
+    run: throughEveryEngine,
+  },
+  {
+    name: 'path-checks-many',
+    title: 'ten thousand checks of the VIP leave no descriptor and no connection behind',
+    picture: oneArmPicture,
+    engines: ['packet'],
+    isLoud: true,
+    stage: async (lab) => {
+      const net = await buildOneArm(lab, { servers: 1, captures: false });
+      const config = net.config(webServices(net, 'none'));
+      await setUpServers(net, config);
+      await net.fairlead.up(config);
+      return net;
+    },
+    run: tenThousand,
   },
 ];

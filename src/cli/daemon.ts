@@ -19,6 +19,7 @@ import { type Engine, openEngine } from '../control/engine.ts';
 import { formatAttachments } from '../control/engine-choice.ts';
 import { watchEngine } from '../control/engine-watch.ts';
 import { makeEvents } from '../control/events.ts';
+import { asksThroughPath } from '../control/health.ts';
 import { makeKeeper } from '../control/keeper.ts';
 import { makeNotifier } from '../control/notify.ts';
 import { watchReturnPath } from '../control/return-path.ts';
@@ -81,6 +82,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     undo.push(() => engine.end(engine.state().isInherited));
     sayRegion(log, engine, config);
     options.path.use(plane);
+    const trouble = asksThroughPath(config) ? platform.probePathTrouble() : null;
+    if (trouble !== null) log.warn(`${trouble}; "modprobe tun" brings it, or "target: server" does without`);
     undo.push(() => options.path.close());
     const events = makeEvents();
     const keeper = makeKeeper(makeStateFile(config.control.state), clock, log);

@@ -95,7 +95,8 @@ function buildCheck(own: OneCheckDraft, general: OneCheckDraft, clients: Clients
   };
 }
 
-/** Kinds that ask the server itself: no client of a service sends an echo through it, and a program goes its own way. */
+/** Kinds that ask the server itself: no client sends it an echo, what is half open has no socket that could take another
+ * way, and a program goes its own. */
 const ASK_SERVER: readonly CheckType[] = ['icmp', 'tcp-half-open', 'exec'];
 
 /**
@@ -184,7 +185,7 @@ function checkKeys(own: OneCheckDraft, general: OneCheckDraft, path: Path): Find
     findings.push({
       path: at('target'),
       message: `a check of type ${type} asks the server itself, not the VIP`,
-      hint: 'leave "target" out; the checks over TCP and UDP have it',
+      hint: 'leave "target" out; tcp, http, https, content, agent, udp and dns have it',
     });
   }
   if (type === 'content' && written.expect === undefined) lacks('expect', 'write the text that must come');

@@ -31,12 +31,15 @@ export interface Platform {
   bpffs(configured: string | null, mayMount: boolean): string;
   /** Sockets for checks through the path; an instance has one. */
   probePath(instance: string): PlaneProbePath;
+  /** Why this host can make none, in words, or null. */
+  probePathTrouble(): string | null;
   /** What a killed process left of it in the host's routing: was there anything? */
   removeProbePath(instance: string): boolean;
   /** Tells the service manager, when there is one (sd_notify). */
   notify(state: string): void;
 }
 
+const TUN = '/dev/net/tun';
 const SYSTEM_BPFFS = '/sys/fs/bpf';
 const OWN_BPFFS = '/run/fairlead/bpf';
 
@@ -73,6 +76,8 @@ export function makePlatform(addon: Addon = loadAddon()): Platform {
       return path;
     },
     probePath: (instance) => makeProbePath(instance, addon),
+    probePathTrouble: () =>
+      existsSync(TUN) ? null : `${TUN} is not there: checks of VIPs cannot be tried, and their servers get no flows`,
     removeProbePath: (instance) => removeProbePath(instance, addon),
     notify: (state) => addon.notify(state),
   };

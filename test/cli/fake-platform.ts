@@ -95,6 +95,7 @@ export function makeFakePlatform(): FakePlatform {
       return configured ?? '/sys/fs/bpf';
     },
     probePath: () => makeFakePath(),
+    probePathTrouble: () => null,
     removeProbePath: () => false,
     notify: (state) => platform.notified.push(state),
   };
