@@ -1,14 +1,17 @@
-// The demo: two labs, real requests through the VIP of each, then a server is drained under load.
+// The demo: labs with real requests through the VIP of each, methods side by side, then a server is drained under load.
 //   node netns-lab/demo.ts [--keep]
 import { playCommands } from './lib/hints.ts';
 import { Lab } from './lib/lab.ts';
 import { sweepLabs } from './lib/leftovers.ts';
 import { formatMs, formatShare, formatTable } from './lib/report.ts';
+import { setUpServers } from './lib/server-setup.ts';
 import { udpPort, webPort } from './lib/servers.ts';
+import { showSideBySide, type Side } from './lib/side-by-side.ts';
 import { addTally, datagrams, emptyTally, load, median, requests, type Tally, urlOf } from './lib/traffic.ts';
 import { meanwhile } from './lib/wait-for.ts';
 import { buildInline, picture as inlinePicture } from './topologies/inline.ts';
 import { buildOneArm, picture as oneArmPicture } from './topologies/one-arm.ts';
+import { buildRouted, picture as routedPicture } from './topologies/routed.ts';
 import { families, type Family, type Method, type Protocol, type Topology } from './topologies/topology.ts';
 
 const count = 300;
@@ -105,6 +108,37 @@ async function stand(label: string, method: Method, build: (lab: Lab) => Promise
   return net;
 }
 
+/** With direct server return: the servers are set up by `fairlead server-setup`, and answer clients themselves. */
+async function standDirect(
+  title: string,
+  tunnel: Record<string, string> | undefined,
+  build: (lab: Lab) => Promise<Topology>,
+): Promise<Side> {
+  const net = await build(new Lab(`demo-${title.split(' ')[0]}`, 'auto'));
+  const method = tunnel === undefined ? 'l2-dsr' : 'l3-dsr';
+  const config = net.config({ web: net.service({ method, family: 4, ...(tunnel === undefined ? {} : { tunnel }) }) });
+  await setUpServers(net, config, tunnel === undefined ? '' : '--decap tc');
+  await net.fairlead.up(config);
+  return { title, net, port: webPort };
+}
+
+/** The same 10 MB by three methods. */
+async function compare(nat: Topology): Promise<number> {
+  const options = { captures: false };
+  console.log(`
+Side by side: 10 MB down and 10 MB up, and what of them passed the balancer (in: to the servers, out: to the client).
+With direct server return the servers answer by themselves; behind a router they are reached through a tunnel, here GRE:
+${routedPicture}`);
+  const sides = [
+    { title: 'nat, inline', net: nat, port: 80 },
+    await standDirect('l2-dsr, one-arm', undefined, (lab) => buildOneArm(lab, options)),
+    await standDirect('l3-dsr, routed', { type: 'gre' }, (lab) => buildRouted(lab, options)),
+  ];
+  const errors = await showSideBySide(sides);
+  for (const { net } of sides.slice(1)) await net.lab.close();
+  return errors;
+}
+
 async function demo(isKept: boolean): Promise<number> {
   await sweepLabs();
   const options = { captures: false };
@@ -113,13 +147,14 @@ async function demo(isKept: boolean): Promise<number> {
   const oneArm = await stand('demo-one-arm', 'full-nat', (lab) => buildOneArm(lab, options));
   errors += await show(oneArm, 'One-arm, method full-nat: servers see the VIP', oneArmPicture);
   await oneArm.lab.close();
+  errors += await compare(inline);
   errors += await drain(inline);
   if (isKept) {
     console.log(playCommands(inline));
     inline.lab.keep();
   } else {
     await inline.lab.close();
-    console.log('\nBoth labs are taken down; --keep leaves the inline one standing to play with.');
+    console.log('\nAll labs are taken down; --keep leaves the inline one standing to play with.');
   }
   console.log(errors === 0 ? '\nNo request failed.' : `\n${errors} requests failed.`);
   return errors === 0 ? 0 : 1;
