@@ -32,6 +32,8 @@ export interface ServiceDocument {
   servers: Record<string, string | ServerDocument>;
   backup?: Record<string, string | ServerDocument>;
   panic?: boolean;
+  passive?: string | Record<string, unknown>;
+  'max-flows'?: number;
   'slow-start'?: string;
 }
 

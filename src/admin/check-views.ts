@@ -1,7 +1,8 @@
 // What `fairlead checks` shows: a line for each check of each server.
 
 import { formatKind } from '../config/format-check.ts';
-import type { ControlState } from '../control/state.ts';
+import { endpointOf } from '../control/plan.ts';
+import type { ControlState, ServerState } from '../control/state.ts';
 import { formatEndpoint, parseAddress } from '../net/address.ts';
 
 export interface CheckView {
@@ -30,8 +31,8 @@ export function viewChecks(state: ControlState, nowMs: number, service?: string)
   return state.services
     .filter(({ config }) => service === undefined || config.name === service)
     .flatMap(({ config, servers }) =>
-      servers.flatMap((server) =>
-        server.health.reports.map(({ target, state: its, sinceMs, last, history, warning }): CheckView => {
+      servers.flatMap((server) => [
+        ...server.health.reports.map(({ target, state: its, sinceMs, last, history, warning }): CheckView => {
           const address = parseAddress(target.address);
           return {
             service: config.name,
@@ -49,6 +50,34 @@ export function viewChecks(state: ControlState, nowMs: number, service?: string)
             warning,
           };
         }),
-      ),
+        ...viewPassive(config, server, nowMs),
+      ]),
     );
+}
+
+/** What its own flows say of a server. */
+function viewPassive(
+  { name, passive: plan }: ControlState['services'][number]['config'],
+  { config, passive, handshakes }: ServerState,
+  nowMs: number,
+): CheckView[] {
+  if (passive === null || plan === null) return [];
+  const { answered, refused, unanswered, smoothUs } = handshakes;
+  return [
+    {
+      service: name,
+      server: config.name,
+      check: `passive ${plan.mode}`,
+      target: 'flows',
+      address: endpointOf(config),
+      state: passive.word,
+      forMs: Math.round(nowMs - passive.sinceMs),
+      lastResult: passive.reason ?? `${answered} answered, ${refused} refused, ${unanswered} without an answer`,
+      lastOutcome: passive.word === 'up' ? 'ok' : 'failed',
+      lastAgoMs: null,
+      latencyMs: smoothUs === null ? null : smoothUs / 1000,
+      history: '',
+      warning: null,
+    },
+  ];
 }

@@ -1,6 +1,7 @@
 // Metrics as Prometheus reads them (text format 0.0.4), by hand: a dozen families of numbers that are at hand anyway.
 
 import type { HookState } from '../control/notify.ts';
+import type { PassiveState } from '../control/passive.ts';
 import type { ControlState, ServerState } from '../control/state.ts';
 import { formatKind } from '../config/format-check.ts';
 import type { ResultCounts } from '../health/monitor.ts';
@@ -25,6 +26,8 @@ export function formatMetrics(plane: Plane, state: ControlState, gauges: Gauges)
   );
   const ofServers = (read: (server: ServerState) => number): Sample[] =>
     servers.map(({ labels, server }) => [labels, read(server)]);
+  const ofPassive = (read: (passive: PassiveState) => number): Sample[] =>
+    servers.flatMap(({ labels, server: { passive } }) => (passive === null ? [] : [[labels, read(passive)]]));
   const checks = servers.flatMap(({ labels, server }) =>
     server.health.reports.map((report, index) => ({
       labels: { ...labels, check: formatKind(report.target.kind), index },
@@ -93,6 +96,16 @@ export function formatMetrics(plane: Plane, state: ControlState, gauges: Gauges)
       'server_out_octets_total',
       'Octets that came from it.',
       ofServers(({ traffic }) => traffic.outOctets),
+    ),
+    gauge(
+      'server_ejected',
+      '1 for a server that passive checks have taken out.',
+      ofPassive(({ word }) => (word === 'ejected' ? 1 : 0)),
+    ),
+    counter(
+      'server_ejections_total',
+      'How often passive checks have taken a server out.',
+      ofPassive(({ ejections }) => ejections),
     ),
     gauge(
       'check_up',

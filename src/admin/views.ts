@@ -57,7 +57,7 @@ export function viewStatus(plane: Plane, state: ControlState, { engine, rates }:
   const up = state.services.filter(isUp).length;
   const words = servers.map(serverWord);
   const drained = words.filter((word) => word === 'drained' || word === 'maintenance').length;
-  const down = words.filter((word) => word === 'down' || word === 'unknown').length;
+  const down = words.filter((word) => word === 'down' || word === 'unknown' || word === 'ejected').length;
   return {
     instance: state.config.name,
     pid: process.pid,
@@ -157,7 +157,7 @@ export interface ServerView extends Load {
   /** What an operator set in its place, or null. */
   readonly overriddenWeight: number | null;
   /** `backup`: up, and resting until it is needed. */
-  readonly state: 'up' | 'down' | 'unknown' | 'drained' | 'maintenance' | 'backup';
+  readonly state: 'up' | 'down' | 'unknown' | 'drained' | 'maintenance' | 'backup' | 'ejected';
   readonly reason: string;
   readonly isBackup: boolean;
   /** Flows that keep it busy, and the most that it may have. */
@@ -198,11 +198,12 @@ export function viewServers(plane: Plane, state: ControlState, service?: string)
     );
 }
 
-function serverWord({ override, health, config, weight }: ServerState): ServerView['state'] {
+function serverWord({ override, health, passive, config, weight }: ServerState): ServerView['state'] {
   const { admin } = override;
   if (admin !== 'enabled') return admin;
   const { state, advice } = health;
   if (state === 'down' || state === 'unknown') return state;
+  if (passive?.word === 'ejected') return 'ejected';
   if (advice?.admin === 'drain') return 'drained';
   if (advice?.admin === 'maintenance') return 'maintenance';
   if (state === 'doubted' && weight === 0) return 'down';
@@ -210,8 +211,9 @@ function serverWord({ override, health, config, weight }: ServerState): ServerVi
 }
 
 /** While nobody asks, what was heard last is no reason for anything. */
-function reasonOf({ override, health }: ServerState): string {
-  return override.admin === 'maintenance' ? 'its checks rest' : health.reason;
+function reasonOf({ override, health, passive }: ServerState): string {
+  if (override.admin === 'maintenance') return 'its checks rest';
+  return health.state === 'down' ? health.reason : (passive?.reason ?? health.reason);
 }
 
 export interface DropsView {

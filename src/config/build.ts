@@ -8,6 +8,7 @@ import type { Config, Method, NotifyConfig, ServerConfig, ServiceConfig, TunnelC
 import { usualSocket } from './instance.ts';
 import type { Finding, Path } from './positions.ts';
 import type { FileDraft, ServiceDraft, TunnelDraft } from './shape.ts';
+import { buildPassive, checkPassive } from './passive.ts';
 import { GUE_PORT } from './tunnel.ts';
 
 export type Defaults = NonNullable<FileDraft['defaults']>;
@@ -94,6 +95,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
       draft.check === undefined
         ? usualPlan(defaults.check, { method, listens: draft.listen })
         : plan(draft.check, [...path, 'check']),
+    passive: buildPassive(draft.passive, defaults.passive),
     minUp: draft['min-up'] ?? 1,
     panic: draft.panic ?? false,
     slowStartMs: draft['slow-start'] ?? 0,
@@ -102,6 +104,8 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     const message = '"min-up" has no effect without "backup" or "panic"';
     findings.push({ path: [...path, 'min-up'], on: 'key', message });
   }
+  const isTcp = draft.listen.some(({ protocol }) => protocol === 'tcp');
+  findings.push(...checkPassive(draft.passive, service.passive, isTcp, [...path, 'passive']));
   return { service, findings };
 }
 

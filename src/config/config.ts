@@ -4,6 +4,7 @@
 import type { Address } from '../net/address.ts';
 import type { Prefix } from '../net/prefix.ts';
 import type { CheckPlan } from './check.ts';
+import type { PassivePlan } from './passive.ts';
 
 export interface Config {
   readonly version: 1;
@@ -64,6 +65,8 @@ export interface ServiceConfig {
   readonly servers: readonly ServerConfig[];
   /** Of each server that has none of its own; null: servers are taken to be up. */
   readonly check: CheckPlan | null;
+  /** What is made of what flows show of a server; null: nothing. */
+  readonly passive: PassivePlan | null;
   /** With fewer ordinary servers up than this the backups join. */
   readonly minUp: number;
   /** With fewer than `minUp` servers up, backups among them, all are used rather than too few. */

@@ -7,6 +7,7 @@ import { parseListen, parseServerEndpoint, parseSources, type ServerEndpoint } f
 import { INSTANCE_PATTERN, INSTANCE_WORDS } from './instance.ts';
 import { choice, duration, grammar, must, oneOrMore, textLike, wholeNumber } from './leaves.ts';
 import { LIMITS } from './limits.ts';
+import { passiveMapShape, passiveShape } from './passive.ts';
 import { parseTunnelSource } from './tunnel.ts';
 
 export const NAME_PATTERN = /^[A-Za-z0-9._-]{1,63}$/;
@@ -25,6 +26,7 @@ const common = {
   scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'lrt', 'p2c', 'sh', 'maglev']).optional(),
   hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
   check: checkShape.optional(),
+  passive: passiveShape.optional(),
 };
 
 const endpoint = grammar('an address, an address with a port, or a map', parseServerEndpoint);
@@ -175,6 +177,8 @@ export function keysAt(path: readonly (string | number)[]): readonly string[] {
     log: fileShape.shape.log.unwrap().shape,
     defaults: common,
     'services.*': serviceShape.shape,
+    'services.*.passive': passiveMapShape.shape,
+    'defaults.passive': passiveMapShape.shape,
     'services.*.tunnel': tunnel.shape,
     'services.*.servers.*': serverMap.shape,
     'services.*.backup.*': serverMap.shape,

@@ -14,6 +14,8 @@ import type { HostView } from '../config/host-view.ts';
 import type { ResultCounts } from '../health/monitor.ts';
 import type { Probe } from '../health/probe.ts';
 import { readPlacement } from '../plane/adopt.ts';
+import { readHandshakes } from '../plane/counters.ts';
+import { serverId } from '../plane/identity.ts';
 import { planImage } from '../plane/image.ts';
 import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
@@ -33,6 +35,7 @@ import {
   serverKey,
   withOverride,
 } from './overrides.ts';
+import { makePassive, type WatchedService } from './passive.ts';
 import { type Change, formatChange, planChanges } from './plan.ts';
 import { makeSlowStart } from './slow-start.ts';
 import { type Applied, type ControlState, describeServices } from './state.ts';
@@ -77,7 +80,7 @@ export interface Controller {
   lookAtHost(): void;
   state(): ControlState;
   /** What a successor needs to know. */
-  memory(): Pick<SavedState, 'overrides' | 'health'>;
+  memory(): Pick<SavedState, 'overrides' | 'health' | 'ejections'>;
   checkResults(): ResultCounts;
   stop(): void;
 }
@@ -153,9 +156,41 @@ export function makeController(options: ControllerOptions): Controller {
     return planImage(target, applied.placement, plane.counts, moment);
   };
 
+  const passive = makePassive({
+    clock,
+    services: () => watchedServices(applied),
+    read: ({ slot }) => readHandshakes(plane, slot),
+    onChange: ({ returned }) => {
+      for (const server of returned) slowStart.begin(server);
+      keeper.saveSoon();
+      applySoon(0);
+    },
+    onEvent: (event) => {
+      const server = serverKey(event.service ?? '', event.server ?? '');
+      log[event.kind === 'server-returned' ? 'info' : 'warn'](
+        { server },
+        `server ${server}: ${event.kind}: ${event.reason}`,
+      );
+      events.add(event);
+    },
+  });
+  passive.recall(
+    new Map(
+      Object.entries(keeper.left.ejections ?? {}).map(([server, { until, ...more }]) => [
+        server,
+        { ...more, untilMs: onClock(clock, until) },
+      ]),
+    ),
+  );
+
   const plan = (change: Partial<Applied>) => {
     const next = { ...applied, ...change };
-    const decisions = decideAll(next.config, next.overrides, health, slowStart);
+    const decisions = decideAll(next.config, {
+      overrides: next.overrides,
+      health,
+      slowStart,
+      isEjected: (server, id) => passive.isEjected(server, id),
+    });
     const target = makeTarget(next.config, decisions, next.host);
     const { image, placement } = imageOf(upcoming === null ? target : withUpcoming(target, upcoming));
     return { image, next: { ...next, target, placement, decisions } };
@@ -172,6 +207,7 @@ export function makeController(options: ControllerOptions): Controller {
       log.warn({ service: event.service }, `service ${event.service ?? ''}: ${event.kind}: ${event.reason}`);
       events.add(event);
     }
+    passive.follow();
     growOn();
     return generation;
   };
@@ -304,9 +340,15 @@ export function makeController(options: ControllerOptions): Controller {
       host: applied.host,
       startedMs,
       generation: readHeader(plane).generation,
-      services: describeServices(applied, health, plane),
+      services: describeServices(applied, health, passive, plane),
     }),
     memory: () => ({
+      ejections: Object.fromEntries(
+        Array.from(passive.ejections(), ([server, { untilMs, ...more }]) => [
+          server,
+          { ...more, until: onCalendar(clock, untilMs) },
+        ]),
+      ),
       overrides: Object.fromEntries(applied.overrides),
       health: Object.fromEntries(
         Array.from(health.memories(), ([key, { state, sinceMs }]) => [
@@ -320,6 +362,7 @@ export function makeController(options: ControllerOptions): Controller {
       isStopped = true;
       pending?.cancel();
       growing?.cancel();
+      passive.stop();
       health.stop();
     },
   };
@@ -327,6 +370,24 @@ export function makeController(options: ControllerOptions): Controller {
 
 function emptyOf(config: Config): Config {
   return { ...config, services: [] };
+}
+
+/** Services with passive checks, as the last commit has them. */
+function watchedServices({ config, decisions, placement }: Applied): WatchedService[] {
+  const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
+  return config.services.flatMap((service, index) => {
+    const { passive: plan } = service;
+    if (plan === null) return [];
+    const servers = service.servers.map((server, at) => ({
+      key: serverKey(service, server),
+      name: server.name,
+      identity: serverId(service, server),
+      slot: slots.get(serverId(service, server)) ?? 0,
+      isBackup: server.isBackup,
+      isUsed: (decisions[index]?.weights[at] ?? 0) > 0,
+    }));
+    return [{ name: service.name, plan, servers }];
+  });
 }
 
 const WORDS: Readonly<Record<AdminState, string>> = {

@@ -19,6 +19,8 @@ export interface ServerInput {
   readonly override: Override;
   readonly health: ServerHealth;
   readonly advice: Advice | null;
+  /** Its own flows speak against it. */
+  readonly isEjected: boolean;
   /** 0 to 1: how far its slow start has come. */
   readonly share: number;
 }
@@ -39,11 +41,11 @@ export const SLOW_START_STEPS = 10;
 
 export function decideService(service: ServiceConfig, inputs: readonly ServerInput[]): Decision {
   const bases = service.servers.map((server, index) => baseWeight(server.weight, inputs[index]!));
-  const isCertain = inputs.some(
-    ({ health }, index) => bases[index]! > 0 && (health === 'up' || health === 'unchecked'),
-  );
-  const isUp = ({ health }: ServerInput): boolean =>
-    health === 'up' || health === 'unchecked' || (health === 'doubted' && !isCertain);
+  const isSurelyUp = ({ health, isEjected }: ServerInput): boolean =>
+    !isEjected && (health === 'up' || health === 'unchecked');
+  const isCertain = inputs.some((input, index) => bases[index]! > 0 && isSurelyUp(input));
+  const isUp = (input: ServerInput): boolean =>
+    isSurelyUp(input) || (input.health === 'doubted' && !input.isEjected && !isCertain);
   const upOf = (areBackups: boolean): number[] =>
     service.servers.flatMap(({ isBackup }, index) =>
       isBackup === areBackups && bases[index]! > 0 && isUp(inputs[index]!) ? [index] : [],

@@ -5,6 +5,7 @@ import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
 import { formatListen } from '../config/endpoint.ts';
 import { formatPlan } from '../config/format-check.ts';
+import { formatPassive } from '../config/passive.ts';
 import { formatTunnelSource } from '../config/tunnel.ts';
 import { formatEndpoint } from '../net/address.ts';
 
@@ -91,6 +92,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['source', (service) => service.sources.map((address) => address.text).join(' ') || 'vip'],
     ['tunnel', tunnelText],
     ['check', ({ check }) => formatPlan(check)],
+    ['passive', ({ passive }) => formatPassive(passive)],
     ['min-up', ({ minUp }) => String(minUp)],
     ['panic', ({ panic }) => String(panic)],
     ['slow-start', ({ slowStartMs }) => formatDuration(slowStartMs)],

@@ -20,6 +20,8 @@ const shape = z.object({
   ),
   /** By check; `since` in milliseconds since 1970. */
   health: z.record(z.string(), z.object({ state: z.enum(['up', 'down']), since: z.number() })),
+  /** By server: passive checks have taken it out until then, milliseconds since 1970. */
+  ejections: z.record(z.string(), z.object({ until: z.number(), times: z.int(), reason: z.string() })).optional(),
   /** By hook. */
   undelivered: z.record(z.string(), z.array(z.unknown())),
 });

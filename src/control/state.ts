@@ -17,6 +17,7 @@ import type { Plane } from '../plane/plane.ts';
 import type { Target } from '../plane/target.ts';
 import type { Decision } from './decide.ts';
 import type { Health, ServerReport } from './health.ts';
+import type { Passive, PassiveState } from './passive.ts';
 import { type Override, overrideOf, type Overrides, serverKey } from './overrides.ts';
 
 /** What the last commit was made of. */
@@ -55,13 +56,20 @@ export interface ServerState {
   readonly weight: number;
   readonly override: Override;
   readonly health: ServerReport;
+  /** Null without passive checks. */
+  readonly passive: PassiveState | null;
   readonly flows: FlowCounts;
   readonly openFlows: number;
   readonly handshakes: Handshakes;
   readonly traffic: Traffic;
 }
 
-export function describeServices(applied: Applied, health: Health, plane: Plane): ServiceState[] {
+export function describeServices(
+  applied: Applied,
+  health: Health,
+  passive: Pick<Passive, 'stateOf'>,
+  plane: Plane,
+): ServiceState[] {
   const { config, overrides, placement, target, decisions } = applied;
   const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
   return config.services.map((service, serviceIndex) => ({
@@ -76,6 +84,7 @@ export function describeServices(applied: Applied, health: Health, plane: Plane)
         weight: (target?.services[serviceIndex]?.weights[serverIndex] ?? 0) / (decisions[serviceIndex]?.scale ?? 1),
         override: overrideOf(overrides, serverKey(service, server)),
         health: health.reportOf(service, server),
+        passive: passive.stateOf(serverKey(service, server)),
         flows: readFlowCounts(plane, slot),
         openFlows: readOpenFlows(plane, slot),
         handshakes: readHandshakes(plane, slot),

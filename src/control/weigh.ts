@@ -1,21 +1,31 @@
 // Decisions for every service of a configuration, and what a change of them means in an operator's words.
 
 import type { Config } from '../config/config.ts';
+import { serverId } from '../plane/identity.ts';
 import { type Decision, decideService } from './decide.ts';
 import type { NewEvent } from './events.ts';
 import type { Health } from './health.ts';
 import { overrideOf, type Overrides, serverKey } from './overrides.ts';
 import type { SlowStart } from './slow-start.ts';
 
-export function decideAll(config: Config, overrides: Overrides, health: Health, slowStart: SlowStart): Decision[] {
+export interface Known {
+  readonly overrides: Overrides;
+  readonly health: Health;
+  readonly slowStart: SlowStart;
+  /** By name, and by what it is: another server may have the name by now. */
+  readonly isEjected: (server: string, id: bigint) => boolean;
+}
+
+export function decideAll(config: Config, { overrides, health, slowStart, isEjected }: Known): Decision[] {
   return config.services.map((service) =>
     decideService(
       service,
       service.servers.map((server) => {
         const key = serverKey(service, server);
         const { state, advice } = health.reportOf(service, server);
+        const isOut = service.passive?.mode === 'eject' && isEjected(key, serverId(service, server));
         const share = slowStart.shareOf(key, service.slowStartMs);
-        return { override: overrideOf(overrides, key), health: state, advice, share };
+        return { override: overrideOf(overrides, key), health: state, advice, isEjected: isOut, share };
       }),
     ),
   );

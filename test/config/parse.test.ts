@@ -80,6 +80,7 @@ describe('a configuration', () => {
           },
         ],
       },
+      passive: null,
       minUp: 1,
       panic: false,
       slowStartMs: 0,

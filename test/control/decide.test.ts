@@ -6,7 +6,13 @@ import { configOf } from '../plane/targets.ts';
 
 const HEALTH: Record<string, ServerHealth> = { U: 'up', D: 'down', '?': 'unknown', d: 'doubted', '-': 'unchecked' };
 
-const up: ServerInput = { override: { admin: 'enabled', weight: null }, health: 'up', advice: null, share: 1 };
+const up: ServerInput = {
+  override: { admin: 'enabled', weight: null },
+  health: 'up',
+  advice: null,
+  isEjected: false,
+  share: 1,
+};
 
 function decide(options: string, weights: number[], backups: number[], inputs: readonly ServerInput[]): Decision {
   const list = (prefix: string, all: number[]): string =>
