@@ -72,7 +72,7 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
 async function leavesNothing(net: Topology): Promise<void> {
   const { balancer, fairlead } = net;
   const traces = async () =>
-    `${await balancer.run('ip rule show; ip -6 rule show; ip -o link show')}`
+    (await balancer.run('ip rule show; ip -6 rule show; ip -o link show'))
       .split('\n')
       .filter((line) => /fwmark|: fl-/.test(line));
   equal((await traces()).length, 3, 'a rule for each family, and the device');
