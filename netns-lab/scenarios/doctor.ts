@@ -329,8 +329,7 @@ async function throughTunnel(net: Topology): Promise<void> {
     {
       what: 'a router that drops what is large and says nothing',
       on: router,
-      plant:
-        'nft add table ip q && nft add chain ip q f "{ type filter hook forward priority 0; }" && nft add rule ip q f ip daddr 10.0.2.11 meta length gt 1400 drop',
+      plant: String.raw`nft add table ip q && nft add chain ip q f "{ type filter hook forward priority 0; }" && nft add rule ip q f ip daddr 10.0.2.11 meta length \> 1400 drop`,
       words: /packets of 1472 octets for 10.0.1.10 to server web-1 of service web4 get lost/,
       mend: 'nft delete table ip q',
     },

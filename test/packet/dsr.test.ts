@@ -407,6 +407,15 @@ for (const engine of engines) {
     });
 
     for (const protocol of PROTOCOLS) {
+      test(`of this host's own checks, which leave by no way that leads here, over ${protocol}`, (t) => {
+        const stage = open(t, engine, { inner: 4, protocol });
+        const check = request(4, { protocol, from: '203.0.113.1' });
+        assert.equal(stage.send(check).said, 'dropped: came-back');
+        assert.deepEqual(stage.flows(), []);
+      });
+    }
+
+    for (const protocol of PROTOCOLS) {
       test(`out of a tunnel, by the client’s own router, over ${protocol}`, (t) => {
         const stage = open(t, engine, { inner: 4, protocol, tunnel: 'type: gre' });
         assert.equal(stage.send(request(4, { protocol })).said, 'forwarded: new-flow');
