@@ -3,8 +3,8 @@
 import { Command, InvalidArgumentError } from 'commander';
 import type { ServerView } from '../admin/views.ts';
 import { LIMITS } from '../config/limits.ts';
+import { formatChange } from '../control/change.ts';
 import type { ReloadAnswer } from '../control/controller.ts';
-import { formatChange } from '../control/plan.ts';
 import { type CommonOptions, contextOf, print, withCommon } from './common.ts';
 
 export function drainCommand(): Command {

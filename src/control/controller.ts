@@ -36,7 +36,8 @@ import {
   withOverride,
 } from './overrides.ts';
 import { makePassive, type WatchedService } from './passive.ts';
-import { type Change, formatChange, planChanges } from './plan.ts';
+import { type Change, formatChange } from './change.ts';
+import { planChanges } from './plan.ts';
 import { makeSlowStart } from './slow-start.ts';
 import { type Applied, type ControlState, describeServices } from './state.ts';
 import type { SavedState } from './state-file.ts';

@@ -8,14 +8,7 @@ import { formatPlan } from '../config/format-check.ts';
 import { formatPassive } from '../config/passive.ts';
 import { formatTunnelSource } from '../config/tunnel.ts';
 import { formatEndpoint } from '../net/address.ts';
-
-export interface Change {
-  readonly kind: 'added' | 'removed' | 'changed';
-  /** "service web", "server web/web-1", "timeouts". */
-  readonly what: string;
-  /** What becomes of it. */
-  readonly words: string;
-}
+import type { Change } from './change.ts';
 
 export function planChanges(before: Config, after: Config): Change[] {
   return [
@@ -38,10 +31,6 @@ export function fixedChanges(before: Config, after: Config): string[] {
     control: ({ control }: Config) => `${control.socket} ${control.group ?? ''} ${control.state}`,
   };
   return Object.entries(fixed).flatMap(([key, read]) => (read(before) === read(after) ? [] : [key]));
-}
-
-export function formatChange({ what, words }: Change): string {
-  return `${what}: ${words}`;
 }
 
 function changedTimeouts(before: Config, after: Config): Change[] {

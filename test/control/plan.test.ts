@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fixedChanges, formatChange, planChanges } from '../../src/control/plan.ts';
+import { formatChange } from '../../src/control/change.ts';
+import { fixedChanges, planChanges } from '../../src/control/plan.ts';
 import { configOf, WEB } from '../plane/targets.ts';
 
 const DNS = '\n  dns: { listen: 203.0.113.53:53/udp, method: full-nat, servers: { ns-1: 10.0.1.21 } }\n';
