@@ -75,7 +75,7 @@ export class Background {
   }
 
   async ready(options: BackgroundOptions): Promise<void> {
-    const { ready, readyWithinMs = 5000 } = options;
+    const { ready, readyWithinMs = 30_000 } = options;
     if (ready === undefined) {
       return;
     }

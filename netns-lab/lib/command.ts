@@ -38,7 +38,7 @@ export function endGroup(pid: number, signal: NodeJS.Signals): void {
 
 /** Runs `argv` and resolves with what came of it; 124 stands for "ran out of time", as with timeout(1). */
 export function execute(argv: readonly string[], label: string, options: CommandOptions = {}): Promise<CommandResult> {
-  const { timeoutMs = 15_000, input, env } = options;
+  const { timeoutMs = 30_000, input, env } = options;
   const [program, ...rest] = argv;
   const start = performance.now();
   return new Promise((resolve) => {

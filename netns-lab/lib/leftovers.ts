@@ -77,7 +77,7 @@ export async function destroyLab(name: string): Promise<void> {
     return pids;
   };
   await waitFor(`the processes of ${name} to end`, endAll, (pids) => pids.length === 0, {
-    withinMs: 5000,
+    withinMs: 20_000,
     everyMs: 20,
   });
   await Promise.all(namespaces.map((it) => execute(['ip', 'netns', 'delete', it], `ip netns delete ${it}`)));

@@ -21,7 +21,7 @@ export async function openEverywhere(net: Topology): Promise<OpenSession[]> {
   return all;
 }
 
-export async function assertAlive(sessions: OpenSession[], when: string, withinMs = 5000): Promise<void> {
+export async function assertAlive(sessions: OpenSession[], when: string, withinMs = 15_000): Promise<void> {
   const now = await Promise.all(sessions.map(({ session }) => session.ask(withinMs)));
   for (const [index, { answer }] of sessions.entries()) {
     equal(now[index], answer, `the same connection to the same server ${when}`);

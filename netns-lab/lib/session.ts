@@ -19,7 +19,7 @@ export class Session {
   }
 
   /** Sends a request on the connection and gives the answer: "SERVER CLIENT PORT". */
-  async ask(withinMs = 5000): Promise<string> {
+  async ask(withinMs = 15_000): Promise<string> {
     this.asked += 1;
     this.socat.write('GET / HTTP/1.1\r\nHost: lab\r\n\r\n');
     const answered = (answers: string[]) => answers.length === this.asked || !this.socat.isRunning;

@@ -31,7 +31,7 @@ export async function waitFor<T>(
   what: string,
   probe: () => T | Promise<T>,
   accept: (value: T) => boolean = Boolean,
-  { withinMs = 5000, everyMs = 50 }: Deadline = {},
+  { withinMs = 20_000, everyMs = 50 }: Deadline = {},
 ): Promise<T> {
   const end = performance.now() + withinMs;
   for (;;) {

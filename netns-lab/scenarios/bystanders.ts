@@ -78,7 +78,7 @@ async function notOurs(net: Topology): Promise<void> {
       `udp and dst host ${client} and src net ${net6or4}`,
     ]) {
       const same = ([left, right]: number[]) => left === right && (left ?? 0) > 0;
-      await waitFor(`each frame of "${filter}" to pass exactly once`, () => both(filter), same, { withinMs: 3000 });
+      await waitFor(`each frame of "${filter}" to pass exactly once`, () => both(filter), same);
     }
   }
   await Promise.all([outside.stop(), inside.stop()]);

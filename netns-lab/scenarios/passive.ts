@@ -33,7 +33,7 @@ const rowsOf = async (net: Topology, server: string) =>
   (await net.fairlead.json<ServerRow[]>('servers')).filter((row) => row.server === server);
 
 /** Waits until a server is so in every service, and says why it is. */
-async function see(net: Topology, server: string, state: string, withinMs = 10_000): Promise<string> {
+async function see(net: Topology, server: string, state: string, withinMs = 30_000): Promise<string> {
   const rows = await waitFor(
     `${server} to be ${state}`,
     () => rowsOf(net, server),

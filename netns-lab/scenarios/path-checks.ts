@@ -28,7 +28,7 @@ async function see(net: Topology, server: string, state: string): Promise<string
     `the checks of ${server} to be ${state}`,
     async () => (await net.fairlead.json<CheckRow[]>('checks')).filter((row) => row.server === server),
     (found) => found.length > 0 && found.every((row) => row.state === state && row.lastResult !== null),
-    { withinMs: 5000, everyMs: 50 },
+    { withinMs: 20_000, everyMs: 50 },
   );
   return rows.map(({ lastResult }) => lastResult ?? '');
 }
@@ -64,7 +64,7 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
     'the checks over TCP to be refused',
     async () => (await net.fairlead.json<CheckRow[]>('checks')).filter(isWeb1),
     (rows) => rows.every(({ lastResult, state }) => state === 'down' && lastResult === 'connection refused'),
-    { withinMs: 5000, everyMs: 50 },
+    { withinMs: 20_000, everyMs: 50 },
   );
 }
 

@@ -95,13 +95,13 @@ async function postgres(net: Topology): Promise<void> {
     'writers to meet the new primary',
     () => psql(client, writeVip, 'insert into t values (2) returning host(inet_server_addr())'),
     (said) => said.startsWith('10.0.1.12\n'),
-    { withinMs: 10_000 },
+    { withinMs: 30_000 },
   );
   await waitFor(
     'readers to leave it',
     () => readers(client),
     (who) => who === '10.0.1.13',
-    { withinMs: 5000 },
+    { withinMs: 20_000 },
   );
   const events = await net.fairlead.run('events');
   match(events, /server-up +pg-write\/web-2 /);
@@ -145,7 +145,7 @@ async function redis(net: Topology): Promise<void> {
     'the new master to take writes',
     () => ask('set colour red'),
     (said) => said === 'OK\n',
-    { withinMs: 4000 },
+    { withinMs: 20_000 },
   );
   equal(await net.server(1).host.run('redis-cli get colour'), 'red\n');
 }
