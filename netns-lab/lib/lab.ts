@@ -41,6 +41,8 @@ export class Lab {
   readonly evidence = new Map<string, () => Promise<string>>();
   private readonly deferred: { what: string; action: () => unknown }[] = [];
   private closing: Promise<void> | null = null;
+  /** Namespaces and links that are just being made: whoever takes the lab down waits for them, or they would be left. */
+  private readonly making = new Set<Promise<unknown>>();
 
   constructor(label: string, engine: Engine | 'auto' = 'packet') {
     made += 1;
@@ -79,7 +81,10 @@ export class Lab {
     if (this.closing !== null) {
       throw new Error(`lab ${this.name} is being taken down`);
     }
-    const result = await execute(['sh', '-c', command], command);
+    const made = execute(['sh', '-c', command], command);
+    this.making.add(made);
+    const result = await made;
+    this.making.delete(made);
     if (result.code !== 0) {
       throw new CommandError(result, 'lab');
     }
@@ -149,6 +154,7 @@ export class Lab {
 
   private async takeDown(): Promise<void> {
     let trouble: Error | null = null;
+    await Promise.all(this.making);
     for (const { what, action } of this.deferred.toReversed()) {
       try {
         await action();
