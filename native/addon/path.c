@@ -131,23 +131,24 @@ static bool read_address(napi_env env, napi_value value, struct fl_addr *addr, b
 napi_value addon_path_socket(napi_env env, napi_callback_info info)
 {
 	struct fl_path_question question = { 0 };
-	napi_value arguments[7], pair, number;
+	napi_value arguments[8], pair, number;
 	struct path_handle *handle;
-	u32 protocol, port, pin;
+	u32 protocol, is_half_open, port, pin;
 	int fd;
 
-	if (!read_arguments(env, info, arguments, 7) || !(handle = read_handle(env, arguments[0])) ||
+	if (!read_arguments(env, info, arguments, 8) || !(handle = read_handle(env, arguments[0])) ||
 	    !read_u32(env, arguments[1], &protocol) ||
 	    !read_address(env, arguments[2], &question.vip, &question.is_v6) || !read_u32(env, arguments[3], &port) ||
 	    !read_address(env, arguments[4], &question.server, &question.is_server_v6) ||
 	    !read_u32(env, arguments[5], &question.server_slot) ||
-	    !read_u32(env, arguments[6], &question.server_generation))
+	    !read_u32(env, arguments[6], &question.server_generation) || !read_u32(env, arguments[7], &is_half_open))
 		return NULL;
 	if ((protocol != FL_PROTOCOL_TCP && protocol != FL_PROTOCOL_UDP) || !port || port > 65535) {
 		napi_throw_range_error(env, NULL, "a protocol or port is out of range");
 		return NULL;
 	}
 	question.protocol = (u8)protocol;
+	question.is_half_open = is_half_open != 0;
 	question.port = FL_BE16(port);
 	fd = fl_path_socket(handle->path, &question, &pin);
 	if (fd < 0)

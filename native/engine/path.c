@@ -26,6 +26,7 @@
 struct pin {
 	bool is_open;
 	bool is_v6;
+	bool is_half_open;
 	u8 protocol;
 	u8 reason; /* of its last packet */
 	u16 source_port, port;
@@ -135,6 +136,22 @@ static void hold(struct fl_path *path, struct pin *pin, const u8 *packet, u32 si
 	path->held++;
 }
 
+/* What would complete the handshake, or come after it, becomes a RST with the same sequence number (RFC 9293 §3.10.7.4). */
+static void refuse_handshake(const struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+	u8 *tcp = fl_bytes(frame, look->l4, 20);
+	u16 old, new;
+
+	if (!tcp || look->tcp_flags & (FL_TCP_SYN | FL_TCP_RST))
+		return;
+	old = fl_get16(tcp + 12);
+	tcp[13] = FL_TCP_RST | FL_TCP_ACK;
+	new = fl_get16(tcp + 12);
+	fl_put16(tcp + 16, fl_checksum_full(fl_get16(tcp + 16), fl_change16(old, new)));
+	look->tcp_flags = tcp[13];
+}
+
 /* One packet of this host's, at the place for it in the room. */
 static void forward(struct fl_path *path, u32 size)
 {
@@ -165,6 +182,8 @@ static void forward(struct fl_path *path, u32 size)
 		pin->reason = FL_REASON_NO_SERVER;
 		return;
 	}
+	if (pin->is_half_open)
+		refuse_handshake(&frame);
 	fl_forward_to(&view, &frame, pin->server_slot, &result);
 	pin->reason = result.reason;
 	if (result.verdict == FL_FORWARD)
@@ -373,6 +392,7 @@ static u32 enter(struct fl_path *path, const struct fl_path_question *question, 
 	*pin = (struct pin){
 		.is_open = true,
 		.is_v6 = question->is_v6,
+		.is_half_open = question->is_half_open && question->protocol == FL_PROTOCOL_TCP,
 		.protocol = question->protocol,
 		.source_port = question->is_v6 ? source->v6.sin6_port : source->v4.sin_port,
 		.port = question->port,

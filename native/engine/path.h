@@ -13,6 +13,9 @@
  * the same region, as for a frame of a client that has no flow. A probe enters no flow: so a full table or a flood fails
  * no check, the counts of flows and traffic are those of clients, and an engine that is exchanged disturbs nothing.
  *
+ * A half-open pin is a TCP socket that is never anybody's connection: from the SYN-ACK on all that its kernel says leaves
+ * as RST. The socket has its answer, and the server drops what it had begun before its program could see it.
+ *
  * A packet whose next hop is not known yet waits for it, one for each pin. An ended pin is kept a little longer for its
  * last packets, the RST among them by which these sockets close: that leaves no TIME_WAIT behind, of which some hundred
  * checks a second would use up all ports towards one VIP.
@@ -35,8 +38,9 @@ struct fl_path_question {
 	struct fl_addr server; /* decides which address of this host asks */
 	bool is_v6;	       /* the VIP */
 	bool is_server_v6;
-	u8 protocol; /* FL_PROTOCOL_TCP or FL_PROTOCOL_UDP */
-	u16 port;    /* of the VIP, in network order */
+	u8 protocol;	   /* FL_PROTOCOL_TCP or FL_PROTOCOL_UDP */
+	bool is_half_open; /* TCP: the SYN-ACK is answered with RST */
+	u16 port;	   /* of the VIP, in network order */
 	u32 server_slot;
 	u32 server_generation;
 };

@@ -1,6 +1,7 @@
 // Checks against real servers that break as servers do: each is found out with words that help, clients meet none of it,
 // and whom it does not concern does not notice.
 import { equal, match } from 'node:assert/strict';
+import { proveHalfOpen } from '../lib/half-open.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { webPort } from '../lib/servers.ts';
 import { openSession, type Session } from '../lib/session.ts';
@@ -80,37 +81,6 @@ async function diagnoses(net: Topology): Promise<void> {
     equal(tally.errors, 0, `IPv${family} requests while two of three servers are out`);
     equal(JSON.stringify(tally.shares), '{"web-1":10}');
   }
-}
-
-/** Connections of a server at its web port, whatever their state, by the kernel's own table. */
-const connections = (net: Topology) =>
-  net.server(0).host.run(`ss -Htan state all exclude listening 'sport = :${webPort}'`);
-
-async function halfOpen(net: Topology): Promise<void> {
-  const { host } = net.server(0);
-  const accepted = async () =>
-    Number(/\n\s*(\d+) \d+ \d+/.exec(await host.run(`curl -s 127.0.0.1:${webPort}/status`))?.[1]);
-  await waitFor(
-    'ten good checks',
-    () => net.fairlead.run('checks web4'),
-    (text) => /\+{10}/.test(text),
-  );
-  const before = await accepted();
-  const synAcks = async () => Number(/InSegs\s+(\d+)/.exec(await host.run('nstat -az TcpInSegs'))?.[1] ?? 0);
-  const segments = await synAcks();
-  await waitFor('checks to go on', synAcks, (now) => now > segments + 60);
-  // This question itself is one accepted connection.
-  equal(await accepted(), before + 1, 'nginx never saw a connection of a check');
-  await waitFor(
-    'a moment without any connection',
-    () => connections(net),
-    (text) => !text.includes('10.0.1.1:'),
-  );
-  equal(
-    await host.run(`ss -Htlno 'sport = :${webPort}' | awk '{ s += $2 } END { print s + 0 }'`),
-    '0\n',
-    'the accept queue',
-  );
 }
 
 /** Sessions on healthy servers, one on each of them at least. */
@@ -224,7 +194,7 @@ export const scenarios: Scenario[] = [
     title: 'half-open checks leave no connection in the server, and the server accepts none of them',
     picture,
     stage: (lab) => inline(lab, { check: { type: 'tcp-half-open', every: '50ms', timeout: '50ms' } }),
-    run: halfOpen,
+    run: proveHalfOpen,
   },
   {
     name: 'health-flapping',

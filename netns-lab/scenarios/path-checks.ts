@@ -3,6 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import type { CheckDocument } from '../lib/fairlead.ts';
+import { proveHalfOpen } from '../lib/half-open.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { setUpServers } from '../lib/server-setup.ts';
 import { webPort } from '../lib/servers.ts';
@@ -33,13 +34,18 @@ async function see(net: Topology, server: string, state: string): Promise<string
   return rows.map(({ lastResult }) => lastResult ?? '');
 }
 
+const answered = { type: 'udp', send: 'probe', expect: 'probe' };
+
 const services = (net: Topology, tunnel?: Record<string, string | number>) => {
   const dsr = tunnel === undefined ? { method: 'l2-dsr' as const } : { method: 'l3-dsr' as const, tunnel };
-  const checked = (check: object) => ({ ...dsr, more: { check: { ...check, ...timers } } });
+  const checked = (...checks: { type: string }[]) => ({
+    ...dsr,
+    more: { check: checks.map((check) => ({ ...check, ...timers })) },
+  });
   return {
-    ...net.everyService(dsr.method, checked({ type: 'http' })),
-    dns4: net.service({ ...checked({ type: 'udp', send: 'probe', expect: 'probe' }), family: 4, protocol: 'udp' }),
-    dns6: net.service({ ...checked({ type: 'udp', send: 'probe', expect: 'probe' }), family: 6, protocol: 'udp' }),
+    ...net.everyService(dsr.method, checked({ type: 'http' }, { type: 'tcp-half-open' })),
+    dns4: net.service({ ...checked(answered), family: 4, protocol: 'udp' }),
+    dns6: net.service({ ...checked(answered), family: 6, protocol: 'udp' }),
   };
 };
 
@@ -147,6 +153,13 @@ async function throughEveryEngine(net: Topology): Promise<void> {
   await see(net, 'web-1', 'up');
 }
 
+const halfOpen = (net: Topology, dsr: Pick<Parameters<Topology['service']>[0], 'method' | 'tunnel'>) => {
+  const check = { type: 'tcp-half-open', every: '50ms', timeout: '50ms' };
+  return Object.fromEntries(
+    families.map((family) => [`web${family}`, net.service({ ...dsr, family, more: { check } })]),
+  );
+};
+
 const isWeb1 = ({ service, server }: CheckRow) => service.startsWith('web') && server === 'web-1';
 
 export const scenarios: Scenario[] = [
@@ -175,6 +188,34 @@ export const scenarios: Scenario[] = [
       return net;
     },
     run: (net) => missingVip(net, /^the tunnel is not unwrapped, or the VIP is not configured on the server$/),
+  },
+  {
+    name: 'path-checks-half-open-l2-dsr',
+    title: 'half-open checks of the VIP are answered there with RST, and leave no connection in the server',
+    picture: oneArmPicture,
+    engines: ['tc'],
+    stage: async (lab) => {
+      const net = await buildOneArm(lab, { servers: 1, captures: false });
+      const config = net.config(halfOpen(net, { method: 'l2-dsr' }));
+      await setUpServers(net, config);
+      await net.fairlead.up(config);
+      return net;
+    },
+    run: proveHalfOpen,
+  },
+  {
+    name: 'path-checks-half-open-l3-dsr',
+    title: 'behind a tunnel too, half-open checks of the VIP leave no connection in the server',
+    picture: routedPicture,
+    engines: ['packet'],
+    stage: async (lab) => {
+      const net = await buildRouted(lab, { servers: 1, captures: false });
+      const config = net.config(halfOpen(net, { method: 'l3-dsr', tunnel: { type: 'gue' } }));
+      await setUpServers(net, config);
+      await net.fairlead.up(config);
+      return net;
+    },
+    run: proveHalfOpen,
   },
   {
     name: 'path-checks-traces',

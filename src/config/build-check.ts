@@ -95,9 +95,8 @@ function buildCheck(own: OneCheckDraft, general: OneCheckDraft, clients: Clients
   };
 }
 
-/** Kinds that ask the server itself: no client sends it an echo, what is half open has no socket that could take another
- * way, and a program goes its own. */
-const ASK_SERVER: readonly CheckType[] = ['icmp', 'tcp-half-open', 'exec'];
+/** Kinds that ask the server itself: no client sends it an echo, and a program goes its own way. */
+const ASK_SERVER: readonly CheckType[] = ['icmp', 'exec'];
 
 /**
  * With direct server return a check goes where clients go, unless it is for a port that no client of the service uses: the
@@ -185,7 +184,7 @@ function checkKeys(own: OneCheckDraft, general: OneCheckDraft, path: Path): Find
     findings.push({
       path: at('target'),
       message: `a check of type ${type} asks the server itself, not the VIP`,
-      hint: 'leave "target" out; tcp, http, https, content, agent, udp and dns have it',
+      hint: 'leave "target" out; tcp, tcp-half-open, http, https, content, agent, udp and dns have it',
     });
   }
   if (type === 'content' && written.expect === undefined) lacks('expect', 'write the text that must come');

@@ -10,7 +10,7 @@ import { makeExecProbe } from './exec-probe.ts';
 import { type Gate, makeGate } from './gate.ts';
 import { makeHttpProbe } from './http-probe.ts';
 import { makePathProbe } from './path-probe.ts';
-import type { Probe } from './probe.ts';
+import type { Probe, ProbeTarget } from './probe.ts';
 import { makeRawProbes } from './raw-probes.ts';
 import { makeTcpProbe } from './tcp-probe.ts';
 import type { Timers } from './timers.ts';
@@ -46,6 +46,7 @@ export function makeProber({
 }: ProbeOptions): Prober {
   const rawProbes = makeRawProbes(raw);
   const tcp = makeTcpProbe(timers);
+  const halfOpenOnPath = makeTcpProbe(timers, 'SYN answered');
   const http = makeHttpProbe(timers);
   const content = makeContentProbe(timers);
   const udp = makeUdpProbe(timers);
@@ -73,7 +74,7 @@ export function makeProber({
       case 'icmp':
         return rawProbes.icmp(target, signal);
       case 'tcp-half-open':
-        return rawProbes.halfOpen(target, signal);
+        return target.via === null ? rawProbes.halfOpen(target, signal) : halfOpenOnPath(target, signal);
       default:
         return tcp(target, signal);
     }
@@ -84,14 +85,14 @@ export function makeProber({
     via === null ? askBy({ ...target, via }, signal) : pathProbe({ ...target, via }, signal);
 
   /** Those over raw sockets share a few descriptors among all. */
-  const gateOf = (type: string): Gate | null => {
-    if (type === 'icmp' || type === 'tcp-half-open') return null;
+  const gateOf = ({ kind: { type }, via }: ProbeTarget): Gate | null => {
+    if (type === 'icmp' || (type === 'tcp-half-open' && via === null)) return null;
     return type === 'exec' ? programGate : socketGate;
   };
 
   return {
     probe: async (target, signal) => {
-      const gate = gateOf(target.kind.type);
+      const gate = gateOf(target);
       if (gate === null) return ask(target, signal);
       const leave = await gate.enter();
       try {

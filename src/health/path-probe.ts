@@ -42,7 +42,9 @@ export function makePathProbe({ timers, path, raw, ask }: PathProbeOptions) {
 function openSocket(path: ProbePath, { kind, via, address, port }: PathTarget): PathSocket {
   const [vip, server] = [parseAddress(address), parseAddress(via.server)];
   if (vip === null || server === null || port === null) throw new TypeError(`${address} cannot be asked`);
-  return path.open({ protocol: protocolOf(kind.type) ?? 'tcp', vip, port, server, identity: via.identity });
+  const protocol = protocolOf(kind.type) ?? 'tcp';
+  const isHalfOpen = kind.type === 'tcp-half-open';
+  return path.open({ protocol, isHalfOpen, vip, port, server, identity: via.identity });
 }
 
 function vipWords({ isTunnel }: Via): string {

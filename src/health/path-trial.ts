@@ -62,7 +62,14 @@ export function makePathTrial({ timers, path, probe }: TrialOptions): TryPath {
     const target = { kind, via, address: vip.text, port: NOBODYS_PORT, timeoutMs: TIMEOUT_MS };
     let hindrance: string | null = null;
     const result = await attempt(timers, target, signal, (own) => {
-      const question = { protocol: 'udp', vip, port: NOBODYS_PORT, server, identity: via.identity } as const;
+      const question = {
+        protocol: 'udp',
+        isHalfOpen: false,
+        vip,
+        port: NOBODYS_PORT,
+        server,
+        identity: via.identity,
+      } as const;
       let hidden: ReturnType<ProbePath['open']>;
       try {
         hidden = path().open(question);

@@ -7,9 +7,10 @@ import { converse } from './stream.ts';
 import type { Timers } from './timers.ts';
 import { formatMs } from './words.ts';
 
-export function makeTcpProbe(timers: Timers): Probe {
+/** `good` is what it says of a server that answers; what becomes of the connection then is the path's affair. */
+export function makeTcpProbe(timers: Timers, good = 'connected'): Probe {
   return (target, signal) =>
     attempt(timers, target, signal, (own) =>
-      converse(own, { tls: null }, { onOpen: () => own.ok(`connected in ${formatMs(own.elapsedMs())}`) }),
+      converse(own, { tls: null }, { onOpen: () => own.ok(`${good} in ${formatMs(own.elapsedMs())}`) }),
     );
 }

@@ -65,6 +65,7 @@ export interface Addon {
     server: Uint8Array,
     slot: number,
     generation: number,
+    isHalfOpen: number,
   ): [fd: number, pin: number];
   /** An enum fl_reason. */
   pathEnd(path: unknown, pin: number): number;

@@ -5,6 +5,8 @@ import type { Address } from './address.ts';
 
 export interface PathQuestion {
   readonly protocol: 'tcp' | 'udp';
+  /** TCP: what answers the SYN-ACK is a RST, though the socket takes itself to be connected. */
+  readonly isHalfOpen: boolean;
   readonly vip: Address;
   readonly port: number;
   /** The server's own address, and its name in the data plane (plane/identity.ts). */

@@ -42,12 +42,21 @@ export function makeProbePath(instance: string, addon: Addon = loadAddon()): Pla
     return handle;
   };
 
-  const open = ({ protocol, vip, port, server, identity }: PathQuestion): PathSocket => {
+  const open = ({ protocol, isHalfOpen, vip, port, server, identity }: PathQuestion): PathSocket => {
     const place = slots.get(hash64(identity));
     if (place === undefined) throw new Error('the data plane does not have this server yet');
     const path = opened();
     const { slot, generation } = place;
-    const [fd, pin] = addon.pathSocket(path, PROTOCOLS[protocol], vip.bytes, port, server.bytes, slot, generation);
+    const [fd, pin] = addon.pathSocket(
+      path,
+      PROTOCOLS[protocol],
+      vip.bytes,
+      port,
+      server.bytes,
+      slot,
+      generation,
+      isHalfOpen ? 1 : 0,
+    );
     return { fd, end: () => (handle === path ? hindranceOf(addon.pathEnd(path, pin)) : null) };
   };
 

@@ -72,6 +72,17 @@ test('a server that answers is asked through the path alone', async () => {
   assert.equal(timers, 0);
 });
 
+test('of a half-open check the path is told, so that it keeps the connection from the server', async () => {
+  const result: ProbeResult = { outcome: 'ok', reason: 'SYN answered in 1 ms', latencyMs: 1 };
+  const target: PathTarget = { ...TARGET, kind: { type: 'tcp-half-open' } };
+  const { opened } = await ask({ result, target });
+  assert.deepEqual(
+    opened.map(({ protocol, isHalfOpen }) => [protocol, isHalfOpen]),
+    [['tcp', true]],
+  );
+  assert.equal((await ask({ result })).opened[0]?.isHalfOpen, false);
+});
+
 test('a server that is silent at the VIP and alive lacks it; behind a tunnel it may also unwrap nothing', async () => {
   for (const direct of ['answered', 'refused'] as const) {
     const { result, directly } = await ask({ direct });
