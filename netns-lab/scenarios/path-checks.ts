@@ -21,7 +21,7 @@ interface CheckRow {
   lastResult: string | null;
 }
 
-const timers = { every: '300ms', timeout: '250ms', rise: 2, fall: 2 };
+const timers = { every: '500ms', timeout: '500ms', 'fast-every': '200ms', rise: 2, fall: 2 };
 
 /** Waits until every check of a server is so, and gives what they say. */
 async function see(net: Topology, server: string, state: string): Promise<string[]> {
@@ -29,7 +29,7 @@ async function see(net: Topology, server: string, state: string): Promise<string
     `the checks of ${server} to be ${state}`,
     async () => (await net.fairlead.json<CheckRow[]>('checks')).filter((row) => row.server === server),
     (found) => found.length > 0 && found.every((row) => row.state === state && row.lastResult !== null),
-    { withinMs: 20_000, everyMs: 50 },
+    { withinMs: 40_000, everyMs: 50 },
   );
   return rows.map(({ lastResult }) => lastResult ?? '');
 }
@@ -70,7 +70,7 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
     'the checks over TCP to be refused',
     async () => (await net.fairlead.json<CheckRow[]>('checks')).filter(isWeb1),
     (rows) => rows.every(({ lastResult, state }) => state === 'down' && lastResult === 'connection refused'),
-    { withinMs: 20_000, everyMs: 50 },
+    { withinMs: 40_000, everyMs: 50 },
   );
 }
 

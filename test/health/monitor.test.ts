@@ -84,6 +84,44 @@ test('a server goes down after `fall` failures and up after `rise` successes, wi
   assert.deepEqual(bench.changes.slice(2), ['a up: connected in 0.4 ms']);
 });
 
+test('a silent server is down within fall × (every + timeout), and up within rise × every once it answers', async () => {
+  const [everyMs, timeoutMs, rise, fall] = [2000, 1000, 2, 3];
+  // Whenever in the rhythm of the checks it dies, and wherever jitter moves them.
+  for (const random of [() => 0, () => 0.5, () => 0.999]) {
+    for (let diesMs = 10_000; diesMs < 10_000 + everyMs; diesMs += 111) {
+      let isDead = false;
+      const clock = makeHandClock();
+      const seen = new Map<string, number>();
+      const monitor = makeMonitor({
+        clock,
+        random,
+        probe: () =>
+          new Promise((resolve) => {
+            const silent: ProbeResult = { outcome: 'failed', reason: 'no answer within 1 s', latencyMs: null };
+            clock.setTimer(isDead ? timeoutMs : 1, () => resolve(isDead ? silent : ok));
+          }),
+        onChange: (_key, state) => seen.set(state, clock.nowMs()),
+      });
+      monitor.update([makeTarget({ everyMs, timeoutMs, rise, fall })]);
+      await clock.advance(diesMs);
+      isDead = true;
+      const diedMs = clock.nowMs();
+      await clock.advance(20_000);
+      const downMs = seen.get('down')! - diedMs;
+      assert.ok(
+        downMs > (fall - 1) * everyMs * 0.9 && downMs <= fall * (everyMs + timeoutMs),
+        `down after ${downMs} ms`,
+      );
+      isDead = false;
+      const mendedMs = clock.nowMs();
+      await clock.advance(20_000);
+      const upMs = seen.get('up')! - mendedMs;
+      assert.ok(upMs <= rise * everyMs * 1.05 + 1, `up after ${upMs} ms`);
+      monitor.stop();
+    }
+  }
+});
+
 test('a check that this host could not make changes nothing', async () => {
   const bench = makeBench();
   bench.answers.set('10.0.0.1', [untried, ok, refused, untried, refused, untried, ok]);

@@ -1,5 +1,7 @@
-// Servers that break in every way there is, on real sockets: each is found out with the right words, within
-// fall × (every + timeout), and found to be well again within rise × every and a time-out.
+// Servers that break in every way there is, on real sockets: each is found out with the right words by the `fall`th check
+// that began after it broke, and found to be well again by the `rise`th after it was mended. That such checks come every
+// `every`, and end with their time-out, is proved with a clock moved by hand (monitor.test.ts): together they are the
+// promise of fall × (every + timeout), and no busy machine can break it here.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -13,6 +15,7 @@ import { waitUntil } from '../../src/cli/wait-until.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import type { CheckKind } from '../../src/config/check.ts';
 import { makeProber } from '../../src/health/make-probe.ts';
+import type { CheckTarget } from '../../src/health/check.ts';
 import { type Monitor, makeMonitor } from '../../src/health/monitor.ts';
 import { makeTimers } from '../../src/health/timers.ts';
 import { openRawProber } from '../../src/plane/raw-prober.ts';
@@ -34,11 +37,12 @@ const noPath = (): never => {
 };
 
 const everyMs = 200;
-const timeoutMs = 150;
+/** What a healthy server may take, on a machine that does much else. */
+const timeoutMs = 1000;
 const rise = 2;
 const fall = 2;
-/** What a busy machine may add, to be seen apart from the bound itself. */
-const SLACK_MS = 400;
+/** For the whole of it, however busy the machine. */
+const DEADLINE_MS = 60_000;
 
 const certificates = makeCertificates();
 const flag = join(tmpdir(), `fairlead-odd-${process.pid}`);
@@ -68,7 +72,7 @@ const cases: readonly Case[] = [
     title: 'accepts and hangs',
     check: http(),
     make: () => streamServer(() => {}),
-    says: /^connected, but no HTTP answer within 150 ms$/,
+    says: /^connected, but no HTTP answer within 1 s$/,
   },
   {
     title: 'resets what it accepted',
@@ -86,7 +90,7 @@ const cases: readonly Case[] = [
     title: 'has a slow body',
     check: http(),
     make: () => streamServer(drip(headers)),
-    says: /^status 200, but the body did not bring "ready" within 150 ms$/,
+    says: /^status 200, but the body did not bring "ready" within 1 s$/,
   },
   {
     title: 'has an endless body',
@@ -104,7 +108,7 @@ const cases: readonly Case[] = [
     title: 'stops in the middle of the status line',
     check: http(),
     make: () => streamServer((socket) => void socket.write('HTTP/1.1 20')),
-    says: /^the answer began, but its head did not end within 150 ms$/,
+    says: /^the answer began, but its head did not end within 1 s$/,
   },
   {
     title: 'closes in the middle of the status line',
@@ -134,13 +138,13 @@ const cases: readonly Case[] = [
     title: 'is stopped (SIGSTOP)',
     check: http(),
     make: stoppedServer,
-    says: /^connected, but no HTTP answer within 150 ms$/,
+    says: /^connected, but no HTTP answer within 1 s$/,
   },
   {
     title: 'has no banner',
     check: '{ type: content, expect: /^220 / }',
     make: () => streamServer(() => {}, '220 ready\r\n'),
-    says: /^connected, but not a word within 150 ms$/,
+    says: /^connected, but not a word within 1 s$/,
   },
   {
     title: 'has another banner',
@@ -200,7 +204,7 @@ const cases: readonly Case[] = [
     title: 'keeps silent (udp)',
     check: '{ type: udp, send: ping, expect: pong }',
     make: () => datagramServer((_question, isBroken) => (isBroken ? null : Buffer.from('pong'))),
-    says: /^no answer within 150 ms$/,
+    says: /^no answer within 1 s$/,
   },
   {
     title: 'cannot resolve (dns)',
@@ -217,7 +221,7 @@ const cases: readonly Case[] = [
         if (isBroken) reply[0]! ^= 1;
         return reply;
       }),
-    says: /^an answer, but none to the question, within 150 ms$/,
+    says: /^an answer, but none to the question, within 1 s$/,
   },
   {
     title: 'has a program that finds fault',
@@ -237,7 +241,7 @@ const cases: readonly Case[] = [
       break: () => writeFileSync(`${flag}.slow`, ''),
       mend: () => rmSync(`${flag}.slow`),
     }),
-    says: /^the program did not end within 150 ms$/,
+    says: /^the program did not end within 1 s$/,
   },
   {
     title: 'has an agent that says so',
@@ -283,7 +287,9 @@ function kindsOf(check: string, port: number): CheckKind[] {
 const raw = openRawProber();
 const timers = makeTimers(makeSystemClock());
 const prober = makeProber({ timers, raw: () => raw, path: noPath });
-const changes = new Map<string, { state: string; reason: string; atMs: number }[]>();
+/** When checks began, by key. */
+const begun = new Map<string, number[]>();
+const changes = new Map<string, { key: string; state: string; reason: string; atMs: number }[]>();
 const servers: OddServer[] = [];
 let monitor: Monitor;
 
@@ -297,10 +303,14 @@ before(async () => {
   for (const one of cases) servers.push(await one.make());
   monitor = makeMonitor({
     clock: timers,
-    probe: prober.probe,
+    probe: (target, signal) => {
+      const { key } = target as CheckTarget;
+      begun.set(key, [...(begun.get(key) ?? []), performance.now()]);
+      return prober.probe(target, signal);
+    },
     onChange: (key, state, reason) => {
       const title = key.slice(0, key.indexOf('#'));
-      changes.set(title, [...(changes.get(title) ?? []), { state, reason, atMs: performance.now() }]);
+      changes.set(title, [...(changes.get(title) ?? []), { key, state, reason, atMs: performance.now() }]);
     },
   });
   monitor.update(
@@ -327,27 +337,27 @@ after(() => {
 });
 
 test('every kind of server is well before it breaks', async () => {
-  await waitUntil(() => cases.every(({ title }) => isIn(title, 'up')), 5000);
+  await waitUntil(() => cases.every(({ title }) => isIn(title, 'up')), DEADLINE_MS);
   assert.deepEqual(
     cases.filter(({ title }) => !isIn(title, 'up')).map(({ title }) => `${title}: ${reasonOf(title)}`),
     [],
   );
 });
 
-/** One after the other with a little time between, so that this process does not break them all in one busy moment. */
-async function turn(state: 'up' | 'down', boundMs: number): Promise<void> {
-  const startedMs = new Map<string, number>();
+/** Breaks or mends all of them, and counts how many checks each then takes to be in the state. */
+async function turn(state: 'up' | 'down', most: number): Promise<void> {
+  const turnedMs = new Map<string, number>();
   for (const [index, { title }] of cases.entries()) {
-    startedMs.set(title, performance.now());
     await (state === 'down' ? servers[index]!.break() : servers[index]!.mend());
+    turnedMs.set(title, performance.now());
   }
-  await waitUntil(() => cases.every(({ title }) => isIn(title, state)), boundMs + 10_000);
+  await waitUntil(() => cases.every(({ title }) => isIn(title, state)), DEADLINE_MS);
   for (const { title, says } of cases) {
     assert.ok(isIn(title, state), `${title} is not ${state}: ${reasonOf(title)}`);
     const last = changes.get(title)?.findLast((change) => change.state === state);
     assert.ok(last);
-    const tookMs = last.atMs - startedMs.get(title)!;
-    assert.ok(tookMs <= boundMs + SLACK_MS, `${title} took ${Math.round(tookMs)} ms to be ${state}`);
+    const checks = begun.get(last.key)?.filter((atMs) => turnedMs.get(title)! < atMs && atMs < last.atMs) ?? [];
+    assert.ok(checks.length <= most, `${title} took ${checks.length} checks to be ${state}`);
     if (state === 'down') assert.match(last.reason, says, title);
   }
 }
@@ -357,13 +367,13 @@ function reasonOf(title: string): string {
   return reports.map(({ last, state }) => `${state}, ${last?.reason ?? 'nothing'}`).join('; ');
 }
 
-test('each is found to be down in time, and the words say why', () => turn('down', fall * (everyMs + timeoutMs)));
+test('each is down by its second check after it broke, and the words say why', () => turn('down', fall));
 
-test('each is found to be up again in time', () => turn('up', rise * everyMs + timeoutMs));
+test('each is up again by its second check after it was mended', () => turn('up', rise));
 
 test('what its checks used is given back, programs and their children too', async () => {
   monitor.stop();
-  assert.ok(await waitUntil(() => prober.load().sockets === 0 && prober.load().programs === 0, 5000));
+  assert.ok(await waitUntil(() => prober.load().sockets === 0 && prober.load().programs === 0, DEADLINE_MS));
   assert.equal(prober.load().waiting, 0);
   assert.equal(existsSync(flag), false);
 });

@@ -115,10 +115,15 @@ export async function stoppedServer(): Promise<OddServer> {
     server.listen(0, '127.0.0.1', () => console.log(server.address().port));`;
   const child: ChildProcess = spawn(process.execPath, ['--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = (await once(child.stdout!, 'data')) as [Buffer];
+  const port = Number(line.toString());
   return {
-    port: Number(line.toString()),
+    port,
     break: () => void child.kill('SIGSTOP'),
-    mend: () => void child.kill('SIGCONT'),
+    mend: async () => {
+      child.kill('SIGCONT');
+      // It has a queue of connections to see to first.
+      await fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.text());
+    },
     close: () => void child.kill('SIGKILL'),
   };
 }
