@@ -243,6 +243,37 @@ static __always_inline int fl_to_dsr_server(const struct fl_view *view, struct f
 	return hindrance;
 }
 
+static __always_inline int make_answer(void *context, int reason)
+{
+	struct fl_frame frame = { 0 };
+	struct fl_view view;
+
+	if (!fl_view_again(&view))
+		return FL_REASON_NO_FLOW;
+	frame.look = &view.scratch->look;
+	describe_frame(&frame, context);
+	return fl_make_answer(&view, &frame, reason);
+}
+
+__attribute__((noinline)) int answer_xdp(struct xdp_md *context, int reason)
+{
+	return make_answer(context, reason);
+}
+
+__attribute__((noinline)) int answer_tc(struct __sk_buff *context, int reason)
+{
+	return make_answer(context, reason);
+}
+
+static __always_inline int fl_answer(const struct fl_view *view, struct fl_frame *frame, int reason)
+{
+	int answered = fl_entry.is_tc ? answer_tc(frame->context, reason) : answer_xdp(frame->context, reason);
+
+	(void)view;
+	describe_frame(frame, frame->context);
+	return answered;
+}
+
 static __always_inline void count_lost(const struct fl_frame *frame)
 {
 	struct fl_worker *worker = fl_workers_at(NULL, frame->worker);

@@ -1,6 +1,6 @@
 /*
  * What fairlead answers itself, by turning the question into the answer where it lies: ARP and NDP for its addresses,
- * ICMP echo, and ICMP errors about frames it cannot send on. Each returns the reason to count.
+ * ICMP echo, and ICMP errors about frames it cannot send on. Each returns the reason to count. RSTs are in refuse.h.
  */
 #ifndef FL_ANSWER_H
 #define FL_ANSWER_H
@@ -11,9 +11,12 @@
 
 #define FL_ICMP_ECHO_REPLY 0
 #define FL_ICMP_UNREACHABLE 3
+#define FL_ICMP_UNREACHABLE_PORT 3
 #define FL_ICMP_UNREACHABLE_TOO_BIG 4
 #define FL_ICMP_ECHO 8
 #define FL_ICMP_TIME_EXCEEDED 11
+#define FL_ICMP6_UNREACHABLE 1
+#define FL_ICMP6_UNREACHABLE_PORT 4
 #define FL_ICMP6_TOO_BIG 2
 #define FL_ICMP6_TIME_EXCEEDED 3
 #define FL_ICMP6_ECHO 128
@@ -175,16 +178,23 @@ FL_INLINE int fl_answer_echo(const struct fl_view *view, struct fl_frame *frame)
 	return FL_REASON_ECHO_REPLY;
 }
 
-/* A budget for each worker and tick, so that fairlead cannot be made to flood a third party. */
-FL_INLINE int fl_icmp_is_allowed(const struct fl_view *view)
+/* Budgets for each worker and tick, so that fairlead cannot be made to flood a third party. The worker, and what it has
+ * spent is of this tick. */
+FL_INLINE struct fl_worker *fl_budget_of(const struct fl_view *view)
 {
 	struct fl_worker *worker = view->worker;
 
-	if (worker->icmp_tick != view->now) {
-		worker->icmp_tick = view->now;
+	if (worker->answer_tick != view->now) {
+		worker->answer_tick = view->now;
 		worker->icmp_spent = 0;
+		worker->rst_spent = 0;
 	}
-	return worker->icmp_spent++ < view->settings->icmp_per_tick;
+	return worker;
+}
+
+FL_INLINE int fl_icmp_is_allowed(const struct fl_view *view)
+{
+	return fl_budget_of(view)->icmp_spent++ < view->settings->icmp_per_tick;
 }
 
 /* Type and code. */
@@ -192,7 +202,10 @@ FL_INLINE u16 fl_icmp_error_type(const struct fl_look *look, int reason)
 {
 	u16 type_and_code;
 
-	if (reason == FL_REASON_TIME_EXCEEDED)
+	if (FL_IS_REFUSAL(reason))
+		type_and_code = look->is_v6 ? FL_ICMP6_UNREACHABLE << 8 | FL_ICMP6_UNREACHABLE_PORT
+					    : FL_ICMP_UNREACHABLE << 8 | FL_ICMP_UNREACHABLE_PORT;
+	else if (reason == FL_REASON_TIME_EXCEEDED)
 		type_and_code = (look->is_v6 ? FL_ICMP6_TIME_EXCEEDED : FL_ICMP_TIME_EXCEEDED) << 8;
 	else
 		type_and_code =
@@ -200,16 +213,29 @@ FL_INLINE u16 fl_icmp_error_type(const struct fl_look *look, int reason)
 	return FL_BE16(type_and_code);
 }
 
+/* How much of a frame's packet an ICMP error with `head` octets of headers quotes. A refusal can be had for any forged
+ * datagram, so it is no longer than that, but for the header and 64 bits that are always quoted. */
+FL_INLINE u32 fl_quote_size(const struct fl_frame *frame, u32 head, int reason)
+{
+	struct fl_look *look = frame->look;
+	u32 quote = frame->len - look->l3, least = look->l4 - look->l3 + 8;
+
+	if (FL_IS_REFUSAL(reason))
+		quote = quote > head + least ? quote - head : least;
+	return quote > FL_QUOTE_MAX ? FL_QUOTE_MAX : quote;
+}
+
 /*
  * An ICMP error to the sender of a TCP or UDP frame, quoting it (RFC 792, RFC 1812 §4.3.2, RFC 4443 §3). From the
- * host's own address on the interface; where it has none, from the address the frame was sent to.
+ * host's own address on the interface; where it has none, and when it refuses what was sent to a VIP, from the address
+ * the frame was sent to (RFC 1122 §3.2.2, RFC 4443 §2.2).
  */
 FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *frame, int reason)
 {
 	struct fl_look *look = frame->look;
 	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
 	u32 head = 20 + 8 + look->is_v6 * (FL_IPV6_HEADER - 20);
-	u32 quote = frame->len - look->l3;
+	u32 quote = fl_quote_size(frame, head, reason);
 	struct fl_addr *from = &view->scratch->one;
 	u8 *ether, *ip, *icmp;
 	u32 l4, total;
@@ -222,8 +248,6 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 		return FL_REASON_SLOW_PATH;
 	if (!fl_icmp_is_allowed(view))
 		return FL_REASON_ICMP_LIMITED;
-	if (quote > FL_QUOTE_MAX)
-		quote = FL_QUOTE_MAX;
 	/* The verifier forgets what it knew of a number in memory, and so follows the loops once, not for each case. */
 	fl_store(&view->scratch->quote, quote);
 	quote = fl_load(&view->scratch->quote);
@@ -245,9 +269,9 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 	if (total < frame->len && fl_resize(frame, total) < 0)
 		return FL_REASON_OVERSIZE;
 	*from = look->target;
-	if (!look->is_v6 && interface->address4)
+	if (!FL_IS_REFUSAL(reason) && !look->is_v6 && interface->address4)
 		from->word[0] = interface->address4;
-	if (look->is_v6 && interface->address6.word[0])
+	if (!FL_IS_REFUSAL(reason) && look->is_v6 && interface->address6.word[0])
 		*from = interface->address6;
 	l4 = look->l3 + head - 8;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);

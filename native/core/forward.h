@@ -14,6 +14,7 @@
 #include "begin.h"
 #include "icmp.h"
 #include "pass.h"
+#include "refuse.h"
 #include "short.h"
 
 FL_INLINE int fl_is_balanced(const struct fl_frame *frame)
@@ -103,6 +104,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	struct fl_key *key = &view->scratch->key;
 	int why = look->malformed;
 	const u8 *ether;
+	u32 begun;
 
 	if (!why)
 		why = fl_refuse(view, frame);
@@ -149,7 +151,8 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		return FL_REASON_SHORT_FRAME;
 	view->scratch->interface = frame->interface;
 	__builtin_memcpy(view->scratch->source_mac, ether + 6, 6);
-	return fl_begin(view, look);
+	begun = fl_begin(view, look);
+	return fl_is_refusable(begun) ? fl_refusal_of(view, look, begun, 0) : begun;
 }
 
 /* A frame to somebody else: a nat server's answer, or none of our business. */
@@ -249,11 +252,13 @@ FL_INLINE int fl_go_to_dsr_server(const struct fl_view *view, struct fl_frame *f
 }
 
 #ifdef __bpf__
-/* bpf/fairlead.bpf.c: the same in a global function. The verifier would follow it anew for each decision that leads here. */
+/* bpf/fairlead.bpf.c: the same in global functions. The verifier would follow them anew for each decision that leads here. */
 static int fl_to_dsr_server(const struct fl_view *view, struct fl_frame *frame, const struct fl_flow *flow,
 			    struct fl_result *result);
+static int fl_answer(const struct fl_view *view, struct fl_frame *frame, int reason);
 #else
 #define fl_to_dsr_server fl_go_to_dsr_server
+#define fl_answer fl_make_answer
 #endif
 
 /* Makes of the frame what was decided: the reason that holds in the end. One place for each kind of rewriting, since
@@ -285,10 +290,10 @@ FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, i
 	}
 	if (FL_UNLIKELY(hindrance))
 		reason = hindrance;
-	if (FL_UNLIKELY(hindrance == FL_REASON_SLOW_PATH))
+	if (FL_UNLIKELY(fl_is_told(reason)))
+		reason = fl_answer(view, frame, reason);
+	if (FL_UNLIKELY(reason == FL_REASON_SLOW_PATH))
 		(void)fl_is_answerable(frame); /* user space must know whether it owes a checksum */
-	if (FL_UNLIKELY(reason == FL_REASON_TIME_EXCEEDED || reason == FL_REASON_TOO_BIG))
-		return fl_answer_icmp_error(view, frame, reason);
 	return reason;
 }
 

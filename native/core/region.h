@@ -158,7 +158,9 @@ struct fl_settings {
 	u32 first[FL_SECTION_COUNT];
 	u32 server_capacity; /* of one half; the stride of TRAFFIC */
 	u32 methods;	     /* bit 1 << enum fl_method for each that a service has */
-	u32 reserved[28];
+	u32 rst_per_tick;    /* RSTs likewise */
+	u32 is_refusing;     /* a port of a VIP where no service listens refuses its client */
+	u32 reserved[26];
 };
 
 /* An interface fairlead works on. The position in the section is the id that flows and hops carry. */
@@ -214,6 +216,9 @@ struct fl_table_pair {
 	u32 slot[2];
 };
 
+#define FL_SERVICE_REFUSES 1	  /* a client for whom there is no server, or no flow, is told so */
+#define FL_SERVICE_REFUSES_FULL 2 /* and one for whom no server has room */
+
 #define FL_HASH_CLIENT 0
 #define FL_HASH_CLIENT_PORT 1
 
@@ -229,7 +234,7 @@ struct fl_service {
 	u32 member_count;
 	u32 source_first; /* full-nat pool in SOURCES, or l3-dsr's one outer source */
 	u32 source_count; /* 0: the VIP itself */
-	u32 flags;
+	u32 flags;	  /* FL_SERVICE_* */
 	u32 reserved[5];
 	u32 reserve_count; /* behind the members: who takes what those have no room for */
 };
@@ -309,9 +314,11 @@ struct fl_server_state {
 struct fl_worker {
 	u64 reasons[FL_REASON_COUNT];
 	u32 half_in_use; /* 1 + half while frames are processed, else 0: a commit waits for it */
-	u32 icmp_tick;
+	u32 answer_tick; /* the tick that the two below are of */
 	u32 icmp_spent;
+	u32 rst_spent;
 	u32 thread_id;
+	u32 reserved_word;
 	u64 alive_ns;	 /* when it last looked, CLOCK_MONOTONIC */
 	u64 ring_drops;	 /* frames the kernel dropped because a ring was full */
 	u64 send_errors; /* frames that the out interface refused */

@@ -27,6 +27,11 @@
 	X(ECHO_REPLY, "echo-reply", ANSWER, "an ICMP echo request to a VIP")                                          \
 	X(TIME_EXCEEDED, "time-exceeded", ANSWER, "TTL or hop limit ran out here")                                    \
 	X(TOO_BIG, "too-big", ANSWER, "larger than the next link's MTU and not to be fragmented")                     \
+	X(REFUSED_NO_SERVICE, "refused-no-service", ANSWER,                                                           \
+	  "no service on this port of a VIP: RST or port unreachable")                                                \
+	X(REFUSED_NO_SERVER, "refused-no-server", ANSWER, "the service has no server: RST or port unreachable")       \
+	X(REFUSED_FULL, "refused-servers-full", ANSWER, "every server has its max-flows: RST or port unreachable")    \
+	X(REFUSED_NO_FLOW, "refused-no-flow", ANSWER, "TCP of no known flow: RST")                                    \
 	X(NOT_OURS, "not-ours", PASS, "neither for a VIP nor of a tracked flow")                                      \
 	X(PATH_MTU, "path-mtu", PASS, "a router's word that a tunnel of ours carries less: noted for its server")     \
 	X(STANDBY, "standby", PASS, "this node is not active")                                                        \
@@ -52,6 +57,7 @@
 	X(NO_NEIGHBOUR, "no-neighbour", DROP, "the server's next hop has no known MAC address")                       \
 	X(CAME_BACK, "came-back", DROP, "a server does not own the VIP and sent the client's frame back")             \
 	X(ICMP_LIMITED, "icmp-limited", DROP, "an ICMP error was due but over its rate limit")                        \
+	X(RST_LIMITED, "rst-limited", DROP, "a RST was due but over its rate limit")                                  \
 	X(OVERSIZE, "oversize", DROP, "too large to go out or to answer")                                             \
 	X(EGRESS_FULL, "egress-full", DROP, "the out interface took no more frames")                                  \
 	X(HANDOVER, "handover", DROP, "one engine is handing over to another; the sender will try again")             \
@@ -72,5 +78,8 @@ enum fl_reason {
 #undef X
 		FL_REASON_COUNT
 };
+
+/* Those of the list that refuse a client stand together. */
+#define FL_IS_REFUSAL(reason) ((reason) >= FL_REASON_REFUSED_NO_SERVICE && (reason) <= FL_REASON_REFUSED_NO_FLOW)
 
 #endif

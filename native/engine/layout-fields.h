@@ -32,6 +32,8 @@
 	F(fl_settings, vip_mask) \
 	F(fl_settings, listen_mask) \
 	F(fl_settings, icmp_per_tick) \
+	F(fl_settings, rst_per_tick) \
+	F(fl_settings, is_refusing) \
 	F(fl_settings, first)
 
 #define FIELDS_INTERFACE(F) \
@@ -73,6 +75,7 @@
 	F(fl_service, member_count) \
 	F(fl_service, source_first) \
 	F(fl_service, source_count) \
+	F(fl_service, flags) \
 	F(fl_service, reserve_count)
 
 #define FIELDS_SERVER(F) \
@@ -204,6 +207,8 @@
 	C(schedulerLeast, FL_SCHEDULER_LEAST) \
 	C(schedulerResponse, FL_SCHEDULER_RESPONSE) \
 	C(schedulerChoice, FL_SCHEDULER_CHOICE) \
+	C(serviceRefuses, FL_SERVICE_REFUSES) \
+	C(serviceRefusesFull, FL_SERVICE_REFUSES_FULL) \
 	C(hashClient, FL_HASH_CLIENT) \
 	C(hashClientPort, FL_HASH_CLIENT_PORT) \
 	C(vipUsed, FL_VIP_USED) \

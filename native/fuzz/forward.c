@@ -157,6 +157,24 @@ static u64 frames_counted(void)
 	return sum;
 }
 
+/* A refusal goes back to where the frame came from, answers no RST, and is longer than the frame only where that was too
+ * short for the least that is quoted. */
+static void check_refusal(const struct fl_frame *before, const struct fl_frame *after)
+{
+	u32 l3 = l3_of(before->data, before->len), at = l3_of(after->data, after->len), size, l4;
+	int is_v6 = before->data[l3] >> 4 == 6;
+	u32 length = is_v6 ? 16 : 4, source = l3 + (is_v6 ? 8 : 12), target = at + (is_v6 ? 24 : 16);
+
+	l4 = plain_l4(before->data, before->len, &l3, &size);
+	MUST(!memcmp(before->data + 6, after->data, 6), "a refusal to another station");
+	MUST(!memcmp(before->data + source, after->data + target, length), "a refusal to another address");
+	MUST(after->len <= before->len || after->len - at <= (is_v6 ? 2 : 1) * 128u, "a refusal that amplifies");
+	if (after->data[at + (is_v6 ? 6 : 9)] != FL_PROTOCOL_TCP)
+		return;
+	MUST(after->len <= before->len, "a RST longer than what it answers");
+	MUST(!l4 || !(before->data[l4 + 13] & FL_TCP_RST), "a RST in answer to a RST");
+}
+
 /* Behind the outer headers is the packet, which but for a SYN's MSS is what came. */
 static void check_wrapped(const struct fl_frame *before, const struct fl_frame *after, int was_right)
 {
@@ -212,8 +230,11 @@ static void check_result(const struct fl_frame *before, const struct fl_frame *a
 	MUST(after->len <= after->room, "an answer beyond its room");
 	MUST(!after->csum_start && !after->gso_size, "an answer with offload state");
 	MUST(result->out_interface == before->interface, "an answer by another interface");
+	if (FL_IS_REFUSAL(result->reason))
+		check_refusal(before, after);
 	if (result->reason == FL_REASON_TIME_EXCEEDED || result->reason == FL_REASON_TOO_BIG ||
-	    result->reason == FL_REASON_NDP_REPLY || (result->reason == FL_REASON_ECHO_REPLY && was_right))
+	    FL_IS_REFUSAL(result->reason) || result->reason == FL_REASON_NDP_REPLY ||
+	    (result->reason == FL_REASON_ECHO_REPLY && was_right))
 		MUST(is_l4_right(after->data, after->len), "wrong checksum of an answer, reason %u", result->reason);
 }
 

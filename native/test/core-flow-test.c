@@ -125,6 +125,16 @@ static void move(struct model *model, u32 service, int is_server, u8 flags, int 
 		model->state = model->server_fin && model->client_fin ? FL_STATE_TIME_WAIT : FL_STATE_CLOSING;
 }
 
+/* Was a frame turned away for this reason, with a word to its sender where the service has one? */
+static int is_turned_away(u32 service, u32 reason, u32 why, u32 refusal)
+{
+	u32 limited = service & WORLD_UDP ? FL_REASON_ICMP_LIMITED : FL_REASON_RST_LIMITED;
+
+	if (!(world_service_flags(service) & FL_SERVICE_REFUSES))
+		return reason == why;
+	return reason == refusal || reason == limited;
+}
+
 static int client_step(u32 service, u32 client, u8 flags)
 {
 	struct model *model = &models[service][client];
@@ -151,9 +161,11 @@ static int client_step(u32 service, u32 client, u8 flags)
 	}
 	model->state = 0;
 	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN)
-		return reason == FL_REASON_NO_FLOW;
+		return flags & FL_TCP_RST
+			       ? reason == FL_REASON_NO_FLOW
+			       : is_turned_away(service, reason, FL_REASON_NO_FLOW, FL_REASON_REFUSED_NO_FLOW);
 	if (!has_server)
-		return reason == FL_REASON_NO_SERVER;
+		return is_turned_away(service, reason, FL_REASON_NO_SERVER, FL_REASON_REFUSED_NO_SERVER);
 	return reason == FL_REASON_NEW_FLOW && begin_flow(model, service, client);
 }
 

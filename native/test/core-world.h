@@ -168,6 +168,14 @@ static inline int world_is_used(u32 generation)
 /* What servers have, 0 for no limit; with one, those that the tables do not name are reserves. */
 static u32 world_max_flows;
 
+/* Some services refuse clients, some also those they have no room for, and some neither. */
+static inline u32 world_service_flags(u32 service)
+{
+	static const u32 flags[] = { 0, FL_SERVICE_REFUSES, FL_SERVICE_REFUSES | FL_SERVICE_REFUSES_FULL };
+
+	return flags[service % 3];
+}
+
 /* A server is gone when its generation is 0 or says so; `taking` are those that the tables name, bit by bit. Schedulers
  * go round by service. Tables lie in one of two extents, as one that is in use must not be written. */
 static inline void world_write_services(struct world_image *image, const u32 *generations, u32 taking, u32 extent)
@@ -216,6 +224,7 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			.method = methods[(service & WORLD_FULL_NAT) + (service & WORLD_DSR ? 2 : 0)],
 			.scheduler = FL_SCHEDULER_SEQUENCE + service % (FL_SCHEDULER_COUNT - FL_SCHEDULER_SEQUENCE),
 			.is_v6 = service & WORLD_V6 ? 1 : 0,
+			.flags = world_service_flags(service),
 			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
 			.member_first = extent * WORLD_SERVERS + service * 2,
@@ -236,6 +245,8 @@ static inline void world_write_settings(struct world_image *image)
 	settings->vip_mask = WORLD_VIPS - 1;
 	settings->listen_mask = WORLD_LISTENS - 1;
 	settings->icmp_per_tick = 4;
+	settings->rst_per_tick = 4;
+	settings->is_refusing = 1;
 	for (int state = 0; state < FL_STATE_COUNT; state++)
 		settings->timeout[state] = seconds[state] * 1000000000ull / WORLD_TICK + 1;
 	for (u32 i = 0; i < 2; i++)

@@ -35,6 +35,7 @@ export interface ServiceDocument {
   passive?: string | Record<string, unknown>;
   'max-flows'?: number;
   'slow-start'?: string;
+  'on-no-server'?: string;
 }
 
 export interface ConfigDocument {

@@ -1,12 +1,14 @@
-// fairlead drops: which frames went nowhere, and why.
+// fairlead drops: which frames went nowhere or were refused, and why.
 
 import { Command } from 'commander';
 import type { DropsView } from '../admin/views.ts';
 import { type CommonOptions, contextOf, print, withCommon } from './common.ts';
 import { type Column, formatCount, formatFacts, formatTable } from './output.ts';
 
+type Row = DropsView['reasons'][number];
+
 export function dropsCommand(): Command {
-  const command = new Command('drops').description('count dropped frames by reason');
+  const command = new Command('drops').description('count dropped and refused frames by reason');
   return withCommon(command.option('-a, --all', 'every reason, also of frames that were not dropped')).action(
     async (options: CommonOptions & { all?: true }) => {
       const context = contextOf(options);
@@ -17,7 +19,8 @@ export function dropsCommand(): Command {
 }
 
 export function formatDrops(drops: DropsView, showAll: boolean, isTerminal = false): string {
-  const rows = drops.reasons.filter(({ verdict, count }) => showAll || (verdict === 'dropped' && count > 0));
+  const isLoss = ({ verdict, reason }: Row): boolean => verdict === 'dropped' || reason.startsWith('refused-');
+  const rows = drops.reasons.filter((row) => showAll || (isLoss(row) && row.count > 0));
   const below = formatFacts([
     ['dropped by the kernel, a ring was full', formatCount(drops.ringDrops)],
     ['refused by the out interface', formatCount(drops.sendErrors)],
@@ -26,7 +29,7 @@ export function formatDrops(drops: DropsView, showAll: boolean, isTerminal = fal
   return `${table}\n\n${below}`;
 }
 
-const COLUMNS: readonly Column<DropsView['reasons'][number]>[] = [
+const COLUMNS: readonly Column<Row>[] = [
   { title: 'FRAMES', cell: ({ count }) => formatCount(count), align: 'right' },
   { title: 'VERDICT', cell: ({ verdict }) => verdict },
   { title: 'REASON', cell: ({ reason }) => reason },

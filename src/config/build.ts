@@ -43,6 +43,7 @@ export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]
       udpOneWay: timeouts['udp-one-way'] ?? 300_000,
       udp: timeouts.udp ?? 300_000,
     },
+    onNoService: draft['on-no-service'] ?? 'refuse',
     control: {
       socket,
       state: control.state ?? `${dirname(socket)}/${name}.state.json`,
@@ -98,6 +99,9 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     passive: buildPassive(draft.passive, defaults.passive),
     minUp: draft['min-up'] ?? 1,
     panic: draft.panic ?? false,
+    onNoServer: draft['on-no-server'] ?? defaults['on-no-server'] ?? 'refuse',
+    // A full server may have room in a moment, when the client asks once more.
+    onServersFull: draft['on-servers-full'] ?? defaults['on-servers-full'] ?? 'drop',
     slowStartMs: draft['slow-start'] ?? 0,
   };
   if (draft['min-up'] !== undefined && draft.backup === undefined && !service.panic) {

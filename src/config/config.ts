@@ -18,6 +18,8 @@ export interface Config {
   /** Capacity of the flow table, 4,096 to 67,108,864. */
   readonly flows: number;
   readonly timeouts: Timeouts;
+  /** What becomes of a client that comes to a port of a VIP where no service listens. */
+  readonly onNoService: RefuseOrDrop;
   readonly control: { readonly socket: string; readonly group?: string; readonly state: string };
   readonly log: { readonly level: LogLevel };
   readonly notify: readonly NotifyConfig[];
@@ -47,6 +49,8 @@ export interface Timeouts {
 
 export type Method = 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
 export type SchedulerName = 'rr' | 'wrr' | 'lc' | 'wlc' | 'lrt' | 'p2c' | 'sh' | 'maglev';
+/** Told so, by RST or ICMP port unreachable, or left without an answer. */
+export type RefuseOrDrop = 'refuse' | 'drop';
 export type HashKey = 'client' | 'client-port';
 
 export interface ServiceConfig {
@@ -71,6 +75,10 @@ export interface ServiceConfig {
   readonly minUp: number;
   /** With fewer than `minUp` servers up, backups among them, all are used rather than too few. */
   readonly panic: boolean;
+  /** What becomes of a client for whom there is no server, or no flow. */
+  readonly onNoServer: RefuseOrDrop;
+  /** And of one for whom no server has room. */
+  readonly onServersFull: RefuseOrDrop;
   /** How long a server's share grows after it came back; 0: it has it at once. */
   readonly slowStartMs: number;
 }

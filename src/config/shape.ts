@@ -21,12 +21,16 @@ const port = wholeNumber(1, LIMITS.port);
 const map = must('a map');
 const maxFlows = wholeNumber(1, LIMITS.flows.most);
 
+const refuseOrDrop = choice('answer', ['refuse', 'drop']);
+
 const common = {
   method: choice('method', ['nat', 'full-nat', 'l2-dsr', 'l3-dsr']).optional(),
   scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'lrt', 'p2c', 'sh', 'maglev']).optional(),
   hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
   check: checkShape.optional(),
   passive: passiveShape.optional(),
+  'on-no-server': refuseOrDrop.optional(),
+  'on-servers-full': refuseOrDrop.optional(),
 };
 
 const endpoint = grammar('an address, an address with a port, or a map', parseServerEndpoint);
@@ -150,6 +154,7 @@ export const fileShape = z.strictObject(
       .strictObject({ level: choice('level', ['trace', 'debug', 'info', 'warn', 'error']).optional() }, map)
       .optional(),
     notify: z.array(hook, must('a list of hooks')).max(16, must('a list of at most 16 hooks')).optional(),
+    'on-no-service': refuseOrDrop.optional(),
     defaults: z.strictObject(common, map).optional(),
     // Each service is parsed on its own, so that one mistake does not hide what is wrong with the others.
     services: z.record(z.string().regex(NAME_PATTERN), z.unknown(), must('a map of names and services')),

@@ -13,6 +13,7 @@ import type { Decision } from './decide.ts';
 export function makeTarget(config: Config, decisions: readonly Decision[], host: HostView): Target {
   return {
     timeouts: config.timeouts,
+    onNoService: config.onNoService,
     interfaces: targetInterfaces(config, host),
     services: config.services.map((service, index) => ({
       config: service,

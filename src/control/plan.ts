@@ -14,6 +14,7 @@ export function planChanges(before: Config, after: Config): Change[] {
   return [
     ...changedEngine(before, after),
     ...changedTimeouts(before, after),
+    ...changedRefusal(before, after),
     ...changedLog(before, after),
     ...changedHooks(before, after),
     ...changedServices(before, after),
@@ -43,6 +44,11 @@ function changedTimeouts(before: Config, after: Config): Change[] {
 
 function changedEngine(before: Config, after: Config): Change[] {
   return before.engine === after.engine ? [] : [changed('engine', `${before.engine} → ${after.engine}`)];
+}
+
+function changedRefusal(before: Config, after: Config): Change[] {
+  const [from, to] = [before.onNoService, after.onNoService];
+  return from === to ? [] : [changed('on-no-service', `${from} → ${to}`)];
 }
 
 function changedLog(before: Config, after: Config): Change[] {
@@ -84,6 +90,8 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['passive', ({ passive }) => formatPassive(passive)],
     ['min-up', ({ minUp }) => String(minUp)],
     ['panic', ({ panic }) => String(panic)],
+    ['on-no-server', ({ onNoServer }) => onNoServer],
+    ['on-servers-full', ({ onServersFull }) => onServersFull],
     ['slow-start', ({ slowStartMs }) => formatDuration(slowStartMs)],
   ];
   const own = texts.flatMap(([name, text, consequence = '']) => {

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '816d4a487cc2f398';
+export const layoutHash = '7869f805a34d0373';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -35,6 +35,8 @@ export const layout = {
     vip_mask: 48,
     listen_mask: 52,
     icmp_per_tick: 56,
+    rst_per_tick: 144,
+    is_refusing: 148,
     first: 60,
   },
   fl_interface: {
@@ -81,6 +83,7 @@ export const layout = {
     member_count: 24,
     source_first: 28,
     source_count: 32,
+    flags: 36,
     reserve_count: 60,
   },
   fl_server: {
@@ -122,11 +125,11 @@ export const layout = {
   fl_worker: {
     octets: 448,
     reasons: 0,
-    thread_id: 332,
-    alive_ns: 336,
-    ring_drops: 344,
-    send_errors: 352,
-    wakeups: 360,
+    thread_id: 376,
+    alive_ns: 384,
+    ring_drops: 392,
+    send_errors: 400,
+    wakeups: 408,
   },
   fl_traffic: {
     octets: 32,
@@ -238,6 +241,10 @@ export const reasons = [
   { name: 'echo-reply', verdict: 'answered', meaning: "an ICMP echo request to a VIP" },
   { name: 'time-exceeded', verdict: 'answered', meaning: "TTL or hop limit ran out here" },
   { name: 'too-big', verdict: 'answered', meaning: "larger than the next link's MTU and not to be fragmented" },
+  { name: 'refused-no-service', verdict: 'answered', meaning: "no service on this port of a VIP: RST or port unreachable" },
+  { name: 'refused-no-server', verdict: 'answered', meaning: "the service has no server: RST or port unreachable" },
+  { name: 'refused-servers-full', verdict: 'answered', meaning: "every server has its max-flows: RST or port unreachable" },
+  { name: 'refused-no-flow', verdict: 'answered', meaning: "TCP of no known flow: RST" },
   { name: 'not-ours', verdict: 'passed', meaning: "neither for a VIP nor of a tracked flow" },
   { name: 'path-mtu', verdict: 'passed', meaning: "a router's word that a tunnel of ours carries less: noted for its server" },
   { name: 'standby', verdict: 'passed', meaning: "this node is not active" },
@@ -262,6 +269,7 @@ export const reasons = [
   { name: 'no-neighbour', verdict: 'dropped', meaning: "the server's next hop has no known MAC address" },
   { name: 'came-back', verdict: 'dropped', meaning: "a server does not own the VIP and sent the client's frame back" },
   { name: 'icmp-limited', verdict: 'dropped', meaning: "an ICMP error was due but over its rate limit" },
+  { name: 'rst-limited', verdict: 'dropped', meaning: "a RST was due but over its rate limit" },
   { name: 'oversize', verdict: 'dropped', meaning: "too large to go out or to answer" },
   { name: 'egress-full', verdict: 'dropped', meaning: "the out interface took no more frames" },
   { name: 'handover', verdict: 'dropped', meaning: "one engine is handing over to another; the sender will try again" },
@@ -292,6 +300,8 @@ export const constants = {
   schedulerLeast: 3,
   schedulerResponse: 4,
   schedulerChoice: 5,
+  serviceRefuses: 1,
+  serviceRefusesFull: 2,
   hashClient: 0,
   hashClientPort: 1,
   vipUsed: 1,

@@ -2,7 +2,7 @@
 // section. Pure: the placement that comes back is the one to go on with once the commit has gone through; until then
 // nothing has happened.
 
-import type { Timeouts, TunnelConfig } from '../config/config.ts';
+import type { ServiceConfig, Timeouts, TunnelConfig } from '../config/config.ts';
 import { constants, stateNames } from '../native/layout.ts';
 import { hostBits } from '../net/prefix.ts';
 import { addressWords } from './config-hash.ts';
@@ -76,8 +76,12 @@ function writeImage(
   return writer.finish();
 }
 
-/** ICMP errors a worker may originate: 1000 a second, as Linux allows itself, in ticks of 0.134 s. */
+/**
+ * ICMP errors a worker may originate: 1000 a second, as Linux allows itself, in ticks of 0.134 s. A RST is never longer
+ * than what it answers, and so is only kept from flooding whose address was forged: 10,000 a second.
+ */
 const ICMP_PER_TICK = 134;
+const RST_PER_TICK = 1342;
 
 function writeSettings(writer: ImageWriter, target: Target, masks: { vip: number; listen: number }): void {
   const view = writer.block('settings', 1);
@@ -90,6 +94,8 @@ function writeSettings(writer: ImageWriter, target: Target, masks: { vip: number
   view.setUint32(at('vip_mask'), masks.vip, true);
   view.setUint32(at('listen_mask'), masks.listen, true);
   view.setUint32(at('icmp_per_tick'), ICMP_PER_TICK, true);
+  view.setUint32(at('rst_per_tick'), RST_PER_TICK, true);
+  view.setUint32(at('is_refusing'), target.onNoService === 'refuse' ? 1 : 0, true);
 }
 
 function timeoutOf(timeouts: Timeouts, state: (typeof stateNames)[number]): number {
@@ -189,7 +195,15 @@ function writeServices(
     view.setUint32(at('reserve_count'), table.content.length - table.tableCount - table.memberCount, true);
     view.setUint32(at('source_first'), sourceFirst.get(id) ?? 0, true);
     view.setUint32(at('source_count'), sources.length, true);
+    view.setUint32(at('flags'), serviceFlags(target.config), true);
   }
+}
+
+function serviceFlags({ onNoServer, onServersFull }: ServiceConfig): number {
+  return (
+    (onNoServer === 'refuse' ? constants.serviceRefuses : 0) |
+    (onServersFull === 'refuse' ? constants.serviceRefusesFull : 0)
+  );
 }
 
 function writeServers(

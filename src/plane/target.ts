@@ -1,11 +1,12 @@
 // What the data plane shall do, decided to the last weight: the input of the image. Control makes it of the
 // configuration, the operator's overrides and what health says.
 
-import type { ServiceConfig, Timeouts } from '../config/config.ts';
+import type { RefuseOrDrop, ServiceConfig, Timeouts } from '../config/config.ts';
 import type { Address } from '../net/address.ts';
 
 export interface Target {
   readonly timeouts: Timeouts;
+  readonly onNoService: RefuseOrDrop;
   /** By id: outside first, then inside when there is one. */
   readonly interfaces: readonly TargetInterface[];
   readonly services: readonly TargetService[];

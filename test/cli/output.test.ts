@@ -131,12 +131,14 @@ test('a listing without flows says so', async () => {
 test('drops show what was dropped, and everything when asked', () => {
   const reasons = [
     { isBackup: false, reason: 'client-hit', verdict: 'forwarded', count: 5, meaning: "a client's frame" },
+    { reason: 'refused-no-server', verdict: 'answered', count: 4, meaning: 'the service has no server' },
     { reason: 'land', verdict: 'dropped', count: 2, meaning: 'source and destination are the same' },
     { reason: 'short-frame', verdict: 'dropped', count: 0, meaning: 'the frame ends inside a header' },
   ];
   const drops = { reasons, ringDrops: 3, sendErrors: 0 };
   const some = formatDrops(drops, false);
   assert.match(some, /land/);
+  assert.match(some, /4 +answered +refused-no-server/);
   assert.doesNotMatch(some, /client-hit|short-frame/);
   assert.match(some, /a ring was full {2}3/);
   assert.match(formatDrops(drops, true), /client-hit[^]*short-frame/);

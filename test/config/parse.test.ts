@@ -51,6 +51,7 @@ describe('a configuration', () => {
           udpOneWay: 300_000,
           udp: 300_000,
         },
+        onNoService: 'refuse',
         control: { socket: '/run/fairlead/fairlead.sock', state: '/run/fairlead/fairlead.state.json' },
         log: { level: 'info' },
         notify: [],
@@ -83,6 +84,8 @@ describe('a configuration', () => {
       passive: null,
       minUp: 1,
       panic: false,
+      onNoServer: 'refuse',
+      onServersFull: 'drop',
       slowStartMs: 0,
     });
     assert.deepEqual(listens.map(formatListen), ['203.0.113.10:80/tcp']);
@@ -113,8 +116,9 @@ flows: 4096
 timeouts:
   { syn-sent: 1s, syn-received: 2s, established: 3m, closing: 4s, time-wait: 5s, closed: 600ms, udp-one-way: 7s, udp: 1h }
 control: { socket: /run/edge.sock, group: adm }
+on-no-service: drop
 log: { level: debug }
-defaults: { method: nat, scheduler: maglev, hash: client-port, check: { every: 5s, rise: 4 } }
+defaults: { on-no-server: drop, on-servers-full: refuse, method: nat, scheduler: maglev, hash: client-port, check: { every: 5s, rise: 4 } }
 services:
   web:
     listen: ['[2001:db8::10]:80/tcp', "[2001:DB8:0::10]:443/tcp"]
@@ -131,12 +135,14 @@ services:
     assert.equal(config.name, 'edge-1');
     assert.deepEqual([config.engine, config.bpffs], ['packet', '/run/edge/bpf']);
     assert.equal(config.workers, 4);
+    assert.equal(config.onNoService, 'drop');
     assert.equal(config.flows, 4096);
     assert.deepEqual(Object.values(config.timeouts), [1000, 2000, 180_000, 4000, 5000, 600, 7000, 3_600_000]);
     assert.deepEqual(config.control, { socket: '/run/edge.sock', group: 'adm', state: '/run/edge-1.state.json' });
     const web = firstService(config);
     assert.deepEqual(web.listens.map(formatListen), ['[2001:db8::10]:80/tcp', '[2001:db8::10]:443/tcp']);
     assert.deepEqual([web.method, web.scheduler, web.hash], ['full-nat', 'sh', 'client']);
+    assert.deepEqual([web.onNoServer, web.onServersFull], ['drop', 'refuse']);
     assert.deepEqual(
       web.sources.map(({ text }) => text),
       ['2001:db8:2::1', '2001:db8:2::2', '2001:db8:2::3', '2001:db8:2::10'],

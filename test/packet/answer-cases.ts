@@ -299,7 +299,7 @@ function icmpError(about: FrameSpec, head: readonly number[], from: string, via 
 const QUOTED = 128;
 
 /** Internetwork control (RFC 1812 §4.3.2.5): the IPv4 type of service of an ICMP error, which the builder leaves 0. */
-function withPrecedence(spec: FrameSpec): Uint8Array {
+export function withPrecedence(spec: FrameSpec): Uint8Array {
   const octets = buildFrame(spec);
   const at = 14 + 4 * (spec.tags?.length ?? 0);
   octets[at + 1] = 0xc0;

@@ -6,10 +6,15 @@ import { answerCases } from './answer-cases.ts';
 import type { PacketCase } from './cases.ts';
 import { engines } from './engines.ts';
 import { buildFrame } from './frame.ts';
+import { refusalCases } from './refusal-cases.ts';
 import { refusedCases } from './refused-cases.ts';
 import { openStage, OUTSIDE } from './stage.ts';
 
-const tables: Record<string, readonly PacketCase[]> = { 'what fairlead answers': answerCases, ...refusedCases };
+const tables: Record<string, readonly PacketCase[]> = {
+  'what fairlead answers': answerCases,
+  ...refusedCases,
+  ...refusalCases,
+};
 
 for (const engine of engines) {
   for (const [title, cases] of Object.entries(tables)) {

@@ -496,7 +496,7 @@ for (const engine of engines) {
 
     test('a scheduler that keeps no table of clients cannot', (t) => {
       const stage = open(t, engine, { inner: 4, scheduler: 'wlc' });
-      assert.equal(stage.send(request(4, { flags: 'A' })).said, 'dropped: no-flow');
+      assert.equal(stage.send(request(4, { flags: 'A' })).said, 'answered: refused-no-flow');
     });
   });
 }

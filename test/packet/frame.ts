@@ -42,6 +42,7 @@ export interface FrameSpec {
   readonly further?: number;
   /** How far beyond the other side's sequence number it acknowledges; 1, its SYN, by default. */
   readonly acknowledges?: number;
+  readonly window?: number;
   /** What follows the L4 header; for icmp, icmp6 and numbers: all of L4, with room for the checksum at 2. */
   readonly payload?: Uint8Array;
   /** 'partial': the pseudo-header's sum, as an offloading sender leaves it; 'none': UDP's 0. */
@@ -53,7 +54,7 @@ export interface FrameSpec {
 const NUMBERS = { tcp: 6, udp: 17, icmp: 1, icmp6: 58 } as const;
 const FLAGS = 'FSRPAU';
 /** Of every segment, from either side, unless it lies further. */
-const SEQUENCE = 0x01020304;
+export const SEQUENCE = 0x01020304;
 
 export function numberOf(protocol: Protocol): number {
   return typeof protocol === 'number' ? protocol : NUMBERS[protocol];
@@ -135,7 +136,7 @@ function buildL4(spec: FrameSpec): Uint8Array {
     const acknowledged = (SEQUENCE + (spec.acknowledges ?? 1)) >>> 0;
     const sequence = (SEQUENCE + (spec.further ?? 0)) >>> 0;
     const numbers = [sequence >>> 16, sequence & 0xffff, acknowledged >>> 16, acknowledged & 0xffff];
-    const header = wordsOf([...ports, ...numbers, offset | flags, 0xfaf0, 0, 0]);
+    const header = wordsOf([...ports, ...numbers, offset | flags, spec.window ?? 0xfaf0, 0, 0]);
     return withChecksum(spec, join(header, options, payload), 16);
   }
   if (spec.protocol === 'udp') {

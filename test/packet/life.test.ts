@@ -206,7 +206,7 @@ timeouts:
         const stage = openStage(t, engine);
         const { exchange } = reached[state]!;
         stage.wait(reach(stage, state) + 0.27);
-        const late = exchange.protocol === 'tcp' ? 'dropped: no-flow' : 'forwarded: new-flow';
+        const late = exchange.protocol === 'tcp' ? 'answered: refused-no-flow' : 'forwarded: new-flow';
         assert.equal(stage.send(request(exchange, exchange.protocol === 'tcp' ? { flags: 'A' } : {})).said, late);
         stage.assertCountsExact([SERVER]);
       });

@@ -132,7 +132,7 @@ for (const engine of engines) {
     test('a service without a server says so, and not that it is full', (t) => {
       const stage = openStage(t, engine);
       stage.configure(service([{ most: 2 }]), { weights: { 'web/s11': 0 } });
-      assert.equal(connectionsOf(stage).begin(1), 'dropped: no-server');
+      assert.equal(connectionsOf(stage).begin(1), 'answered: refused-no-server');
       stage.configure(service([{ most: 2 }]));
       stage.setHop('10.0.1.11', null);
       assert.equal(connectionsOf(stage).begin(1), 'dropped: no-neighbour');

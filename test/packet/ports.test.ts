@@ -64,9 +64,9 @@ for (const engine of engines) {
       stage.send(request(full));
       const [flow] = stage.flows();
       const wrong = { address: '203.0.113.100', port: flow!.localPort ^ 1 };
-      assert.equal(stage.send(reply(full, wrong), { via: INSIDE }).said, 'dropped: no-service');
+      assert.equal(stage.send(reply(full, wrong), { via: INSIDE }).said, 'answered: refused-no-service');
       const stranger = { ...reply(full, { ...wrong, port: flow!.localPort }), from: '10.0.1.12' };
-      assert.equal(stage.send(stranger, { via: INSIDE }).said, 'dropped: no-service');
+      assert.equal(stage.send(stranger, { via: INSIDE }).said, 'answered: refused-no-service');
     });
 
     test('a freed port serves again', (t) => {

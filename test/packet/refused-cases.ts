@@ -287,37 +287,6 @@ const services: readonly PacketCase[] = [
     said: 'dropped: unsupported',
   },
   {
-    name: 'a port of a VIP on which no service listens gets nothing',
-    services: serviceOf(tcp4),
-    frame: { ...request(tcp4), toPort: 81 },
-    said: 'dropped: no-service',
-  },
-  {
-    name: 'a TCP service does not serve UDP',
-    services: serviceOf(tcp4),
-    frame: { ...request(udp4) },
-    said: 'dropped: no-service',
-  },
-  {
-    name: 'an address of a source pool is ours, but no service',
-    services: serviceOf({ ...tcp4, method: 'full-nat' }, [`source: ${ELSEWHERE}`]),
-    frame: { ...request(tcp4), to: ELSEWHERE },
-    said: 'dropped: no-service',
-  },
-  {
-    name: 'a service all of whose servers have weight 0 has none to give',
-    services: serviceOf(tcp4),
-    configure: { weights: { 'web/one': 0 } },
-    frame: request(tcp4),
-    said: 'dropped: no-server',
-  },
-  ...['A', 'SA', 'R', 'RA', 'FA', 'PA'].map((letters) => ({
-    name: `TCP flags ${letters} begin no flow`,
-    services: serviceOf(tcp4),
-    frame: request(tcp4, { flags: letters }),
-    said: 'dropped: no-flow',
-  })),
-  {
     name: 'SYN with ECE and CWR (RFC 3168) begins a flow',
     services: serviceOf(tcp4),
     frame: bent(request(tcp4), (octets) => (octets[L4_OF[4] + 13] = 0xc2)),

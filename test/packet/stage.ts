@@ -142,7 +142,7 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
     setHop,
 
     /** Changes a word of the settings in force, as no configuration can. */
-    setSetting(name: 'is_active' | 'icmp_per_tick', value: number): void {
+    setSetting(name: 'is_active' | 'icmp_per_tick' | 'rst_per_tick', value: number): void {
       activeHalfOf(plane, 'settings').setUint32(layout.fl_settings[name], value, true);
     },
 

@@ -99,7 +99,7 @@ test('ports of a range, IPv6 and a Maglev table are found as well, and nothing e
   const plane = open(t);
   commit(plane, DNS);
   assert.equal(send(plane, datagram('198.51.100.7', 1, '203.0.113.53', 5099)), 'forwarded: new-flow');
-  assert.equal(send(plane, datagram('198.51.100.7', 1, '203.0.113.53', 5100)), 'dropped: no-service');
+  assert.equal(send(plane, datagram('198.51.100.7', 1, '203.0.113.53', 5100)), 'answered: refused-no-service');
   assert.equal(send(plane, datagram('198.51.100.7', 1, '203.0.113.54', 53)), 'passed: not-ours');
   assert.equal(send(plane, datagram('2001:db8::7', 7000, '2001:db8::53', 53)), 'forwarded: new-flow');
   const flows = [...readFlows(plane, { client: { address: parseAddress('2001:db8::7')!, port: 7000 } })].flat();

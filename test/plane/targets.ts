@@ -29,6 +29,7 @@ type ByServer = Readonly<Record<string, number>>;
 export function targetOf(config: Config, weights: ByServer = {}, reserves: ByServer = {}): Target {
   return {
     timeouts: config.timeouts,
+    onNoService: config.onNoService,
     interfaces: [outside, inside],
     services: config.services.map((service) => ({
       config: service,
