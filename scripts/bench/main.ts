@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { execute } from '../../netns-lab/lib/command.ts';
 import { sweepLabs } from '../../netns-lab/lib/leftovers.ts';
 import { machineConditions, networkConditions } from './conditions.ts';
+import { deathConditions, measureDeaths } from './deaths.ts';
 import { measureCore, measureKernel } from './core.ts';
 import { buildKatran } from './katran.ts';
 import { type Measure, measures } from './measures.ts';
@@ -55,18 +56,27 @@ async function throughLabs(wanted: readonly Measure[], { isQuick, through }: Opt
   return outcome;
 }
 
+async function withDeath(isQuick: boolean): Promise<Outcome> {
+  await sweepLabs();
+  console.log(`  ${deathConditions()}\n`);
+  const outcome = await measureDeaths(isQuick);
+  console.log(`${formatRows(outcome.rows)}\n`);
+  return outcome;
+}
+
 async function run(options: Options): Promise<number> {
   const isWanted = (name: string) => name.includes(options.only);
   const wanted = measures.filter((it) => isWanted(it.name) && (!options.isQuick || it.isLong !== true));
   const withCore = 'core'.includes(options.only) || options.only.startsWith('core');
+  const withDeaths = options.only.startsWith('death') || (!options.isQuick && 'deaths'.includes(options.only));
   const withKernel = 'kernel'.includes(options.only) || options.only.startsWith('kernel');
-  if (wanted.length === 0 && !withCore && !withKernel) {
+  if (wanted.length === 0 && !withCore && !withKernel && !withDeaths) {
     console.error(
-      `no measure is called ${options.only}; there are core, kernel and ${[...new Set(measures.map((it) => it.name))].join(', ')}`,
+      `no measure is called ${options.only}; there are core, kernel, deaths and ${[...new Set(measures.map((it) => it.name))].join(', ')}`,
     );
     return 2;
   }
-  if ((wanted.length > 0 || withKernel) && process.getuid?.() !== 0) {
+  if ((wanted.length > 0 || withKernel || withDeaths) && process.getuid?.() !== 0) {
     console.error('network namespaces need root; without it there is: npm run bench -- --only core');
     return 7;
   }
@@ -77,8 +87,11 @@ async function run(options: Options): Promise<number> {
   if (withCore) console.log(`\n${formatRows(core)}\n`);
   const kernel = withKernel ? await inKernel(options) : [];
   if (withKernel) console.log(`${formatRows(kernel)}\n`);
-  const { rows, troubles } = wanted.length > 0 ? await throughLabs(wanted, options) : { rows: [], troubles: [] };
-  const all = [...core, ...kernel, ...rows];
+  const nothing: Outcome = { rows: [], troubles: [] };
+  const labs = wanted.length > 0 ? await throughLabs(wanted, options) : nothing;
+  const died = withDeaths ? await withDeath(options.isQuick) : nothing;
+  const troubles = [...labs.troubles, ...died.troubles];
+  const all = [...core, ...kernel, ...labs.rows, ...died.rows];
   if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(all, null, 2)}\n`);
   for (const trouble of troubles) console.error(`could not be measured: ${trouble}`);
   console.log(formatVerdict(all));

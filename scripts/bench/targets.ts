@@ -45,6 +45,11 @@ const targets: readonly Target[] = [
   { measure: 'packets', path: 'fairlead-xdp-l3-dsr-gre', flows: 1000, against: 'xdp-tx', least: 0.75 },
   { measure: 'bulk', path: 'fairlead-l3-dsr-gre', against: 'kernel', least: 0.75 },
   { measure: 'bulk', path: 'fairlead-tc-l3-dsr-gre', against: 'kernel', least: 1 },
+  // The same timers at moments of chance: as soon as the others, and passive checks before all of them.
+  { measure: 'death-killed', path: 'fairlead-tc-nat-passive', against: 'haproxy', most: 0.5 },
+  { measure: 'death-silent', path: 'fairlead-tc-nat-passive', against: 'haproxy', most: 0.75 },
+  { measure: 'death-killed', path: tc, against: 'haproxy', most: 1.3 },
+  { measure: 'death-silent', path: tc, against: 'haproxy', most: 1.3 },
   { measure: 'latency-p50', path: xdp, against: 'kernel', most: 1.1 },
   { measure: 'latency-p99', path: xdp, against: 'kernel', most: 1.3 },
 ];
