@@ -36,8 +36,9 @@ export interface DeathPath {
 export async function makeDeathPath(name: DeathPathName): Promise<DeathPath> {
   const net = await buildInline(new Lab(`bench ${name}`, 'tc'), { servers: 2, captures: false });
   if (name === 'keepalived') return { name, net, ...(await keepalived(net)) };
-  if (name.startsWith('haproxy')) await haproxy(net, name === 'haproxy-observe');
-  else await fairlead(net, name === 'fairlead-tc-nat-passive');
+  await (name.startsWith('haproxy')
+    ? haproxy(net, name === 'haproxy-observe')
+    : fairlead(net, name === 'fairlead-tc-nat-passive'));
   const connector = new URL('../../netns-lab/programs/connector.ts', import.meta.url).pathname;
   const tap = await net
     .server(0)
@@ -54,7 +55,7 @@ export async function makeDeathPath(name: DeathPathName): Promise<DeathPath> {
 /** Of each connection the first SYN: the others are the client's repetitions. */
 function firstSyns(tap: Background): number[] {
   const seen = new Set<string>();
-  return Array.from(tap.output().matchAll(/^(\d+\.\d+) IP (\S+) > \S+ Flags \[S\w*\], seq (\d+)/gm)).flatMap(
+  return [...tap.output().matchAll(/^(\d+\.\d+) IP (\S+) > \S+ Flags \[S\w*\], seq (\d+)/gm)].flatMap(
     ([, seconds, from, sequence]) => {
       const connection = `${from} ${sequence}`;
       if (seen.has(connection)) return [];
