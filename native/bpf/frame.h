@@ -161,6 +161,13 @@ static __always_inline u32 fold32(u64 sum)
 	return (u32)((sum & 0xffffffffu) + (sum >> 32));
 }
 
+static void fl_change_packet(struct fl_frame *frame, u64 change)
+{
+	/* An IPv4 header's own checksum compensates what changes in it. */
+	if (fl_entry.is_tc && frame->look->is_v6)
+		bpf_csum_update(frame->context, fold32(change));
+}
+
 /*
  * tc: bpf_l4_csum_replace knows what kind of checksum it is, and keeps a sum that the card made over the whole packet
  * (CHECKSUM_COMPLETE) in step, as if the IP header had a checksum to compensate the addresses. IPv6 has none, so there

@@ -16,13 +16,14 @@
  * included; what a nat server sends to a client whose flow it serves. The last is a claim: for each nat flow user space
  * stores a 64-bit keyed hash of both ends at the flow's place in an array that both map, so it appears before the
  * flow's first frame goes out, and costs user space one store. A claim that matches by chance (2^-60 a frame) loses that
- * frame; everything else is the host's. So are later fragments from a server: they name no port, and their first one is
- * dropped by name. What a router says to the host about a tunnel to a server ("too big") both get to see.
+ * frame; everything else is the host's. Later fragments from a server name no port: they are ours when their first one
+ * was, which is remembered when it passes. What a router says to the host about a tunnel to a server ("too big") both get to see.
  *
  * The tc program stays when the process dies, with its maps: the host stays quiet until the successor takes over.
  *
  * Both directions of a flow must meet the same worker, so fl_steer goes by the client's end: a nat server's frame is to
  * it. A full-nat server answers to a source port of ours, and the worker that chose it made it congruent to its number.
+ * All fragments of a datagram meet one worker: they go by the address alone.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -32,6 +33,7 @@
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wunused-function"
 #include "../core/flow.h"
+#include "../core/fragment.h"
 #include "../core/frame.h"
 #pragma clang diagnostic pop
 #include "../core/guard.h"
@@ -77,6 +79,24 @@ struct {
 	__type(value, struct fl_guard_parameters);
 } guard_parameters SEC(".maps");
 
+/* A datagram in fragments, as the first one named it. */
+struct datagram {
+	struct fl_guard_address source;
+	struct fl_guard_address target;
+	u32 id;
+	u32 protocol;
+};
+
+/* When the first fragment of a nat server's answer was last seen, in ns. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FL_DATAGRAMS);
+	__type(key, struct datagram);
+	__type(value, u64);
+} guard_datagrams SEC(".maps");
+
+#define DATAGRAM_NS ((u64)FL_DATAGRAM_TICKS << FL_TICK_SHIFT)
+
 /* What is_ours() and fl_steer() need of a packet. */
 struct packet {
 	struct fl_guard_address source; /* of ARP: none */
@@ -85,7 +105,9 @@ struct packet {
 	u16 source_port;
 	u16 target_port;
 	u8 protocol;
+	u8 is_fragment;
 	u8 is_later_fragment;
+	u32 id; /* of a fragment's datagram */
 };
 
 static __always_inline int read_arp(struct __sk_buff *skb, u32 at, struct packet *packet)
@@ -110,7 +132,9 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, u32 at, struct packe
 	packet->source.addr.word[0] = fl_get32(ip + 12);
 	packet->target.addr.word[0] = fl_get32(ip + 16);
 	packet->protocol = ip[9];
+	packet->is_fragment = (fl_get16(ip + 6) & FL_BE16(0x3fff)) != 0;
 	packet->is_later_fragment = (fl_get16(ip + 6) & FL_BE16(0x1fff)) != 0;
+	packet->id = fl_get16(ip + 4);
 	packet->l4 = at + (ip[0] & 15) * 4;
 	return 1;
 }
@@ -144,6 +168,9 @@ static __always_inline int read_ipv6(struct __sk_buff *skb, u32 at, struct packe
 			size = (extension[1] + 2) * 4;
 		if (next == FL_PROTOCOL_FRAGMENT) {
 			size = 8;
+			packet->id = fl_get32(extension + 4);
+			if (fl_get16(extension + 2) & FL_BE16(0xfff9))
+				packet->is_fragment = 1;
 			if (fl_get16(extension + 2) & FL_BE16(0xfff8))
 				packet->is_later_fragment = 1;
 		}
@@ -230,6 +257,33 @@ static __always_inline int is_claimed(const struct packet *packet, const struct 
 	return 0;
 }
 
+static __always_inline void name_datagram(const struct packet *packet, struct datagram *datagram)
+{
+	datagram->source = packet->source;
+	datagram->target = packet->target;
+	datagram->id = packet->id;
+	datagram->protocol = packet->source.is_v6 ? 0 : packet->protocol;
+}
+
+static __always_inline int is_first_claimed(const struct packet *packet)
+{
+	struct datagram datagram = { 0 };
+	const u64 *seen;
+
+	name_datagram(packet, &datagram);
+	seen = bpf_map_lookup_elem(&guard_datagrams, &datagram);
+	return seen && bpf_ktime_get_ns() - *seen < DATAGRAM_NS;
+}
+
+static __always_inline void claim_datagram(const struct packet *packet)
+{
+	struct datagram datagram = { 0 };
+	u64 now = bpf_ktime_get_ns();
+
+	name_datagram(packet, &datagram);
+	bpf_map_update_elem(&guard_datagrams, &datagram, &now, BPF_ANY);
+}
+
 static __always_inline int is_ours(struct __sk_buff *skb)
 {
 	const struct fl_guard_parameters *parameters;
@@ -244,9 +298,15 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 		return 1;
 	server = bpf_map_lookup_elem(&guard_servers, &packet.source);
 	parameters = bpf_map_lookup_elem(&guard_parameters, &zero);
-	if (!server || !(*server & FL_GUARD_NAT) || !parameters || !read_ports(skb, &packet))
+	if (!server || !(*server & FL_GUARD_NAT) || !parameters)
 		return 0;
-	return is_claimed(&packet, parameters);
+	if (packet.is_later_fragment)
+		return is_first_claimed(&packet);
+	if (!read_ports(skb, &packet) || !is_claimed(&packet, parameters))
+		return 0;
+	if (packet.is_fragment)
+		claim_datagram(&packet);
+	return 1;
 }
 
 /* An ICMP error that quotes a packet to a server in a tunnel. The core reads it whole; here its address will do. */
@@ -297,7 +357,8 @@ int fl_steer(struct __sk_buff *skb)
 	if (!parameters || !parameters->workers || !read_packet(skb, 0, skb->protocol, &packet))
 		return 0;
 	owned = bpf_map_lookup_elem(&guard_owned, &packet.target);
-	read_ports(skb, &packet);
+	if (!packet.is_fragment)
+		read_ports(skb, &packet);
 	if (owned && *owned & FL_VIP_SOURCE) {
 		server = bpf_map_lookup_elem(&guard_servers, &packet.source);
 		if (server && *server & FL_GUARD_FULL_NAT)

@@ -46,6 +46,11 @@ struct fl_look {
 	u32 tcp_sequence; /* in network order */
 	u32 tcp_acknowledged;
 	struct fl_home home; /* where the flow of this frame would be */
+	/* of a fragment */
+	u32 fragment_id;   /* its datagram's; once that is found, the one it goes on with */
+	u16 fragment_from; /* in units of 8 octets */
+	u16 fragment_to;
+	u8 fragment_is_last;
 };
 
 struct fl_frame {

@@ -12,6 +12,7 @@
 #define FL_FORWARD_H
 
 #include "begin.h"
+#include "fragment.h"
 #include "icmp.h"
 #include "pass.h"
 #include "refuse.h"
@@ -20,16 +21,7 @@
 FL_INLINE int fl_is_balanced(const struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
-	return (look->kind == FL_KIND_TCP || look->kind == FL_KIND_UDP) && !look->is_fragment;
-}
-
-/* The first fragment of a nat server's answer: the guard keeps it from the host, so it is ours to drop by name. */
-FL_INLINE int fl_is_first_fragment(const struct fl_frame *frame)
-{
-	struct fl_look *look = frame->look;
-
-	return look->is_fragment == FL_FIRST_FRAGMENT &&
-	       (look->protocol == FL_PROTOCOL_TCP || look->protocol == FL_PROTOCOL_UDP);
+	return look->kind == FL_KIND_TCP || look->kind == FL_KIND_UDP;
 }
 
 FL_INLINE void fl_look(const struct fl_view *view, struct fl_frame *frame)
@@ -47,7 +39,7 @@ FL_INLINE void fl_look(const struct fl_view *view, struct fl_frame *frame)
 		look->range_first = vip->range_first;
 		look->range_count = vip->range_count;
 	}
-	if (look->malformed || (!fl_is_balanced(frame) && !fl_is_first_fragment(frame)))
+	if (look->malformed || !fl_is_balanced(frame))
 		return;
 	look->home = fl_home_of(view->header->seed, view->header->buckets, vip ? &look->source : &look->target,
 				vip ? look->source_port : look->target_port, look->protocol, look->is_v6);
@@ -67,33 +59,48 @@ FL_INLINE int fl_is_client(const struct fl_addr *addr, int is_v6)
 	return addr->word[2] != 0 && addr->word[2] != FL_BE32(0xffff);
 }
 
+/* Or was it seen in promiscuous mode, or flooded by a switch? */
+FL_INLINE int fl_is_to_us(const struct fl_view *view, const struct fl_frame *frame)
+{
+	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
+	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+
+	return ether && interface && fl_get32(ether) == fl_get32(interface->mac) &&
+	       fl_get16(ether + 4) == fl_get16(interface->mac + 4);
+}
+
 /* 0, or why a frame to one of our addresses must not be taken. */
 FL_INLINE int fl_refuse(const struct fl_view *view, const struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
-	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
 	const u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	u8 flags = look->tcp_flags;
 
-	if (!ether || !interface)
+	if (!ether)
 		return FL_REASON_SHORT_FRAME;
 	if (ether[6] & 1 || !fl_is_client(&look->source, look->is_v6))
 		return FL_REASON_BAD_SOURCE;
 	if (ether[0] & 1)
 		return FL_REASON_BAD_DESTINATION;
-	if (fl_get32(ether) != fl_get32(interface->mac) || fl_get16(ether + 4) != fl_get16(interface->mac + 4))
-		return FL_REASON_NOT_OURS; /* seen in promiscuous mode or flooded by a switch */
+	if (!fl_is_to_us(view, frame))
+		return FL_REASON_NOT_OURS;
 	if (fl_addr_same(&look->source, &look->target))
 		return FL_REASON_LAND;
 	if (fl_vip_find(view, &look->source, look->is_v6))
 		return FL_REASON_BAD_SOURCE;
-	if (look->is_fragment)
-		return FL_REASON_FRAGMENT;
 	if (look->kind == FL_KIND_TCP && (!(flags & (FL_TCP_SYN | FL_TCP_RST | FL_TCP_ACK)) ||
 					  (flags & FL_TCP_SYN && flags & (FL_TCP_FIN | FL_TCP_RST)) ||
 					  (flags & FL_TCP_FIN && !(flags & FL_TCP_ACK))))
 		return FL_REASON_BAD_FLAGS;
 	return 0;
+}
+
+/* A fragment without ports, to an address of ours. */
+FL_INLINE int fl_decide_later(const struct fl_view *view, struct fl_look *look)
+{
+	u32 reason = fl_datagram_follow(view, look, FL_REASON_NONE, 0);
+
+	return reason ? reason : fl_datagram_await(view, look, 0, 0);
 }
 
 /* A frame to one of our addresses. */
@@ -110,6 +117,10 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		why = fl_refuse(view, frame);
 	if (why)
 		return why;
+	if (look->is_fragment && look->protocol != FL_PROTOCOL_TCP && look->protocol != FL_PROTOCOL_UDP)
+		return FL_REASON_FRAGMENT;
+	if (look->is_fragment == FL_LATER_FRAGMENT)
+		return fl_decide_later(view, look);
 	if (look->kind == FL_KIND_ICMP || look->kind == FL_KIND_ICMP6) {
 		const u8 *icmp = fl_bytes(frame, look->l4, 8);
 
@@ -155,16 +166,35 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	return fl_is_refusable(begun) ? fl_refusal_of(view, look, begun, 0) : begun;
 }
 
+/* A fragment without ports, to somebody else: a nat server's, if its first one was. */
+FL_INLINE int fl_decide_others_later(const struct fl_view *view, struct fl_frame *frame)
+{
+	u32 reason;
+
+	if (!(view->settings->methods & 1u << FL_METHOD_NAT) || !fl_is_to_us(view, frame))
+		return FL_REASON_NOT_OURS;
+	reason = fl_datagram_follow(view, frame->look, FL_REASON_NONE, 0);
+	if (reason)
+		return reason;
+#ifndef __bpf__
+	/* The guard has seen the first one, and lets only those come here that belong to it: another worker has it yet. */
+	if (view->region->claims)
+		return fl_datagram_await(view, frame->look, 0, 0);
+#endif
+	return FL_REASON_NOT_OURS;
+}
+
 /* A frame to somebody else: a nat server's answer, or none of our business. */
 FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
-	const struct fl_interface *interface;
 	struct fl_key *key = &view->scratch->key;
 	const u8 *ether;
 
 	if (look->malformed)
 		return FL_REASON_NOT_OURS;
+	if (look->is_fragment == FL_LATER_FRAGMENT)
+		return fl_decide_others_later(view, frame);
 	if (look->kind == FL_KIND_ICMP6) {
 		const u8 *icmp = fl_bytes(frame, look->l4, 8);
 
@@ -174,7 +204,7 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	if ((look->kind == FL_KIND_ICMP || look->kind == FL_KIND_ICMP6) &&
 	    view->settings->methods & 1u << FL_METHOD_L3_DSR)
 		return fl_path_read(view, frame) ? fl_path_note(view, look, 0, 0) : FL_REASON_NOT_OURS;
-	if (!fl_is_balanced(frame) && !fl_is_first_fragment(frame))
+	if (!fl_is_balanced(frame))
 		return FL_REASON_NOT_OURS;
 	key->client = look->target;
 	key->client_port = look->target_port;
@@ -185,13 +215,11 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, look))
 		return FL_REASON_NOT_OURS;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
-	interface = fl_interface_of(view, frame->interface);
-	if (!ether || !interface || fl_get32(ether) != fl_get32(interface->mac) ||
-	    fl_get16(ether + 4) != fl_get16(interface->mac + 4))
+	if (!ether || !fl_is_to_us(view, frame))
 		return FL_REASON_NOT_OURS;
 	if (ether[6] & 1) /* an ICMP error would go to a group */
 		return FL_REASON_BAD_SOURCE;
-	return look->is_fragment ? FL_REASON_FRAGMENT : FL_REASON_SERVER_HIT;
+	return FL_REASON_SERVER_HIT;
 }
 
 /* Nothing may change any more, nor may the host take what is ours: it is dropped, and nothing else is touched. */
@@ -201,25 +229,34 @@ FL_CALL int fl_decide_frozen(const struct fl_view *view, struct fl_frame *frame)
 
 	if (look->vip_flags)
 		return FL_REASON_HANDOVER;
-	if (look->malformed || !look->l3 || (!fl_is_balanced(frame) && !fl_is_first_fragment(frame)))
+	if (look->malformed || !look->l3 || !fl_is_balanced(frame))
 		return FL_REASON_NOT_OURS;
 	return fl_home_match(view, &look->home, look->home.tag) ? FL_REASON_HANDOVER : FL_REASON_NOT_OURS;
+}
+
+/* The first fragment goes on, and so do the others then. */
+FL_INLINE int fl_decide_first(const struct fl_view *view, struct fl_look *look, int reason)
+{
+	if (reason != FL_REASON_CLIENT_HIT && reason != FL_REASON_NEW_FLOW && reason != FL_REASON_SERVER_HIT &&
+	    reason != FL_REASON_UNTRACKED)
+		return reason;
+	return fl_datagram_enter(view, look, reason, 0);
 }
 
 /* What the frame is. A reason whose verdict is to forward or to answer still has to be carried out. */
 FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
+	int reason;
 
 	if (FL_UNLIKELY(view->settings->is_active != FL_ACTIVE))
 		return view->settings->is_active == FL_FROZEN ? fl_decide_frozen(view, frame) : FL_REASON_STANDBY;
 	if (look->kind == FL_KIND_ARP)
 		return FL_REASON_ARP_REPLY;
-	if (look->vip_flags)
-		return fl_decide_ours(view, frame);
-	if (look->l3)
-		return fl_decide_others(view, frame);
-	return look->malformed ? look->malformed : FL_REASON_NOT_OURS;
+	if (!look->l3)
+		return look->malformed ? look->malformed : FL_REASON_NOT_OURS;
+	reason = look->vip_flags ? fl_decide_ours(view, frame) : fl_decide_others(view, frame);
+	return look->is_fragment == FL_FIRST_FRAGMENT ? fl_decide_first(view, look, reason) : reason;
 }
 
 /* Each a function of its own, for the BPF verifier, which follows them anew from every call. */
@@ -241,7 +278,7 @@ FL_INLINE int fl_go_to_dsr_server(const struct fl_view *view, struct fl_frame *f
 {
 	struct fl_look *look = frame->look;
 	u32 slot = flow ? flow->server_slot : view->scratch->server_slot;
-	int is_error = look->kind != FL_KIND_TCP && look->kind != FL_KIND_UDP, hindrance;
+	int is_error = look->kind == FL_KIND_ICMP || look->kind == FL_KIND_ICMP6, hindrance;
 
 	if (look->kind == FL_KIND_TCP && look->tcp_flags & FL_TCP_SYN)
 		fl_clamp(view, frame, slot);
@@ -387,6 +424,21 @@ FL_INLINE int fl_forward_long(const struct fl_view *view, struct fl_frame *frame
 }
 
 #ifndef __bpf__
+
+/* What becomes of a fragment that was kept: FL_KEEP, and nothing is counted, as long as its first one has not come. */
+FL_INLINE int fl_forward_kept(const struct fl_region *region, struct fl_frame *frame, u64 now, struct fl_result *result)
+{
+	struct fl_scratch scratch;
+	struct fl_view view;
+
+	result->verdict = FL_KEEP;
+	if (!fl_forward_open(&view, region, frame, &scratch, now))
+		return FL_KEEP;
+	fl_look(&view, frame);
+	if (fl_datagram_find(&view, frame->look) == FL_NONE)
+		return FL_KEEP;
+	return fl_conclude(&view, frame, fl_decide(&view, frame), result);
+}
 
 /* A looked-at frame goes to this dsr server, without a flow: whoever calls has chosen. */
 FL_INLINE int fl_forward_to(const struct fl_view *view, struct fl_frame *frame, u32 server_slot,

@@ -44,24 +44,21 @@
 FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 {
 	struct fl_look *look = frame->look;
+	int too_short = look->is_fragment ? FL_REASON_BAD_FRAGMENT : FL_REASON_SHORT_FRAME;
 	const u8 *at;
 
-	if (look->is_fragment) {
-		/* Only the first one names ports, and then only to say whose it was. */
-		at = fl_bytes(frame, look->l4, 4);
-		if (look->is_fragment == FL_FIRST_FRAGMENT && at && length >= 8) {
-			look->source_port = fl_get16(at);
-			look->target_port = fl_get16(at + 2);
-		}
+	/* Only the first fragment has ports, and a header that has to be whole (RFC 1858, RFC 7112). */
+	if (look->is_fragment == FL_LATER_FRAGMENT)
 		return FL_REASON_NONE;
-	}
 	switch (look->protocol) {
 	case FL_PROTOCOL_TCP:
 		at = fl_bytes(frame, look->l4, 20);
 		if (!at || length < 20)
-			return FL_REASON_SHORT_FRAME;
-		if ((at[12] >> 4) < 5 || (u32)(at[12] >> 4) * 4 > length)
+			return too_short;
+		if ((at[12] >> 4) < 5)
 			return FL_REASON_BAD_L4_HEADER;
+		if ((u32)(at[12] >> 4) * 4 > length)
+			return look->is_fragment ? FL_REASON_BAD_FRAGMENT : FL_REASON_BAD_L4_HEADER;
 		look->tcp_flags = at[13];
 		look->tcp_sequence = fl_get32(at + 4);
 		look->tcp_acknowledged = fl_get32(at + 8);
@@ -70,14 +67,14 @@ FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 	case FL_PROTOCOL_UDP:
 		at = fl_bytes(frame, look->l4, 8);
 		if (!at || length < 8)
-			return FL_REASON_SHORT_FRAME;
-		if (FL_BE16(fl_get16(at + 4)) < 8 || FL_BE16(fl_get16(at + 4)) > length)
+			return too_short;
+		if (FL_BE16(fl_get16(at + 4)) < 8 || (FL_BE16(fl_get16(at + 4)) > length && !look->is_fragment))
 			return FL_REASON_BAD_L4_HEADER;
 		look->kind = FL_KIND_UDP;
 		break;
 	case FL_PROTOCOL_ICMP:
 	case FL_PROTOCOL_ICMP6:
-		if ((look->protocol == FL_PROTOCOL_ICMP6) != look->is_v6)
+		if ((look->protocol == FL_PROTOCOL_ICMP6) != look->is_v6 || look->is_fragment)
 			return FL_REASON_NONE;
 		at = fl_bytes(frame, look->l4, 8);
 		if (!at || length < 8)
@@ -92,12 +89,25 @@ FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 	return FL_REASON_NONE;
 }
 
+/* What is a fragment's own: which octets of its datagram it has. */
+FL_INLINE int fl_parse_fragment(struct fl_look *look, u32 id, u32 from, int is_last, u32 length)
+{
+	look->fragment_id = id;
+	look->fragment_from = (u16)from;
+	look->fragment_to = (u16)(from + (length + 7) / 8);
+	look->fragment_is_last = (u8)is_last;
+	look->is_fragment = from ? FL_LATER_FRAGMENT : FL_FIRST_FRAGMENT;
+	/* RFC 791 §3.2, RFC 8200 §4.5: all but the last are multiples of 8; and no datagram is longer than it can say. */
+	return !length || (!is_last && length % 8) || from * 8 + length > 0xffff ? FL_REASON_BAD_FRAGMENT
+										 : FL_REASON_NONE;
+}
+
 FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 {
 	struct fl_look *look = frame->look;
 	const u8 *ip = fl_bytes(frame, l3, 20);
 	u32 header, total;
-	int ok = 1;
+	int ok = 1, why = FL_REASON_NONE;
 
 	if (!ip)
 		return FL_REASON_SHORT_FRAME;
@@ -109,7 +119,8 @@ FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 	header = (ip[0] & 15) * 4;
 	total = FL_BE16(fl_get16(ip + 2));
 	if (fl_get16(ip + 6) & FL_BE16(0x3fff))
-		look->is_fragment = fl_get16(ip + 6) & FL_BE16(0x1fff) ? FL_LATER_FRAGMENT : FL_FIRST_FRAGMENT;
+		why = fl_parse_fragment(look, fl_get16(ip + 4), FL_BE16(fl_get16(ip + 6)) & 0x1fff,
+					!(fl_get16(ip + 6) & FL_BE16(0x2000)), total - header);
 	if (ip[0] >> 4 != 4 || header < 20 || total < header || l3 + total > frame->len)
 		return FL_REASON_BAD_IP_HEADER;
 	look->l4 = l3 + header;
@@ -122,7 +133,7 @@ FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 	} else if (fl_fold(fl_sum(frame, l3, header, FL_IPV4_MAX_HEADER + 1, &ok)) != 0xffff || !ok) {
 		return FL_REASON_BAD_IP_CHECKSUM;
 	}
-	return fl_parse_l4(frame, total - header);
+	return why ? why : fl_parse_l4(frame, total - header);
 }
 
 FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
@@ -130,6 +141,7 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 	struct fl_look *look = frame->look;
 	const u8 *ip = fl_bytes(frame, l3, FL_IPV6_HEADER);
 	u32 end, at = l3 + FL_IPV6_HEADER;
+	int why = FL_REASON_NONE;
 	u8 next;
 
 	if (!ip)
@@ -160,8 +172,9 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 			at += 8;
 			/* RFC 6946: offset 0 and nothing to follow is a whole packet. */
 			if (fl_get16(extension + 2) & FL_BE16(0xfff9)) {
-				look->is_fragment = fl_get16(extension + 2) & FL_BE16(0xfff8) ? FL_LATER_FRAGMENT
-											      : FL_FIRST_FRAGMENT;
+				why = fl_parse_fragment(look, fl_get32(extension + 4),
+							FL_BE16(fl_get16(extension + 2)) >> 3,
+							!(fl_get16(extension + 2) & FL_BE16(1)), end - at);
 				next = extension[0];
 				break;
 			}
@@ -176,7 +189,7 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 		return FL_REASON_BAD_EXTENSION;
 	look->protocol = next;
 	look->l4 = at;
-	return fl_parse_l4(frame, end - at);
+	return why ? why : fl_parse_l4(frame, end - at);
 }
 
 FL_INLINE int fl_parse(struct fl_frame *frame)

@@ -71,7 +71,7 @@ FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *fra
 		fl_flow_see(view, flow);
 	else
 		fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
-	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, hop.octet, out->mac))
+	if (!fl_rewrite_nat(frame, ends, is_plain) || !fl_rewrite_macs(frame, hop.octet, out->mac))
 		return FL_REASON_SHORT_FRAME;
 	traffic = fl_traffic_of(view, flow->server_slot);
 	if (traffic) {
@@ -115,7 +115,7 @@ FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *fra
 		fl_flow_see(view, flow);
 	else
 		fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
-	if (!fl_rewrite_nat(frame, ends) || !fl_rewrite_macs(frame, mac, out->mac))
+	if (!fl_rewrite_nat(frame, ends, is_plain) || !fl_rewrite_macs(frame, mac, out->mac))
 		return FL_REASON_SHORT_FRAME;
 	traffic = fl_traffic_of(view, flow->server_slot);
 	if (traffic) {

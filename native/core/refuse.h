@@ -16,8 +16,8 @@ FL_PART(fl_refusal_of, FL_REASON_NO_SERVICE, reason, nothing)
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + view->scratch->service);
 
-	if (look->tcp_flags & FL_TCP_RST)
-		return reason;
+	if (look->tcp_flags & FL_TCP_RST || (look->is_fragment && look->kind == FL_KIND_TCP))
+		return reason; /* what a fragment's segment would make of the sequence number is not known */
 	if (reason == FL_REASON_NO_SERVICE)
 		return view->settings->is_refusing ? FL_REASON_REFUSED_NO_SERVICE : reason;
 	if (!service)
@@ -133,6 +133,8 @@ FL_INLINE int fl_is_told(int reason)
 /* Makes of the frame what its sender is told: the reason to count. */
 FL_INLINE int fl_make_answer(const struct fl_view *view, struct fl_frame *frame, int reason)
 {
+	if (frame->look->is_fragment == FL_LATER_FRAGMENT) /* RFC 1122 §3.2.2 */
+		return FL_REASON_FRAGMENT;
 	if (FL_IS_REFUSAL(reason) && frame->look->kind == FL_KIND_TCP)
 		return fl_answer_rst(view, frame, reason);
 	return fl_answer_icmp_error(view, frame, reason);

@@ -53,7 +53,8 @@
 	X(TAGS, tags, struct fl_tags, 1)                            \
 	X(FLOWS, flows, struct fl_flow, 1)                          \
 	X(FLOWS6, flows6, struct fl_flow6, 1)                       \
-	X(RETURNS, returns, struct fl_returns, 1)
+	X(RETURNS, returns, struct fl_returns, 1)                   \
+	X(DATAGRAMS, datagrams, struct fl_datagram, 1)
 
 #define FL_SECTIONS(X)        \
 	FL_DIRECT_SECTIONS(X) \
@@ -160,7 +161,7 @@ struct fl_settings {
 	u32 methods;	     /* bit 1 << enum fl_method for each that a service has */
 	u32 rst_per_tick;    /* RSTs likewise */
 	u32 is_refusing;     /* a port of a VIP where no service listens refuses its client */
-	u32 reserved[26];
+	u32 reserved[25];
 };
 
 /* An interface fairlead works on. The position in the section is the id that flows and hops carry. */
@@ -323,7 +324,9 @@ struct fl_worker {
 	u64 ring_drops;	 /* frames the kernel dropped because a ring was full */
 	u64 send_errors; /* frames that the out interface refused */
 	u64 wakeups;
-	u64 reserved[4];
+	u32 early_tick; /* fragments kept for their first one in this tick */
+	u32 early_kept;
+	u64 reserved[3];
 } __attribute__((aligned(64)));
 
 /* [worker * servers + server]; one writer each. */
@@ -398,12 +401,44 @@ struct fl_returns {
 	u64 slot[FL_WAYS];
 } __attribute__((aligned(64)));
 
+#define FL_DATAGRAMS 4096 /* under way at once */
+
+/*
+ * A datagram that comes in fragments: where they go. Made by whoever sees the first one, see fragment.h.
+ *
+ * control: bits 0-7 enum fl_datagram_state, 16-31 incarnation. FREE or KNOWN -> CLAIMED by compare-and-swap, CLAIMED ->
+ * KNOWN by release store when all fields stand.
+ */
+struct fl_datagram {
+	u32 control;
+	u32 seen; /* tick of the first fragment, or of the claim */
+	struct fl_addr source;
+	struct fl_addr target;
+	u32 id;
+	u32 flow;	  /* index; FL_NONE: it has none */
+	u32 flow_control; /* the flow's incarnation; without a flow, the tag of the frame's hash */
+	u32 server_slot;  /* without a flow */
+	u32 span;	  /* bits 0-13: so many units of 8 octets have come without a gap; FL_SPAN_* */
+	u8 protocol;	  /* IPv4: tells datagrams apart (RFC 791); IPv6: 0 (RFC 8200 §4.5) */
+	u8 is_v6;
+	u8 reason; /* of the first fragment, and so of the others */
+	u8 reserved;
+} __attribute__((aligned(64)));
+
+enum fl_datagram_state { FL_DATAGRAM_FREE, FL_DATAGRAM_CLAIMED, FL_DATAGRAM_KNOWN };
+
+#define FL_SPAN_MASK 0x3fffu
+#define FL_SPAN_GAP 0x4000u    /* some came out of order: which are missing is not known */
+#define FL_SPAN_BROKEN 0x8000u /* some overlap: no more go on (RFC 5722) */
+#define FL_SPAN_WHOLE 0x10000u /* all have come */
+
 /* BPF arrays round elements up to eight octets: the layout is the same everywhere only if there is nothing to round. */
 #define X(NAME, name, type, halves) _Static_assert(sizeof(type) % 8 == 0, #name);
 FL_SECTIONS(X)
 #undef X
 _Static_assert(sizeof(struct fl_flow) == 64, "a flow is one cache line");
 _Static_assert(sizeof(struct fl_flow6) == 64, "its IPv6 addresses are one more");
+_Static_assert(sizeof(struct fl_datagram) == 64, "");
 _Static_assert(sizeof(struct fl_service) == 64, "");
 _Static_assert(sizeof(struct fl_server) == 64, "");
 _Static_assert(sizeof(struct fl_interface) == 64, "");

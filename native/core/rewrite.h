@@ -43,14 +43,39 @@ FL_INLINE int fl_change_l4_checksum(struct fl_frame *frame, u32 at, u64 addresse
 	return 1;
 }
 
+/* The same for a frame without such a checksum, for who keeps a sum over the whole packet. */
+#define fl_change_packet(frame, change) ((void)(change))
+
 #else
 
+static void fl_change_packet(struct fl_frame *frame, u64 change);
 static int fl_change_l4_checksum(struct fl_frame *frame, u32 at, u64 addresses, u64 ports, u64 hop);
 
 #endif
 
-/* NAT of a parsed TCP or UDP frame, with one hop less to live. False when the frame is shorter than it was parsed. */
-FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
+/* A fragment goes on under the id that its datagram has been given: what that changes in the IP header. The fragment header
+ * is the last one before l4. */
+FL_INLINE u64 fl_rewrite_id(struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+	u8 *id = look->is_v6 ? fl_bytes(frame, look->l4 - 4, 4) : fl_bytes(frame, look->l3 + 4, 4);
+	u64 change;
+
+	if (!id)
+		return 0;
+	if (look->is_v6) {
+		change = fl_change32(fl_get32(id), look->fragment_id);
+		fl_put32(id, look->fragment_id);
+	} else {
+		change = fl_change16(fl_get16(id), (u16)look->fragment_id);
+		fl_put16(id, (u16)look->fragment_id);
+	}
+	return change;
+}
+
+/* NAT of a parsed TCP or UDP frame, with one hop less to live. `is_plain`: it is no fragment. False when the frame is
+ * shorter than it was parsed. */
+FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends, const int is_plain)
 {
 	struct fl_look *look = frame->look;
 	u64 addresses = fl_change_addr(&look->source, &ends->source, look->is_v6) +
@@ -59,10 +84,14 @@ FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
 		fl_change16(look->source_port, ends->source_port) + fl_change16(look->target_port, ends->target_port);
 	u32 at = look->l4 + (look->kind == FL_KIND_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM);
 	u64 hop = fl_change16((u16)(look->ttl << 8), (u16)((look->ttl - 1) << 8)); /* where it lies in an IPv6 header */
+	u32 fragment = is_plain ? 0 : look->is_fragment;
+	u64 id = fragment ? fl_rewrite_id(frame) : 0;
 	u8 *ip, *l4;
 
 	/* First, because a program in the kernel loses its pointers into the frame by it. */
-	if (!fl_change_l4_checksum(frame, at, addresses, ports, hop))
+	if (fragment == FL_LATER_FRAGMENT)
+		fl_change_packet(frame, addresses + hop + id);
+	else if (!fl_change_l4_checksum(frame, at, addresses, ports, hop + id))
 		return 0;
 	if (look->is_v6) {
 		ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
@@ -80,10 +109,12 @@ FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends)
 		before = fl_get16(ip + 8);
 		ip[8]--;
 		fl_put16(ip + 10,
-			 fl_checksum_full(fl_get16(ip + 10), addresses + fl_change16(before, fl_get16(ip + 8))));
+			 fl_checksum_full(fl_get16(ip + 10), addresses + id + fl_change16(before, fl_get16(ip + 8))));
 		fl_put_addr(ip + 12, &ends->source, 0);
 		fl_put_addr(ip + 16, &ends->target, 0);
 	}
+	if (fragment == FL_LATER_FRAGMENT)
+		return 1;
 	l4 = fl_bytes(frame, look->l4, 8);
 	if (!l4)
 		return 0;

@@ -152,6 +152,8 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 	struct fl_moved *moved = &view->scratch->moved;
 
 	fl_flow_see(view, flow);
+	if (look->is_fragment == FL_LATER_FRAGMENT) /* its first one has said what there is to say */
+		return;
 	for (int attempt = 0; attempt < 4; attempt++) {
 		u32 control = fl_load(&flow->control);
 		u32 next = control;

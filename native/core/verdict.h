@@ -6,12 +6,13 @@
 #define FL_VERDICT_H
 
 /* X(NAME, "name") */
-#define FL_VERDICTS(X)                                                                             \
-	X(PASS, "passed")	/* not ours: the host has it */                                    \
-	X(FORWARD, "forwarded") /* rewritten, leaves by the out interface */                       \
-	X(ANSWER, "answered")	/* the frame became fairlead's own answer, leaves where it came */ \
-	X(DROP, "dropped")                                                                         \
-	X(HAND_UP, "handed-up") /* a program in the kernel leaves it to user space, which says what becomes of it */
+#define FL_VERDICTS(X)                                                                                               \
+	X(PASS, "passed")	/* not ours: the host has it */                                                      \
+	X(FORWARD, "forwarded") /* rewritten, leaves by the out interface */                                         \
+	X(ANSWER, "answered")	/* the frame became fairlead's own answer, leaves where it came */                   \
+	X(DROP, "dropped")                                                                                           \
+	X(HAND_UP, "handed-up") /* a program in the kernel leaves it to user space, which says what becomes of it */ \
+	X(KEEP, "kept")		/* user space keeps it until another frame says where it goes */
 
 /* X(NAME, "name", VERDICT, "what an operator should read") */
 #define FL_REASONS(X)                                                                                                 \
@@ -43,7 +44,11 @@
 	X(BAD_SOURCE, "bad-source", DROP, "a source address that cannot be a client's")                               \
 	X(BAD_DESTINATION, "bad-destination", DROP, "unicast IP inside a group MAC frame")                            \
 	X(LAND, "land", DROP, "source and destination are the same")                                                  \
-	X(FRAGMENT, "fragment", DROP, "a fragment of a datagram to a VIP or of a flow")                               \
+	X(FRAGMENT, "fragment", DROP, "a fragment whose first one never came, or of what is not balanced")            \
+	X(BAD_FRAGMENT, "bad-fragment", DROP,                                                                         \
+	  "a fragment that overlaps another, ends inside the header, or has a length that none can have")             \
+	X(FRAGMENTS_FULL, "fragments-full", DROP, "too many datagrams in fragments are under way")                    \
+	X(EARLY_FRAGMENT, "early-fragment", KEEP, "a fragment that came before its first one: kept for a second")     \
 	X(BAD_FLAGS, "bad-flags", DROP, "a TCP flag combination that no sender makes")                                \
 	X(UNSUPPORTED, "unsupported", DROP, "a protocol to a VIP that fairlead does not balance")                     \
 	X(NO_SERVICE, "no-service", DROP, "a VIP, but no service on this port")                                       \

@@ -188,6 +188,7 @@
 	C(tickShift, FL_TICK_SHIFT) \
 	C(none, FL_NONE) \
 	C(ways, FL_WAYS) \
+	C(datagrams, FL_DATAGRAMS) \
 	C(probes, FL_PROBES) \
 	C(rangesPerVip, FL_RANGES_PER_VIP) \
 	C(methodNat, FL_METHOD_NAT) \

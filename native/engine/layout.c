@@ -24,6 +24,12 @@ static void emit(const char *format, ...)
 	va_end(arguments);
 }
 
+static const char *const verdict_names[] = {
+#define X(NAME, name) [FL_##NAME] = name,
+	FL_VERDICTS(X)
+#undef X
+};
+
 /* FNV-1a, 64 bits. */
 static u64 hash_of(const char *string)
 {
@@ -67,14 +73,8 @@ static void names(void)
 #undef X
 	emit("] as const;\n\n/** Why a frame got its verdict; the position is the counter's. */\n");
 	emit("export const reasons = [\n");
-#define X(NAME, name, verdict, meaning)                                   \
-	emit("  { name: '%s', verdict: '%s', meaning: \"%s\" },\n", name, \
-	     FL_##verdict == FL_PASS	  ? "passed"                      \
-	     : FL_##verdict == FL_FORWARD ? "forwarded"                   \
-	     : FL_##verdict == FL_ANSWER  ? "answered"                    \
-	     : FL_##verdict == FL_HAND_UP ? "handed-up"                   \
-					  : "dropped",                    \
-	     meaning);
+#define X(NAME, name, verdict, meaning) \
+	emit("  { name: '%s', verdict: '%s', meaning: \"%s\" },\n", name, verdict_names[FL_##verdict], meaning);
 	FL_REASONS(X)
 #undef X
 	emit("] as const;\n\n");

@@ -8,6 +8,7 @@
 #ifndef FL_PACKET_H
 #define FL_PACKET_H
 
+#include "keep.h"
 #include "ring.h"
 #include "runner.h"
 
@@ -21,6 +22,7 @@ struct fl_packet_worker {
 	int wake_fd;			    /* written after `next` was filled, and to stop */
 	struct fl_port *port[FL_PORTS_MAX]; /* by interface id; the worker's own once it runs */
 	struct fl_port *next[FL_PORTS_MAX]; /* newer ones, put by the keeper, taken by atomic exchange */
+	struct fl_keep keep;
 };
 
 struct fl_packet {

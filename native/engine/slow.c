@@ -1,6 +1,6 @@
 /*
  * The slow path. A program in the kernel hands up a frame when it cannot do what is due: answer a frame that still owes
- * a checksum, make one longer than the driver's buffer, or send one as fragments. It has at most entered the flow
+ * a checksum, make one longer than the driver's buffer, send one as fragments, or keep one. It has at most entered the flow
  * then, so the core decides here once more, over the same region, and what is to leave does so by a packet socket: answers, and frames
  * that came up whole. Of any other only the first octets are here; it is counted as oversize.
  */
@@ -30,6 +30,11 @@ static void take_half(struct fl_region *region, u32 worker)
 	} while (__atomic_load_n(&region->header->active_half, __ATOMIC_SEQ_CST) != half);
 }
 
+static void leave_half(struct fl_region *region, u32 worker)
+{
+	__atomic_store_n(&region->workers[worker].half_in_use, 0, __ATOMIC_RELEASE);
+}
+
 int fl_slow_decide(struct fl_region *region, u32 worker, const struct fl_record *record, struct fl_frame *frame,
 		   u64 now, struct fl_result *result)
 {
@@ -53,7 +58,7 @@ int fl_slow_decide(struct fl_region *region, u32 worker, const struct fl_record 
 	};
 	take_half(region, worker);
 	verdict = fl_forward(region, frame, now, result);
-	__atomic_store_n(&region->workers[worker].half_in_use, 0, __ATOMIC_RELEASE);
+	leave_half(region, worker);
 	return verdict;
 }
 
@@ -68,8 +73,10 @@ static void decide(struct fl_slow *slow, const struct fl_record *record)
 	    record->size > FL_RECORD_WHOLE)
 		return;
 	verdict = fl_slow_decide(slow->region, slow->worker, record, &frame, fl_now(), &result);
-	if (verdict == FL_FORWARD && record->size < record->len)
+	if ((verdict == FL_FORWARD || verdict == FL_KEEP) && record->size < record->len)
 		counters->reasons[FL_REASON_OVERSIZE]++;
+	else if (verdict == FL_KEEP)
+		fl_keep_put(&slow->keep, &frame, fl_now(), counters);
 	else if (verdict == FL_FORWARD || verdict == FL_ANSWER)
 		fl_leave(slow->socket_fd, &frame,
 			 slow->ifindex[verdict == FL_ANSWER ? record->interface : result.out_interface], counters);
@@ -88,12 +95,30 @@ static int take(void *context, void *data, size_t size)
 	return 0;
 }
 
+static void leave_kept(void *context, struct fl_frame *frame, const struct fl_result *result)
+{
+	struct fl_slow *slow = context;
+	u32 interface = result->verdict == FL_ANSWER ? frame->interface : result->out_interface;
+
+	fl_leave(slow->socket_fd, frame, slow->ifindex[interface], &slow->region->workers[slow->worker]);
+}
+
+static void try_kept(struct fl_slow *slow)
+{
+	take_half(slow->region, slow->worker);
+	fl_keep_try(&slow->keep, slow->region, slow->worker, fl_now(), leave_kept, slow);
+	leave_half(slow->region, slow->worker);
+}
+
 static void *run(void *argument)
 {
 	struct fl_slow *slow = argument;
 
-	while (!__atomic_load_n(&slow->is_stopping, __ATOMIC_RELAXED))
-		ring_buffer__poll(slow->records, POLL_MS);
+	while (!__atomic_load_n(&slow->is_stopping, __ATOMIC_RELAXED)) {
+		ring_buffer__poll(slow->records, slow->keep.count ? FL_KEEP_POLL_MS : POLL_MS);
+		if (slow->keep.count)
+			try_kept(slow);
+	}
 	return NULL;
 }
 
@@ -121,5 +146,6 @@ void fl_slow_stop(struct fl_slow *slow)
 		ring_buffer__free(slow->records);
 	if (slow->socket_fd >= 0)
 		close(slow->socket_fd);
+	fl_keep_free(&slow->keep);
 	free(slow->room);
 }

@@ -10,6 +10,7 @@
 #include "../core/forward.h"
 #include "../core/record.h"
 #include "engine.h"
+#include "keep.h"
 #include "samples.h"
 
 struct fl_slow {
@@ -19,6 +20,7 @@ struct fl_slow {
 	struct ring_buffer *records;
 	int socket_fd;
 	u8 *room; /* for the frame at work */
+	struct fl_keep keep;
 	pthread_t thread;
 	bool is_started;
 	bool is_stopping;	    /* atomic */

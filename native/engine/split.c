@@ -178,9 +178,10 @@ static void blank_options(u8 *ip)
 static void write_fragment(const struct fl_split *split, u32 piece, u8 *to)
 {
 	u8 *ip = to + split->l3;
-	u16 more = piece + 1 < split->pieces ? 0x2000 : 0;
+	u16 was = FL_BE16(fl_get16(ip + 6)); /* it may be a fragment itself */
+	u16 more = piece + 1 < split->pieces ? 0x2000 : was & 0x2000;
 
-	fl_put16(ip + 6, FL_BE16(more | piece * split->step / 8));
+	fl_put16(ip + 6, FL_BE16(more | ((was & 0x1fff) + piece * split->step / 8)));
 	if (piece > 0)
 		blank_options(ip);
 	set_length(ip, fl_split_size(split, piece) - split->l3);

@@ -140,6 +140,8 @@ static void emit(struct fl_packet_worker *self, struct batch *batch)
 	for (u32 i = 0; i < batch->count; i++) {
 		const struct fl_result *result = &batch->result[i];
 
+		if (FL_UNLIKELY(result->verdict == FL_KEEP))
+			fl_keep_put(&self->keep, &batch->frame[i], fl_now(), port[0]->worker);
 		if (result->verdict != FL_FORWARD && result->verdict != FL_ANSWER)
 			continue;
 		if (FL_UNLIKELY(result->out_interface >= self->packet->runner.interface_count)) {
@@ -215,6 +217,29 @@ static u32 serve(struct fl_packet_worker *self, struct batch *batch, struct fl_p
 	return batch->taken;
 }
 
+static void leave_kept(void *context, struct fl_frame *frame, const struct fl_result *result)
+{
+	const struct fl_packet_worker *self = context;
+	u32 interface = result->verdict == FL_ANSWER ? frame->interface : result->out_interface;
+	struct virtio_net_hdr vnet = { 0 };
+
+	if (interface >= self->packet->runner.interface_count)
+		return;
+	fl_slot_finish(frame, &vnet);
+	fl_port_send(self->port[interface], frame, &vnet);
+	fl_port_flush(self->port[interface]);
+}
+
+static void try_kept(struct fl_packet_worker *self, u64 now)
+{
+	const struct fl_region *region = self->packet->runner.region;
+	struct fl_worker *counters = fl_workers_at(region, self->index);
+
+	enter_half(region->header, counters);
+	fl_keep_try(&self->keep, region, self->index, now, leave_kept, self);
+	__atomic_store_n(&counters->half_in_use, 0, __ATOMIC_RELEASE);
+}
+
 static void take_next_ports(struct fl_packet_worker *self)
 {
 	for (u32 i = 0; i < self->packet->runner.interface_count; i++) {
@@ -243,6 +268,8 @@ static int sleep_until_frames(struct fl_packet_worker *self)
 	struct pollfd wait[FL_PORTS_MAX + 1];
 	int timeout = SLEEP_MS, ready;
 
+	if (self->keep.count)
+		timeout = FL_KEEP_POLL_MS;
 	if (has_queue(self)) {
 		for (u32 i = 0; i < ports; i++)
 			fl_port_flush(self->port[i]);
@@ -294,6 +321,8 @@ static int loop(struct fl_packet_worker *self)
 
 		__atomic_store_n(&counters->alive_ns, now, __ATOMIC_RELAXED);
 		take_next_ports(self);
+		if (FL_UNLIKELY(self->keep.count))
+			try_kept(self, now);
 		for (u32 i = 0; i < self->packet->runner.interface_count; i++)
 			taken += serve(self, &batch, self->port[i], now);
 		if (taken) {
@@ -313,6 +342,7 @@ static int loop(struct fl_packet_worker *self)
 		last = now;
 		counters->wakeups++;
 	}
+	fl_keep_free(&self->keep);
 	free(batch.buffer);
 	return error;
 }

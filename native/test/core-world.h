@@ -309,6 +309,7 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 			[FL_SECTION_FLOWS] = slots,
 			[FL_SECTION_FLOWS6] = slots,
 			[FL_SECTION_RETURNS] = slots / FL_WAYS,
+			[FL_SECTION_DATAGRAMS] = FL_DATAGRAMS,
 		},
 	};
 }
@@ -407,6 +408,36 @@ static inline u32 world_frame(u8 *data, const struct world_ends *ends)
 		sum = 0xffff;
 	fl_put16(l4 + at, FL_BE16(sum));
 	return 14 + head + l4_size;
+}
+
+/* Makes of a frame that world_frame() wrote the fragment with `size` octets from octet `from` of its L4 on; its length. */
+static inline u32 world_cut(u8 *data, u32 len, u32 id, u32 from, u32 size, int is_last)
+{
+	u8 *ip = data + 14;
+	int is_v6 = ip[0] >> 4 == 6;
+	u32 head = is_v6 ? 40 : 20, l4_size = len - 14 - head;
+
+	if (from > l4_size)
+		from = l4_size;
+	if (size > l4_size - from)
+		size = l4_size - from;
+	if (!is_v6) {
+		memmove(ip + head, ip + head + from, size);
+		fl_put16(ip + 2, FL_BE16(head + size));
+		fl_put16(ip + 4, (u16)id);
+		fl_put16(ip + 6, FL_BE16(from / 8 | (is_last ? 0 : 0x2000)));
+		fl_put16(ip + 10, 0);
+		fl_put16(ip + 10, FL_BE16(~world_sum(ip, 20, 0)));
+		return 14 + head + size;
+	}
+	memmove(ip + head + 8, ip + head + from, size);
+	memset(ip + head, 0, 8);
+	ip[head] = ip[6];
+	ip[6] = FL_PROTOCOL_FRAGMENT;
+	fl_put16(ip + head + 2, FL_BE16(from | (is_last ? 0 : 1)));
+	fl_put32(ip + head + 4, id);
+	fl_put16(ip + 4, FL_BE16(8 + size));
+	return 14 + head + 8 + size;
 }
 
 /*

@@ -135,8 +135,26 @@ static void test_claims(void)
 	other.fragment = 0x0005;
 	CHECK(ours(ip_frame(&other)) == 0);
 	other = answer6;
+	other.to = OTHER;
 	other.fragment = 0x0008;
 	CHECK(ours(ip_frame(&other)) == 0);
+
+	CASE("later fragments are ours when their first one was, and only those of its datagram");
+	other = answer;
+	other.protocol = UDP;
+	claim(CLIENT, 4000, SERVER, 8080, UDP, 0);
+	other.fragment = 0x2000;
+	CHECK(ours(ip_frame(&other)) == 1);
+	other.fragment = 0x0005;
+	CHECK(ours(ip_frame(&other)) == 1);
+	other.to = OTHER;
+	CHECK(ours(ip_frame(&other)) == 0);
+	other.to = CLIENT;
+	other.protocol = TCP;
+	CHECK(ours(ip_frame(&other)) == 0);
+	other = answer6;
+	other.fragment = 0x0010;
+	CHECK(ours(ip_frame(&other)) == 1);
 
 	CASE("a claim counts only for a nat server's address");
 	claim(CLIENT, 4000, PROXIED, 8080, TCP, 0);
@@ -201,6 +219,13 @@ static void test_steer(void)
 	CASE("whatever cannot be steered goes to some worker");
 	CHECK(worker_for(arp(1, CLIENT, VIP)) < 4);
 	CHECK(worker_for(IP(CLIENT, VIP, UDP, .fragment = 5)) < 4);
+
+	CASE("all fragments of a datagram meet one worker, whatever ports the first one has");
+	is_home = true;
+	for (u16 port = 1; port < 100; port++)
+		is_home &= worker_for(IP(CLIENT, VIP, UDP, PORTS(port, 53), .fragment = 0x2000)) ==
+			   worker_for(IP(CLIENT, VIP, UDP, .fragment = 5));
+	CHECK(is_home);
 	CHECK(worker_for(ether(0x88cc)) == 0);
 }
 

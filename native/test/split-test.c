@@ -149,13 +149,15 @@ static u32 packet_with_options(u8 *data, u32 payload)
 	return len + 8;
 }
 
-static void test_fragments(void)
+/* `flags`: the packet's own, when it is itself a fragment. */
+static void test_fragments(u16 flags)
 {
 	struct fl_frame frame = { .data = room, .split = 576, .csum_start = FL_ETHER_HEADER + 28 };
 	u32 payload = 1471, whole = 8 + payload, seen = 0;
 	struct fl_split split;
 
 	frame.len = packet_with_options(room, payload);
+	fl_put16(room + FL_ETHER_HEADER + 6, FL_BE16(flags));
 	CHECK(fl_split_is_due(&frame) && fl_split_plan(&split, &frame));
 	CHECK_EQUAL(split.pieces, 3);
 	for (u32 i = 0; i < split.pieces; i++) {
@@ -166,7 +168,8 @@ static void test_fragments(void)
 		fl_split_write(&split, i, piece);
 		check_headers(&split, size);
 		CHECK(size - split.l3 <= 576);
-		CHECK_EQUAL(FL_BE16(fl_get16(ip + 6)), (is_last ? 0 : 0x2000) | seen / 8);
+		CHECK_EQUAL(FL_BE16(fl_get16(ip + 6)),
+			    ((is_last ? 0 : 0x2000) | seen / 8) + flags - (is_last ? 0 : flags & 0x2000));
 		CHECK_EQUAL(FL_BE16(fl_get16(ip + 4)), 0x4321);
 		CHECK_EQUAL(ip[20], 0x94);
 		CHECK_EQUAL(ip[24], i == 0 ? 7 : 1);
@@ -204,7 +207,10 @@ int main(void)
 	CASE("only the last segment closes, only the first tells of congestion");
 	test_closing_segments();
 	CASE("a packet becomes fragments that make it again, its unfinished checksum finished");
-	test_fragments();
+	test_fragments(0);
+	CASE("a packet that is a fragment keeps its place in its datagram when it is cut again");
+	test_fragments(0x2000);
+	test_fragments(100);
 	CASE("what is not what the core made is refused");
 	test_refused();
 	return check_end();

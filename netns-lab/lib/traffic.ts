@@ -92,7 +92,7 @@ export interface Load {
 }
 
 function wrk(url: string, seconds: number, connections: number, options: string): string {
-  return `wrk -t1 -c${connections} -d${seconds}s --timeout 3s ${options} '${url}'`;
+  return `wrk -t1 -c${connections} -d${seconds}s --timeout 8s ${options} '${url}'`;
 }
 
 function parseLoad(text: string): Load {

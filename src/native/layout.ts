@@ -1,12 +1,12 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '7869f805a34d0373';
+export const layoutHash = '61126518c683d55d';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
   fl_header: {
-    octets: 584,
+    octets: 608,
     magic: 0,
     layout_hash: 8,
     size: 16,
@@ -35,8 +35,8 @@ export const layout = {
     vip_mask: 48,
     listen_mask: 52,
     icmp_per_tick: 56,
-    rst_per_tick: 144,
-    is_refusing: 148,
+    rst_per_tick: 148,
+    is_refusing: 152,
     first: 60,
   },
   fl_interface: {
@@ -123,13 +123,13 @@ export const layout = {
     smooth_us8: 64,
   },
   fl_worker: {
-    octets: 448,
+    octets: 512,
     reasons: 0,
-    thread_id: 376,
-    alive_ns: 384,
-    ring_drops: 392,
-    send_errors: 400,
-    wakeups: 408,
+    thread_id: 400,
+    alive_ns: 408,
+    ring_drops: 416,
+    send_errors: 424,
+    wakeups: 432,
   },
   fl_traffic: {
     octets: 32,
@@ -186,7 +186,7 @@ export const layout = {
 
 /** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. */
 export const sections = {
-  header: { index: 0, element: 584, halves: 1 },
+  header: { index: 0, element: 608, halves: 1 },
   settings: { index: 1, element: 256, halves: 2 },
   interfaces: { index: 2, element: 64, halves: 2 },
   vips: { index: 3, element: 32, halves: 2 },
@@ -199,12 +199,13 @@ export const sections = {
   hops: { index: 10, element: 8, halves: 1 },
   service_state: { index: 11, element: 8, halves: 1 },
   server_state: { index: 12, element: 72, halves: 1 },
-  workers: { index: 13, element: 448, halves: 1 },
+  workers: { index: 13, element: 512, halves: 1 },
   traffic: { index: 14, element: 32, halves: 1 },
   tags: { index: 15, element: 16, halves: 1 },
   flows: { index: 16, element: 64, halves: 1 },
   flows6: { index: 17, element: 64, halves: 1 },
   returns: { index: 18, element: 64, halves: 1 },
+  datagrams: { index: 19, element: 64, halves: 1 },
 } as const;
 
 export const stateNames = [
@@ -226,6 +227,7 @@ export const verdictNames = [
   'answered',
   'dropped',
   'handed-up',
+  'kept',
 ] as const;
 
 /** Why a frame got its verdict; the position is the counter's. */
@@ -256,7 +258,10 @@ export const reasons = [
   { name: 'bad-source', verdict: 'dropped', meaning: "a source address that cannot be a client's" },
   { name: 'bad-destination', verdict: 'dropped', meaning: "unicast IP inside a group MAC frame" },
   { name: 'land', verdict: 'dropped', meaning: "source and destination are the same" },
-  { name: 'fragment', verdict: 'dropped', meaning: "a fragment of a datagram to a VIP or of a flow" },
+  { name: 'fragment', verdict: 'dropped', meaning: "a fragment whose first one never came, or of what is not balanced" },
+  { name: 'bad-fragment', verdict: 'dropped', meaning: "a fragment that overlaps another, ends inside the header, or has a length that none can have" },
+  { name: 'fragments-full', verdict: 'dropped', meaning: "too many datagrams in fragments are under way" },
+  { name: 'early-fragment', verdict: 'kept', meaning: "a fragment that came before its first one: kept for a second" },
   { name: 'bad-flags', verdict: 'dropped', meaning: "a TCP flag combination that no sender makes" },
   { name: 'unsupported', verdict: 'dropped', meaning: "a protocol to a VIP that fairlead does not balance" },
   { name: 'no-service', verdict: 'dropped', meaning: "a VIP, but no service on this port" },
@@ -281,6 +286,7 @@ export const constants = {
   tickShift: 27,
   none: 4294967295,
   ways: 8,
+  datagrams: 4096,
   probes: 8,
   rangesPerVip: 16,
   methodNat: 1,

@@ -53,6 +53,7 @@ export function countsFor(config: Config, workers: number): SectionCounts {
     flows: slots,
     flows6: slots,
     returns: buckets,
+    datagrams: constants.datagrams,
   };
 }
 

@@ -165,5 +165,6 @@ export function smallCounts(flows: number, workers: number): SectionCounts {
     flows,
     flows6: flows,
     returns: buckets,
+    datagrams: constants.datagrams,
   };
 }

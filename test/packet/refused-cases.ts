@@ -190,28 +190,6 @@ const extensions: readonly PacketCase[] = [
   },
 ].map((one) => ({ ...one, services: serviceOf(tcp6) }));
 
-const fragments: readonly PacketCase[] = [
-  {
-    name: 'a first fragment to a VIP is dropped',
-    frame: request(udp4, { moreFragments: true, payload: payloadOf(8) }),
-  },
-  { name: 'a later fragment to a VIP is dropped', frame: request(udp4, { fragmentOffset: 3, payload: payloadOf(8) }) },
-  {
-    name: 'a fragment of two octets to a VIP is dropped for what it is',
-    frame: { ...request(udp4, { fragmentOffset: 3 }), protocol: 17, payload: payloadOf(2) },
-  },
-  {
-    name: 'a first fragment over IPv6 to a VIP is dropped',
-    services: serviceOf(udp6),
-    frame: request(udp6, { extensions: [{ number: 44, octets: [0, 0, 0, 1, 0, 0, 0, 9] }] }),
-  },
-  {
-    name: 'a later fragment over IPv6 to a VIP is dropped',
-    services: serviceOf(udp6),
-    frame: request(udp6, { extensions: [{ number: 44, octets: [0, 0, 0, 0x10, 0, 0, 0, 9] }] }),
-  },
-].map((one) => ({ services: serviceOf(udp4), said: 'dropped: fragment', ...one }));
-
 const FLAG_KINDS = { none: '', 'FIN alone': 'F', 'FIN, PSH and URG (XMAS)': 'FPU', 'SYN and FIN': 'SF' } as const;
 const MORE_FLAGS = { 'SYN and RST': 'SR', 'URG alone': 'U', 'PSH alone': 'P', 'SYN, ACK and FIN': 'SAF' } as const;
 
@@ -389,7 +367,6 @@ export const refusedCases: Readonly<Record<string, readonly PacketCase[]>> = {
   'frames that end inside a header': truncated,
   'lengths that lie': lies,
   'IPv6 extension headers': extensions,
-  fragments,
   'TCP flags': flags,
   'ends that cannot be': sources,
   'what is not served': services,
