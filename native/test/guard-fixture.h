@@ -20,6 +20,12 @@
 #define SERVER "10.0.1.11"
 #define SERVER6 "fd00:1::11"
 #define PROXIED "10.0.1.12" /* a full-nat server */
+#define WRAPPED "10.0.9.13" /* a server in a tunnel, an IPv6 one, and a router on the way to them */
+#define WRAPPED6 "fd00:9::13"
+#define ROUTER "10.0.8.1"
+#define ROUTER6 "fd00:8::1"
+#define OWN "10.0.1.1" /* of the host */
+#define OWN6 "fd00:1::1"
 #define CLIENT "198.51.100.7"
 #define CLIENT6 "2001:db8:7::7"
 #define OTHER "203.0.113.9"
@@ -93,12 +99,15 @@ static inline void region_make(void)
 		settings->first[FL_SECTION_SERVERS] = half * 16;
 		memory.services[half * 4].method = FL_METHOD_NAT;
 		memory.services[half * 4 + 1].method = FL_METHOD_FULL_NAT;
+		memory.services[half * 4 + 2].method = FL_METHOD_L3_DSR;
 		vip_set(half, 3, VIP, FL_VIP_LISTENS);
 		vip_set(half, 9, VIP6, FL_VIP_LISTENS);
 		vip_set(half, 15, POOL, FL_VIP_SOURCE);
 		server_set(half, 0, SERVER, 0);
 		server_set(half, 5, SERVER6, 0);
 		server_set(half, 6, PROXIED, 1);
+		server_set(half, 8, WRAPPED, 2);
+		server_set(half, 9, WRAPPED6, 2);
 	}
 }
 

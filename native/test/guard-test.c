@@ -176,6 +176,51 @@ static bool ours_from(struct bytes frame, u32 length)
 	return true;
 }
 
+/* An ICMP error of a router to the host, about a packet that the host sent to somebody. */
+static struct bytes told_by_router(const char *about, u32 quoted)
+{
+	bool is_v6 = strchr(about, ':') != NULL;
+	struct bytes sent = IP(is_v6 ? OWN6 : OWN, about, 47);
+	u8 payload[128] = { is_v6 ? 2 : 3, is_v6 ? 0 : 4 };
+
+	memcpy(payload + 8, sent.data + 14, quoted);
+	return IP(is_v6 ? ROUTER6 : ROUTER, is_v6 ? OWN6 : OWN, is_v6 ? ICMP6 : 1, .payload = payload,
+		  .payload_size = 8 + quoted);
+}
+
+/* Both get it: 1; the host alone: 0; 99: it is kept from the host. */
+static int shared(struct bytes frame)
+{
+	if (run(guard->drop_fd, &frame, 0) != 0xffffffff)
+		return 99;
+	return run(guard->filter_fd, &frame, 14) == 0xffffffff;
+}
+
+static void test_tunnels(void)
+{
+	struct bytes frame;
+
+	CASE("what a router says about a packet to a server in a tunnel is read here, and the host gets it too");
+	CHECK(shared(told_by_router(WRAPPED, 28)) == 1);
+	CHECK(shared(told_by_router(WRAPPED6, 48)) == 1);
+	CHECK(shared(told_by_router(WRAPPED, 20)) == 1);
+	CHECK(shared(tagged(told_by_router(WRAPPED, 28), ETH_P_8021Q, 0)) == 1);
+
+	CASE("about anybody else, in another protocol, for another station or cut short it is the host's alone");
+	CHECK(shared(told_by_router(OTHER, 28)) == 0);
+	CHECK(shared(told_by_router(SERVER, 28)) == 0);
+	CHECK(shared(told_by_router(SERVER6, 48)) == 0);
+	CHECK(shared(IP(ROUTER, OWN, UDP, PORTS(1, 2))) == 0);
+	CHECK(shared(told_by_router(WRAPPED, 18)) == 0);
+	CHECK(shared(told_by_router(WRAPPED6, 39)) == 0);
+	frame = told_by_router(WRAPPED, 28);
+	frame.data[0] = 2;
+	CHECK(shared(frame) == 0);
+	frame = told_by_router(WRAPPED, 28);
+	frame.data[14 + 9] = TCP;
+	CHECK(shared(frame) == 0);
+}
+
 static void test_truncated(void)
 {
 	CASE("a frame cut anywhere is ours only if what makes it so can be read");
@@ -315,6 +360,7 @@ int main(void)
 	test_owned();
 	test_questions();
 	test_claims();
+	test_tunnels();
 	test_truncated();
 	test_steer();
 	test_update();
