@@ -370,6 +370,16 @@ static u32 mtu_towards(struct fl_path *path, u32 server_slot)
 	return out ? out->mtu : 0;
 }
 
+/* A datagram goes in one piece each time, whatever the kernel remembers of the way: so each check meets what does not fit. */
+static int send_whole(const struct fl_path_question *question, int fd)
+{
+	static const int probe4 = IP_PMTUDISC_PROBE, probe6 = IPV6_PMTUDISC_PROBE;
+	int code = question->is_v6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &probe6, sizeof(probe6))
+				   : setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe4, sizeof(probe4));
+
+	return code ? -errno : 0;
+}
+
 static int prepare(struct fl_path *path, const struct fl_path_question *question, int fd, u32 mtu)
 {
 	static const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
@@ -378,7 +388,7 @@ static int prepare(struct fl_path *path, const struct fl_path_question *question
 	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &path->mark, sizeof(path->mark)))
 		return -errno;
 	if (question->protocol != FL_PROTOCOL_TCP)
-		return 0;
+		return send_whole(question, fd);
 	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)))
 		return -errno;
 	return mtu && setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment)) ? -errno : 0;

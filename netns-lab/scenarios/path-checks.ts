@@ -36,6 +36,9 @@ async function see(net: Topology, server: string, state: string): Promise<string
 
 const answered = { type: 'udp', send: 'probe', expect: 'probe' };
 
+/** Says whether the VIP is there all the same. */
+const unanswered = { type: 'udp', send: 'x' };
+
 const services = (net: Topology, tunnel?: Record<string, string | number>) => {
   const dsr = tunnel === undefined ? { method: 'l2-dsr' as const } : { method: 'l3-dsr' as const, tunnel };
   const checked = (...checks: { type: string }[]) => ({
@@ -44,8 +47,8 @@ const services = (net: Topology, tunnel?: Record<string, string | number>) => {
   });
   return {
     ...net.everyService(dsr.method, checked({ type: 'http' }, { type: 'tcp-half-open' })),
-    dns4: net.service({ ...checked(answered), family: 4, protocol: 'udp' }),
-    dns6: net.service({ ...checked(answered), family: 6, protocol: 'udp' }),
+    dns4: net.service({ ...checked(answered, unanswered), family: 4, protocol: 'udp' }),
+    dns6: net.service({ ...checked(answered, unanswered), family: 6, protocol: 'udp' }),
   };
 };
 
@@ -160,6 +163,33 @@ const halfOpen = (net: Topology, dsr: Pick<Parameters<Topology['service']>[0], '
   );
 };
 
+/** A datagram that fills the link and no tunnel; a request over TCP is as large, and finds its own size. */
+const largeChecks = (net: Topology) => {
+  const tunneled = { method: 'l3-dsr', tunnel: { type: 'gre' } } as const;
+  const udp = { type: 'udp', send: 'x'.repeat(1460), expect: 'x', ...timers };
+  const http = { type: 'http', path: `/?${'x'.repeat(1900)}`, ...timers };
+  return Object.fromEntries(
+    families.flatMap((family) => [
+      [`dns${family}`, net.service({ ...tunneled, family, protocol: 'udp', more: { check: udp } })],
+      [`web${family}`, net.service({ ...tunneled, family, more: { check: http } })],
+    ]),
+  );
+};
+
+async function tooLarge(net: Topology): Promise<void> {
+  const words = 'MTU too small: the request does not get through undivided';
+  const checks = () => net.fairlead.json<(CheckRow & { history: string })[]>('checks');
+  const isUdp = ({ service }: CheckRow) => service.startsWith('dns');
+  await waitFor(
+    'the large datagrams to fail, each time with the same words, and the large requests to be answered',
+    checks,
+    (rows) =>
+      rows.length === 4 &&
+      rows.every((row) => (isUdp(row) ? row.lastResult === words && /^-{4,}$/.test(row.history) : row.state === 'up')),
+    { withinMs: 40_000, everyMs: 50 },
+  );
+}
+
 const isWeb1 = ({ service, server }: CheckRow) => service.startsWith('web') && server === 'web-1';
 
 export const scenarios: Scenario[] = [
@@ -216,6 +246,21 @@ export const scenarios: Scenario[] = [
       return net;
     },
     run: proveHalfOpen,
+  },
+  {
+    name: 'path-checks-mtu',
+    title:
+      'a datagram that does not fit into the tunnel is a check’s failure with that as the reason; TCP finds its own size',
+    picture: routedPicture,
+    engines: ['tc'],
+    stage: async (lab) => {
+      const net = await buildRouted(lab, { servers: 1, captures: false });
+      const config = net.config(largeChecks(net));
+      await setUpServers(net, config);
+      await net.fairlead.up(config);
+      return net;
+    },
+    run: tooLarge,
   },
   {
     name: 'path-checks-traces',

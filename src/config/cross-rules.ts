@@ -1,8 +1,10 @@
-// What must hold between services: who owns a listen, that no server is a VIP, and the sizes of the whole.
+// What must hold between services: who owns a listen, that no server is a VIP, that none is sent packets in its own name,
+// and the sizes of the whole.
 
 import { formatListen } from './endpoint.ts';
 import type { Listen, ServiceConfig } from './config.ts';
 import { LIMITS } from './limits.ts';
+import { isDsr } from './dsr-rules.ts';
 import type { Finding, Path } from './positions.ts';
 import { serverPath } from './server-path.ts';
 
@@ -20,7 +22,12 @@ export function checkAcrossServices(services: readonly ServiceConfig[]): Finding
       path: ['services', service.name, 'listen', i],
     })),
   );
-  return [...checkSizes(services, listens), ...checkListens(listens), ...checkNoServerIsVip(services, listens)];
+  return [
+    ...checkSizes(services, listens),
+    ...checkListens(listens),
+    ...checkNoServerIsVip(services, listens),
+    ...checkNoServerMeetsItself(services),
+  ];
 }
 
 function checkSizes(services: readonly ServiceConfig[], listens: readonly OwnedListen[]): Finding[] {
@@ -104,4 +111,35 @@ function checkNoServerIsVip(services: readonly ServiceConfig[], listens: readonl
       return [{ path: [...serverPath(service, server), 'address'], message, see: owner.path }];
     }),
   );
+}
+
+/** A server of direct server return has the VIP on lo, and takes what comes from its own address for forged. */
+function checkNoServerMeetsItself(services: readonly ServiceConfig[]): Finding[] {
+  const owners = new Map(
+    services
+      .filter(isDsr)
+      .flatMap((service) =>
+        service.servers.flatMap((server) =>
+          service.listens.map(({ vip }) => [`${server.address.text} ${vip.text}`, { service, server }] as const),
+        ),
+      ),
+  );
+  return services
+    .filter(({ method }) => method === 'full-nat')
+    .flatMap((service) =>
+      service.servers.flatMap((server): Finding[] => {
+        const sources = service.sources.length > 0 ? service.sources : service.listens.map(({ vip }) => vip);
+        const source = sources.find(({ text }) => owners.has(`${server.address.text} ${text}`));
+        const owner = owners.get(`${server.address.text} ${source?.text}`);
+        if (source === undefined || owner === undefined) return [];
+        return [
+          {
+            path: [...serverPath(service, server), 'address'],
+            message: `server "${server.name}" has ${source.text} on lo for service "${owner.service.name}", and drops what comes to it from there`,
+            see: [...serverPath(owner.service, owner.server), 'address'],
+            hint: 'give this service another "source": an address that is no VIP of its servers',
+          },
+        ];
+      }),
+    );
 }

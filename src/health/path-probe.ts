@@ -29,6 +29,9 @@ export function makePathProbe({ timers, path, raw, ask }: PathProbeOptions) {
     const hindrance = (socket as PathSocket | null)?.end() ?? null;
     if (result.isUnheard === undefined) {
       life.cancel();
+      if (isMute(target) && result.outcome === 'ok' && result.latencyMs === null) {
+        return (await lacksVip({ path, raw, ask }, target, signal)) ? failedFor(vipWords(target.via)) : result;
+      }
       return result;
     }
     if (hindrance !== null) {
@@ -37,6 +40,38 @@ export function makePathProbe({ timers, path, raw, ask }: PathProbeOptions) {
     }
     return (await life.isAlive()) ? { ...result, reason: vipWords(target.via) } : result;
   };
+}
+
+/** Asks what may be left without an answer. */
+function isMute({ kind }: PathTarget): boolean {
+  return kind.type === 'udp' && kind.expect === null;
+}
+
+function failedFor(reason: string): ProbeResult {
+  return { outcome: 'failed', reason, latencyMs: null };
+}
+
+/**
+ * Where silence is good, it also comes from a server that lacks the VIP. A SYN is never left without an answer: whoever
+ * answers one at its own address, and none at the same port of the VIP, does not have it. Where a firewall keeps SYNs away
+ * nobody knows, and nothing is said.
+ */
+async function lacksVip(
+  { path, raw, ask }: Pick<PathProbeOptions, 'path' | 'raw' | 'ask'>,
+  target: PathTarget,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const syn: PathTarget = { ...target, kind: { type: 'tcp-half-open' }, timeoutMs: target.timeoutMs / 2 };
+  const direct = askDirectly(raw, (prober) => prober.halfOpen(target.via.server, target.port ?? 0, syn.timeoutMs));
+  let socket: PathSocket | null = null;
+  const atVip = await ask({ ...syn, socket: () => (socket = openSocket(path(), syn)).fd }, signal);
+  const hindrance = (socket as PathSocket | null)?.end() ?? null;
+  if (atVip.isUnheard === undefined || hindrance !== null) {
+    for (const question of direct) question.cancel();
+    return false;
+  }
+  const outcomes = await Promise.all(direct.map(async ({ answer }) => (await answer).outcome));
+  return outcomes.some((outcome) => outcome === 'answered' || outcome === 'refused');
 }
 
 function openSocket(path: ProbePath, { kind, via, address, port }: PathTarget): PathSocket {
@@ -83,17 +118,18 @@ function askLife({ timers, raw }: Pick<PathProbeOptions, 'timers' | 'raw'>, targ
   };
 }
 
-/** None where this host can send none: then nobody knows. */
 function directQuestions(raw: () => RawProber, { via, port }: PathTarget, timeoutMs: number): RawQuestion[] {
-  const kinds: ((prober: RawProber) => RawQuestion)[] = [
-    (prober) => prober.echo(via.server, timeoutMs),
-    (prober) => prober.halfOpen(via.server, port ?? 0, timeoutMs),
+  return [
+    ...askDirectly(raw, (prober) => prober.echo(via.server, timeoutMs)),
+    ...askDirectly(raw, (prober) => prober.halfOpen(via.server, port ?? 0, timeoutMs)),
   ];
-  return kinds.flatMap((send) => {
-    try {
-      return [send(raw())];
-    } catch {
-      return [];
-    }
-  });
+}
+
+/** None where this host can send none: then nobody knows. */
+function askDirectly(raw: () => RawProber, send: (prober: RawProber) => RawQuestion): RawQuestion[] {
+  try {
+    return [send(raw())];
+  } catch {
+    return [];
+  }
 }

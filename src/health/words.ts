@@ -2,6 +2,8 @@
 
 import type { ProbeResult } from './probe.ts';
 
+export const MTU_TOO_SMALL = 'MTU too small: the request does not get through undivided';
+
 const FAILURES: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
@@ -10,6 +12,7 @@ const FAILURES: Readonly<Record<string, string>> = {
   EHOSTDOWN: 'host is down',
   ENETUNREACH: 'network unreachable',
   ETIMEDOUT: 'no answer',
+  EMSGSIZE: MTU_TOO_SMALL,
   EPROTO: 'the answer is not TLS',
   ERR_SSL_WRONG_VERSION_NUMBER: 'the answer is not TLS',
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'the answer is not TLS',

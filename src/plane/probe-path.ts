@@ -84,8 +84,8 @@ export function removeProbePath(instance: string, addon: Addon = loadAddon()): b
 const WORDS: Readonly<Record<string, string>> = {
   'no-neighbour': 'its next hop answers neither ARP nor neighbour discovery',
   'no-server': 'the data plane does not have this server any more',
-  'too-big': 'the MTU on the way is too small',
-  oversize: 'the MTU on the way is too small',
+  'too-big': 'MTU too small: the request does not get through undivided',
+  oversize: 'MTU too small: the request does not get through undivided',
 };
 
 function hindranceOf(reason: number): string | null {

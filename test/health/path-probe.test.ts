@@ -21,6 +21,8 @@ const VIP = 'the VIP is not configured on the server';
 
 interface World {
   readonly result?: ProbeResult;
+  /** Of a SYN to the VIP, where that is asked beside. */
+  readonly syn?: ProbeResult;
   readonly direct?: RawOutcome;
   readonly from?: string;
   readonly hindrance?: string;
@@ -28,7 +30,7 @@ interface World {
 }
 
 /** Asks once in such a world; gives the result, what went through the path, and how often the server was asked directly. */
-async function ask({ result = SILENT, direct = 'silent', from, hindrance, target = TARGET }: World) {
+async function ask({ result = SILENT, syn = result, direct = 'silent', from, hindrance, target = TARGET }: World) {
   const clock = makeHandClock();
   const opened: PathQuestion[] = [];
   const directly: string[] = [];
@@ -50,7 +52,9 @@ async function ask({ result = SILENT, direct = 'silent', from, hindrance, target
     ask: (it) => {
       assert.equal(it.socket?.(), 7);
       return new Promise((resolve) => {
-        clock.setTimer(result.outcome === 'ok' ? 1 : 1000, () => resolve(result));
+        clock.setTimer(result.outcome === 'ok' ? 1 : 1000, () =>
+          resolve(it.kind.type === 'tcp-half-open' ? syn : result),
+        );
       });
     },
   });
@@ -108,4 +112,28 @@ test('a server that is silent everywhere is silent, and what it says itself stay
 test('what hindered the packets here is the reason, before any other', async () => {
   const hindrance = 'its next hop answers neither ARP nor neighbour discovery';
   assert.equal((await ask({ hindrance, direct: 'answered' })).result.reason, hindrance);
+});
+
+test('where silence is good, a SYN that only the server’s own address answers tells that the VIP is missing', async () => {
+  const target: PathTarget = { ...TARGET, kind: { type: 'udp', send: 'x', expect: null } };
+  const result: ProbeResult = { outcome: 'ok', reason: 'nobody refused it within 1 s', latencyMs: null };
+  for (const direct of ['answered', 'refused'] as const) {
+    const found = await ask({ target, result, syn: SILENT, direct });
+    assert.deepEqual([found.result.outcome, found.result.reason], ['failed', VIP]);
+    assert.deepEqual(
+      found.opened.map(({ protocol, isHalfOpen }) => [protocol, isHalfOpen]),
+      [
+        ['udp', false],
+        ['tcp', true],
+      ],
+    );
+  }
+  const refused: ProbeResult = { outcome: 'failed', reason: 'connection refused', latencyMs: null };
+  assert.equal((await ask({ target, result, syn: refused, direct: 'refused' })).result.outcome, 'ok');
+  // A firewall, or a host that is dead anyway: nobody knows, and nothing is said.
+  assert.equal((await ask({ target, result, syn: SILENT })).result.outcome, 'ok');
+  assert.equal((await ask({ target, result, syn: SILENT, direct: 'refused', hindrance: 'no' })).result.outcome, 'ok');
+  // An answer is an answer.
+  const answered: ProbeResult = { outcome: 'ok', reason: 'answered in 1 ms', latencyMs: 1 };
+  assert.equal((await ask({ target, result: answered, syn: SILENT, direct: 'refused' })).opened.length, 1);
 });
