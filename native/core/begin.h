@@ -294,9 +294,13 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	__builtin_memcpy(flow->client_mac, view->scratch->source_mac, 6);
 	flow->seen = view->now;
 	flow->created = view->now;
-	flow->server_sequence = look->kind == FL_KIND_TCP ? fl_view_us(view) : 0;
+	flow->expected_host = 0;
+	flow->handshake = 0;
+	if (look->kind == FL_KIND_TCP) {
+		flow->expected_host = is_dsr ? fl_view_us(view) : FL_BE32(look->tcp_sequence) + 1;
+		flow->handshake = is_dsr ? 0 : fl_view_us(view);
+	}
 	flow->tag = look->home.tag;
-	flow->mark_ttl = 0;
 #ifndef __bpf__
 	if (view->region->claims && !is_full_nat && !is_dsr)
 		fl_store(&view->region->claims[index],

@@ -45,6 +45,7 @@ struct fl_look {
 	u32 control;	  /* and its control word then */
 	u32 tcp_sequence; /* in network order */
 	u32 tcp_acknowledged;
+	u32 tcp_next_host;   /* the number that follows this segment */
 	struct fl_home home; /* where the flow of this frame would be */
 	/* of a fragment */
 	u32 fragment_id;   /* its datagram's; once that is found, the one it goes on with */

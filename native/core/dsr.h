@@ -267,7 +267,7 @@ FL_INLINE int fl_pass_dsr(const struct fl_view *view, struct fl_frame *frame, st
 		if (FL_UNLIKELY(!fl_flow_is_same(flow, look)))
 			return FL_REASON_NO_FLOW;
 		if (is_plain)
-			fl_flow_see(view, flow);
+			fl_flow_note(view, flow, frame, FL_SIDE_CLIENT, 1);
 		else
 			fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
 		if (server->tunnel && fl_is_question(look)) {

@@ -149,7 +149,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		u32 control = fl_load(&flow->control);
 
 		if (FL_LIKELY(!fl_tcp_is_anew(flow, control, look) && !fl_is_stranded(view, flow, control, look)))
-			return FL_REASON_CLIENT_HIT;
+			return fl_reset_is_forged(flow, control, look) ? FL_REASON_BAD_RESET : FL_REASON_CLIENT_HIT;
 		/* The client uses its port again, or has had no answer from a server that is out by now: a new
 		 * connection, which may go elsewhere. */
 		if (fl_flow_seize(view, flow, look->index, control))

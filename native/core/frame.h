@@ -62,6 +62,8 @@ FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 		look->tcp_flags = at[13];
 		look->tcp_sequence = fl_get32(at + 4);
 		look->tcp_acknowledged = fl_get32(at + 8);
+		look->tcp_next_host = FL_BE32(look->tcp_sequence) + length - (u32)(at[12] >> 4) * 4 +
+				      (at[13] & FL_TCP_FIN) + (at[13] >> 1 & 1);
 		look->kind = FL_KIND_TCP;
 		break;
 	case FL_PROTOCOL_UDP:

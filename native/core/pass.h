@@ -68,7 +68,7 @@ FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *fra
 		flow->client_interface = frame->interface;
 	}
 	if (is_plain)
-		fl_flow_see(view, flow);
+		fl_flow_note(view, flow, frame, FL_SIDE_CLIENT, 0);
 	else
 		fl_flow_touch(view, flow, frame, FL_SIDE_CLIENT);
 	if (!fl_rewrite_nat(frame, ends, is_plain) || !fl_rewrite_macs(frame, hop.octet, out->mac))
@@ -112,7 +112,7 @@ FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *fra
 	if (FL_UNLIKELY(!fl_flow_is_same(flow, frame->look)))
 		return FL_REASON_NO_FLOW;
 	if (is_plain)
-		fl_flow_see(view, flow);
+		fl_flow_note(view, flow, frame, FL_SIDE_SERVER, 0);
 	else
 		fl_flow_touch(view, flow, frame, FL_SIDE_SERVER);
 	if (!fl_rewrite_nat(frame, ends, is_plain) || !fl_rewrite_macs(frame, mac, out->mac))

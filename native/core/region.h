@@ -353,6 +353,13 @@ struct fl_tags {
 #define FL_FIN_SERVER 0x200
 #define FL_SYN_AGAIN 0x400 /* the client repeated its SYN before an answer came */
 
+/* CLOSED by a reset that may have ended nothing: what the flow is again when a frame that is no reset comes. */
+#define FL_WAS_MASK 0x1800
+#define FL_WAS_SYN_SENT 0x800
+#define FL_WAS_SYN_RECEIVED 0x1000
+#define FL_WAS_OPEN 0x1800	  /* ESTABLISHED, CLOSING or TIME_WAIT: its FINs tell */
+#define FL_RESET_BY_SERVER 0x2000 /* and so only the server's own frame takes it back */
+
 /*
  * One flow, both directions, on one cache line; IPv6 addresses lie in FLOWS6 at the same index.
  *
@@ -381,12 +388,19 @@ struct fl_flow {
 	u8 client_mac[6]; /* whence the client's frames come: the way back */
 	u16 tag;
 	u32 created; /* tick */
-	/* Of its SYN+ACK, in network order: only the client has seen it. dsr: of the client's FIN. In SYN_SENT: when the SYN
-	 * came, in microseconds. */
-	u32 server_sequence;
-	u16 mark; /* l3-dsr: of the last frame that may come back, see dsr.h */
-	u8 mark_ttl;
-	u8 reserved;
+	/* TCP: the sequence number that its client uses next. nat: as the server acknowledged it; dsr: as it follows what
+	 * the client sent, and in SYN_SENT when the SYN came, in microseconds. */
+	u32 expected_host;
+	union {
+		/* nat: in SYN_SENT when the SYN came, in microseconds; then the number of the server's SYN+ACK, in
+		 * network order, which only the client has seen. */
+		u32 handshake;
+		struct {
+			u16 mark; /* l3-dsr: of the last frame that may come back, see dsr.h */
+			u8 mark_ttl;
+			u8 reserved;
+		};
+	};
 } __attribute__((aligned(64)));
 
 struct fl_flow6 {

@@ -12,6 +12,105 @@
 #define FL_SETTLED 16 /* ticks, 2 s: so long must a flow have been used that anybody could have made with two frames */
 
 /*
+ * Which reset is believed (RFC 5961 §3: who is not on the path must guess the number, and a reset in the window is not
+ * enough). A flow knows the number that its client uses next, and a client's RST:
+ *
+ *   has just it            ends the flow: CLOSED. With dsr the number is the last segment's, and the RST may be as far
+ *                          ahead as a segment is long; and since it is only what somebody sent in the client's name,
+ *                          another frame of the client's takes that back
+ *   is a little ahead      nat: of data that its server has not acknowledged yet. CLOSED too, but whatever comes after
+ *                          it from either side takes it back; a server that has the connection still answers with a
+ *                          challenge ACK. The window of "a little" is smaller than the ones that servers begin with,
+ *                          since beyond its window a server is silent
+ *   is within FL_WINDOW    goes to its server, who will know, and changes nothing
+ *   is anything else       is dropped
+ *
+ * Before a connection stands, each RST but the last kind makes it CLOSED, and is taken back by what completes the
+ * handshake. A server's RST is believed, and taken back by the server.
+ */
+#define FL_WINDOW 0x400000u   /* 4 MiB: more than may be under way unacknowledged, unless somebody has tuned for it */
+#define FL_RESET_NEAR 0x8000u /* octets */
+#define FL_SEGMENT_MOST 0x10000u
+
+/* Can both numbers be of one connection at one moment? */
+FL_INLINE int fl_is_near(u32 number, u32 other)
+{
+	return number - other + FL_WINDOW <= 2 * FL_WINDOW;
+}
+
+/* A server acknowledged what its client has sent. An acknowledgement that comes late changes nothing, one from farther
+ * back is of another connection. */
+FL_INLINE void fl_follow_server(struct fl_flow *flow, u32 acknowledged)
+{
+	u32 next = FL_BE32(acknowledged);
+
+	if (flow->expected_host - next > FL_WINDOW)
+		flow->expected_host = next;
+}
+
+/* dsr: a segment that begins with this number was sent as its client's. Each of a client's octets comes by here, so one
+ * far ahead is somebody else's. */
+FL_INLINE void fl_follow_client(struct fl_flow *flow, u32 sequence)
+{
+	if (sequence - flow->expected_host - 1 < FL_WINDOW)
+		flow->expected_host = sequence;
+}
+
+/* Is it a client's RST that no client can have sent? While dsr knows the number for sure only: ESTABLISHED. */
+FL_INLINE int fl_reset_is_forged(const struct fl_flow *flow, u32 control, const struct fl_look *look)
+{
+	if (look->kind != FL_KIND_TCP || !(look->tcp_flags & FL_TCP_RST))
+		return 0;
+	if (flow->flags & FL_FLOW_DSR && (control & FL_STATE_MASK) != FL_STATE_ESTABLISHED)
+		return 0;
+	return !fl_is_near(FL_BE32(look->tcp_sequence), flow->expected_host);
+}
+
+/* What a reset of a flow in this state would have to be taken back to. */
+FL_INLINE u32 fl_was_of(u32 control)
+{
+	u32 state = control & FL_STATE_MASK;
+
+	if (state == FL_STATE_CLOSED)
+		return control & FL_WAS_MASK;
+	if (state == FL_STATE_SYN_SENT)
+		return FL_WAS_SYN_SENT;
+	return state == FL_STATE_SYN_RECEIVED ? FL_WAS_SYN_RECEIVED : FL_WAS_OPEN;
+}
+
+/* The control word behind an RST of a nat flow. */
+FL_INLINE u32 fl_tcp_reset(const struct fl_flow *flow, u32 control, const struct fl_look *look, enum fl_side side)
+{
+	u32 was = fl_was_of(control), ahead = FL_BE32(look->tcp_sequence) - flow->expected_host;
+	u32 rest = control & ~(FL_STATE_MASK | FL_WAS_MASK);
+
+	if (side == FL_SIDE_SERVER)
+		return rest | was | FL_RESET_BY_SERVER | FL_STATE_CLOSED;
+	if (was == FL_WAS_OPEN && !ahead)
+		return (rest & ~FL_RESET_BY_SERVER) | FL_STATE_CLOSED;
+	if (was == FL_WAS_OPEN && ahead > FL_RESET_NEAR)
+		return control;
+	return rest | was | FL_STATE_CLOSED;
+}
+
+/* The control word before a frame that is no RST: a reset that may be taken back is. */
+FL_INLINE u32 fl_tcp_revived(u32 control, enum fl_side side)
+{
+	u32 was = control & FL_WAS_MASK, fins = control & (FL_FIN_CLIENT | FL_FIN_SERVER);
+	u32 rest = control & ~(FL_STATE_MASK | FL_WAS_MASK | FL_RESET_BY_SERVER);
+
+	if (!was || (control & FL_RESET_BY_SERVER && side != FL_SIDE_SERVER))
+		return control;
+	if (was == FL_WAS_SYN_SENT)
+		return rest | FL_STATE_SYN_SENT;
+	if (was == FL_WAS_SYN_RECEIVED)
+		return rest | FL_STATE_SYN_RECEIVED;
+	if (fins == (FL_FIN_CLIENT | FL_FIN_SERVER))
+		return rest | FL_STATE_TIME_WAIT;
+	return rest | (fins ? FL_STATE_CLOSING : FL_STATE_ESTABLISHED);
+}
+
+/*
  * TCP states of a dsr flow, whose server is never heard:
  *
  *   SYN_SENT      the client's SYN went to the server
@@ -24,29 +123,68 @@ FL_INLINE u32 fl_tcp_next_unanswered(struct fl_flow *flow, u32 control, const st
 {
 	u32 state = control & FL_STATE_MASK;
 	u32 rest = control & ~FL_STATE_MASK;
+	u32 sequence = FL_BE32(look->tcp_sequence);
 
-	if (look->tcp_flags & FL_TCP_RST)
-		return rest | FL_STATE_CLOSED;
-	if (look->tcp_flags & FL_TCP_SYN)
-		return state == FL_STATE_SYN_SENT && is_later ? control | FL_SYN_AGAIN : control;
-	if (look->tcp_flags & FL_TCP_FIN && state != FL_STATE_CLOSED) {
-		flow->server_sequence = look->tcp_sequence;
-		return rest | FL_FIN_CLIENT | FL_STATE_CLOSING;
+	if (look->tcp_flags & FL_TCP_RST) {
+		if (state != FL_STATE_SYN_SENT && sequence - flow->expected_host > FL_SEGMENT_MOST)
+			return control;
+		return (rest & ~FL_WAS_MASK) | fl_was_of(control) | FL_STATE_CLOSED;
 	}
-	return state == FL_STATE_SYN_SENT ? rest | FL_STATE_ESTABLISHED : control;
+	if (look->tcp_flags & FL_TCP_SYN) {
+		/* The server will judge whether it opens another connection. (How long that takes is not asked of a SYN
+		 * that was repeated, so the number may stand in the place of the time.) */
+		if (state == FL_STATE_CLOSED) {
+			flow->expected_host = sequence + 1;
+			return (rest & ~(FL_FIN_CLIENT | FL_WAS_MASK)) | FL_SYN_AGAIN | FL_STATE_SYN_SENT;
+		}
+		return state == FL_STATE_SYN_SENT && is_later ? control | FL_SYN_AGAIN : control;
+	}
+	control = fl_tcp_revived(control, FL_SIDE_CLIENT);
+	state = control & FL_STATE_MASK;
+	rest = control & ~FL_STATE_MASK;
+	if (state == FL_STATE_SYN_SENT)
+		flow->expected_host = sequence;
+	fl_follow_client(flow, sequence);
+	if (look->tcp_flags & FL_TCP_FIN && fl_is_near(sequence, flow->expected_host)) {
+		rest |= FL_FIN_CLIENT;
+		fl_follow_client(flow, look->tcp_next_host);
+	}
+	if (rest & FL_FIN_CLIENT)
+		return rest | FL_STATE_CLOSING;
+	return rest | FL_STATE_ESTABLISHED;
 }
 
-/* Does a SYN to a flow's ends begin another connection? With dsr also while closing, if its number lies beyond the FIN
- * (RFC 9293 §3.10.7.4, TIME-WAIT; RFC 6191): an old duplicate does not. */
+/*
+ * Does a SYN to a flow's ends begin another connection? When the one before is over, and with dsr while it is closing, if
+ * its number lies beyond what that one used (RFC 9293 §3.10.7.4, TIME-WAIT; RFC 6191); and always when it was refused or
+ * given up before it was answered.
+ * Where nobody knows yet whether it is over, and where the SYN looks like an old duplicate, the server of the flow judges.
+ */
 FL_INLINE int fl_tcp_is_anew(const struct fl_flow *flow, u32 control, const struct fl_look *look)
 {
 	u32 state = control & FL_STATE_MASK;
 
 	if (look->kind != FL_KIND_TCP || (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) != FL_TCP_SYN)
 		return 0;
-	if (state == FL_STATE_CLOSING && flow->flags & FL_FLOW_DSR)
-		return (int)(FL_BE32(look->tcp_sequence) - FL_BE32(flow->server_sequence)) > 0;
-	return state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED;
+	if ((control & FL_WAS_MASK) == FL_WAS_SYN_SENT)
+		return 1;
+	if (!(flow->flags & FL_FLOW_DSR) && control & FL_WAS_MASK && !(control & FL_RESET_BY_SERVER))
+		return 0;
+	if (state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED ||
+	    (state == FL_STATE_CLOSING && flow->flags & FL_FLOW_DSR))
+		return (int)(FL_BE32(look->tcp_sequence) - flow->expected_host) >= 0;
+	return 0;
+}
+
+/* Does a server's SYN+ACK to a flow beyond its handshake begin another connection? The server has forgotten the one that
+ * we know, and accepted a SYN that we took for a duplicate. */
+FL_INLINE int fl_tcp_is_accepted_anew(const struct fl_flow *flow, u32 state, const struct fl_look *look)
+{
+	if ((look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) != (FL_TCP_SYN | FL_TCP_ACK) ||
+	    look->tcp_sequence == flow->handshake)
+		return 0;
+	return state == FL_STATE_TIME_WAIT || state == FL_STATE_CLOSED ||
+	       !fl_is_near(FL_BE32(look->tcp_acknowledged), flow->expected_host);
 }
 
 /*
@@ -65,33 +203,45 @@ FL_INLINE int fl_tcp_is_anew(const struct fl_flow *flow, u32 control, const stru
 FL_INLINE u32 fl_tcp_next(struct fl_flow *flow, u32 control, const struct fl_look *look, enum fl_side side,
 			  int is_later)
 {
-	u32 state = control & FL_STATE_MASK;
-	u32 rest = control & ~FL_STATE_MASK;
 	u8 flags = look->tcp_flags;
+	u32 state, rest;
 
 	if (flags & FL_TCP_RST)
-		return rest | FL_STATE_CLOSED;
-	if (state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED) {
-		if (side == FL_SIDE_SERVER) {
-			if (!(flags & FL_TCP_SYN))
-				return control;
-			flow->server_sequence = look->tcp_sequence;
-			return rest | FL_STATE_SYN_RECEIVED;
+		return fl_tcp_reset(flow, control, look, side);
+	control = fl_tcp_revived(control, side);
+	state = control & FL_STATE_MASK;
+	rest = control & ~FL_STATE_MASK;
+	if (side == FL_SIDE_SERVER) {
+		int is_half_open = state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED;
+		int is_accepted = is_half_open ? flags & FL_TCP_SYN : fl_tcp_is_accepted_anew(flow, state, look);
+
+		if (flags & FL_TCP_ACK)
+			fl_follow_server(flow, look->tcp_acknowledged);
+		if (is_accepted) {
+			flow->handshake = look->tcp_sequence;
+			return (rest & ~(FL_FIN_CLIENT | FL_FIN_SERVER | FL_WAS_MASK | FL_RESET_BY_SERVER)) |
+			       FL_STATE_SYN_RECEIVED;
 		}
-		if (state == FL_STATE_SYN_SENT && flags & FL_TCP_SYN && is_later)
-			return control | FL_SYN_AGAIN;
+		if (is_half_open)
+			return control;
+	} else if (state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED) {
+		if (state == FL_STATE_SYN_SENT && flags & FL_TCP_SYN) {
+			flow->expected_host = FL_BE32(look->tcp_sequence) + 1;
+			return is_later ? control | FL_SYN_AGAIN : control;
+		}
 		if (state == FL_STATE_SYN_SENT || !(flags & FL_TCP_ACK) || flags & FL_TCP_SYN ||
-		    FL_BE32(look->tcp_acknowledged) - FL_BE32(flow->server_sequence) - 1 >= FL_FIRST_DATA)
+		    FL_BE32(look->tcp_acknowledged) - FL_BE32(flow->handshake) - 1 >= FL_FIRST_DATA)
 			return control;
 		state = FL_STATE_ESTABLISHED;
 	}
-	if (flags & FL_TCP_FIN) {
+	if (state == FL_STATE_CLOSED)
+		return control;
+	if (flags & FL_TCP_FIN &&
+	    (side == FL_SIDE_SERVER || fl_is_near(FL_BE32(look->tcp_sequence), flow->expected_host)))
 		rest |= side == FL_SIDE_CLIENT ? FL_FIN_CLIENT : FL_FIN_SERVER;
-		if ((rest & (FL_FIN_CLIENT | FL_FIN_SERVER)) == (FL_FIN_CLIENT | FL_FIN_SERVER))
-			return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_TIME_WAIT);
-		return rest | (state == FL_STATE_CLOSED ? FL_STATE_CLOSED : FL_STATE_CLOSING);
-	}
-	return rest | state;
+	if (!(rest & (FL_FIN_CLIENT | FL_FIN_SERVER)))
+		return rest | state;
+	return rest | (~rest & (FL_FIN_CLIENT | FL_FIN_SERVER) ? FL_STATE_CLOSING : FL_STATE_TIME_WAIT);
 }
 
 /* How long a server took to answer a SYN that was sent once: of one sent twice nobody knows which was answered (Karn).
@@ -136,11 +286,29 @@ FL_PART(fl_flow_moved, 0, no, more)
 	return 0;
 }
 
-/* Notes that a live flow was seen: all there is to note of a frame that came the short way. */
 FL_INLINE void fl_flow_see(const struct fl_view *view, struct fl_flow *flow)
 {
 	if (flow->seen != view->now)
 		flow->seen = view->now;
+}
+
+/* All there is to note of a frame that came the short way: that its flow was seen, and how far the client has come. */
+FL_INLINE void fl_flow_note(const struct fl_view *view, struct fl_flow *flow, const struct fl_frame *frame,
+			    const enum fl_side side, const int is_dsr)
+{
+	const struct fl_look *look = frame->look;
+	const u8 *tcp;
+
+	fl_flow_see(view, flow);
+	if (look->kind != FL_KIND_TCP)
+		return;
+	if (side == FL_SIDE_SERVER)
+		fl_follow_server(flow, look->tcp_acknowledged);
+	if (!is_dsr)
+		return;
+	tcp = fl_bytes(frame, look->l4, 8);
+	if (tcp)
+		fl_follow_client(flow, FL_BE32(fl_get32(tcp + 4)));
 }
 
 /* Notes any frame of a live flow: when, and what it does to the state. What follows of that for its server is left in the
@@ -164,7 +332,7 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 		/* Read before the swap: after it another worker may give the entry to a flow of another server. */
 		moved->slot = fl_load(&flow->server_slot);
 		moved->generation = fl_load(&flow->server_generation);
-		moved->since = flow->server_sequence;
+		moved->since = flow->flags & FL_FLOW_DSR ? flow->expected_host : flow->handshake;
 		moved->is_from_server = side == FL_SIDE_SERVER;
 		if (look->kind == FL_KIND_TCP)
 			next = flow->flags & FL_FLOW_DSR ? fl_tcp_next_unanswered(flow, control, look, is_later)

@@ -50,6 +50,8 @@
 	X(FRAGMENTS_FULL, "fragments-full", DROP, "too many datagrams in fragments are under way")                    \
 	X(EARLY_FRAGMENT, "early-fragment", KEEP, "a fragment that came before its first one: kept for a second")     \
 	X(BAD_FLAGS, "bad-flags", DROP, "a TCP flag combination that no sender makes")                                \
+	X(BAD_RESET, "bad-reset", DROP,                                                                               \
+	  "a TCP reset whose sequence number its sender cannot have: forged or very old")                             \
 	X(UNSUPPORTED, "unsupported", DROP, "a protocol to a VIP that fairlead does not balance")                     \
 	X(NO_SERVICE, "no-service", DROP, "a VIP, but no service on this port")                                       \
 	X(NO_SERVER, "no-server", DROP, "the service has no server with weight above zero")                           \

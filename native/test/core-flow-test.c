@@ -20,6 +20,9 @@ static struct model {
 	u32 seen;
 	u32 slot, generation;
 	int client_fin, server_fin;
+	u32 was; /* CLOSED, and this again when a frame comes that is no reset */
+	int is_reset_by_server;
+	u32 next; /* the client's sequence number */
 	struct fl_addr local;
 	u16 local_port;
 } models[WORLD_NATS][CLIENTS];
@@ -100,7 +103,7 @@ static int begin_flow(struct model *model, u32 service, u32 client)
 /* `is_right`: acknowledges what the server sent. */
 static void move(struct model *model, u32 service, int is_server, u8 flags, int is_right)
 {
-	int is_half_open = model->state == FL_STATE_SYN_SENT || model->state == FL_STATE_SYN_RECEIVED;
+	int is_half_open;
 
 	model->seen = tick();
 	if (service & WORLD_UDP) {
@@ -109,20 +112,32 @@ static void move(struct model *model, u32 service, int is_server, u8 flags, int 
 		return;
 	}
 	if (flags & FL_TCP_RST) {
+		if (model->state != FL_STATE_CLOSED)
+			model->was = model->state;
+		if (is_server)
+			model->is_reset_by_server = 1;
+		/* With the very number that the server waits for. */
+		else if (model->was > FL_STATE_SYN_RECEIVED)
+			model->was = 0;
 		model->state = FL_STATE_CLOSED;
 		return;
 	}
+	if (model->was && (is_server || !model->is_reset_by_server)) {
+		model->state = model->was;
+		model->was = 0;
+		model->is_reset_by_server = 0;
+	}
+	is_half_open = model->state == FL_STATE_SYN_SENT || model->state == FL_STATE_SYN_RECEIVED;
 	if (is_half_open && is_server && flags & FL_TCP_SYN)
 		model->state = FL_STATE_SYN_RECEIVED;
 	if (is_half_open && (is_server || model->state != FL_STATE_SYN_RECEIVED || !(flags & FL_TCP_ACK) || !is_right))
 		return;
 	if (is_half_open)
 		model->state = FL_STATE_ESTABLISHED;
-	if (!(flags & FL_TCP_FIN))
+	if (!(flags & FL_TCP_FIN) || model->state == FL_STATE_CLOSED)
 		return;
 	*(is_server ? &model->server_fin : &model->client_fin) = 1;
-	if (model->state != FL_STATE_CLOSED)
-		model->state = model->server_fin && model->client_fin ? FL_STATE_TIME_WAIT : FL_STATE_CLOSING;
+	model->state = model->server_fin && model->client_fin ? FL_STATE_TIME_WAIT : FL_STATE_CLOSING;
 }
 
 /* Was a frame turned away for this reason, with a word to its sender where the service has one? */
@@ -139,6 +154,7 @@ static int client_step(u32 service, u32 client, u8 flags)
 {
 	struct model *model = &models[service][client];
 	int is_v6 = service & WORLD_V6 ? 1 : 0, is_new, is_right = some(4) != 0;
+	u32 sequence = is_alive(model) || flags != FL_TCP_SYN ? model->next : some(1u << 31);
 	struct world_ends ends = {
 		.from = world_client(client, is_v6),
 		.to = world_vip(service),
@@ -149,14 +165,20 @@ static int client_step(u32 service, u32 client, u8 flags)
 		.is_v6 = is_v6,
 		.ttl = 64,
 		.acknowledged = is_right ? 1 : 0x20000,
+		.sequence = flags == FL_TCP_SYN ? sequence + 1000 : sequence,
 	};
 	u32 reason = send_frame(&ends);
 	int has_server = generations[service * 2] || generations[service * 2 + 1];
 
-	is_new = !is_alive(model) || (!(service & WORLD_UDP) && flags == FL_TCP_SYN &&
-				      model->state > FL_STATE_CLOSING && model->state <= FL_STATE_CLOSED);
+	is_new =
+		!is_alive(model) || (!(service & WORLD_UDP) && flags == FL_TCP_SYN &&
+				     (model->state == FL_STATE_TIME_WAIT ||
+				      (model->state == FL_STATE_CLOSED &&
+				       (!model->was || model->was == FL_STATE_SYN_SENT || model->is_reset_by_server))));
 	if (!is_new) {
 		move(model, service, 0, flags, is_right);
+		if (flags == FL_TCP_SYN && model->state == FL_STATE_SYN_SENT)
+			model->next = sequence + 1001;
 		return reason == FL_REASON_CLIENT_HIT;
 	}
 	model->state = 0;
@@ -166,7 +188,10 @@ static int client_step(u32 service, u32 client, u8 flags)
 			       : is_turned_away(service, reason, FL_REASON_NO_FLOW, FL_REASON_REFUSED_NO_FLOW);
 	if (!has_server)
 		return is_turned_away(service, reason, FL_REASON_NO_SERVER, FL_REASON_REFUSED_NO_SERVER);
-	return reason == FL_REASON_NEW_FLOW && begin_flow(model, service, client);
+	if (reason != FL_REASON_NEW_FLOW || !begin_flow(model, service, client))
+		return 0;
+	model->next = sequence + 1001;
+	return 1;
 }
 
 static int server_step(u32 service, u32 client, u8 flags)
@@ -182,6 +207,7 @@ static int server_step(u32 service, u32 client, u8 flags)
 		.is_v6 = service & WORLD_V6 ? 1 : 0,
 		.ttl = 64,
 		.interface = 1,
+		.acknowledged = model->next,
 	};
 
 	if (!is_alive(model))

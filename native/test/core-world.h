@@ -349,7 +349,8 @@ struct world_ends {
 	u16 from_port, to_port; /* host order */
 	u8 protocol, flags, is_v6, ttl;
 	u32 payload;
-	u32 acknowledged; /* TCP; sequence numbers are 0 */
+	u32 acknowledged; /* TCP */
+	u32 sequence;
 	u8 interface;
 };
 
@@ -397,6 +398,7 @@ static inline u32 world_frame(u8 *data, const struct world_ends *ends)
 	if (ends->protocol == FL_PROTOCOL_TCP) {
 		l4[12] = 0x50;
 		l4[13] = ends->flags;
+		fl_put32(l4 + 4, FL_BE32(ends->sequence));
 		fl_put32(l4 + 8, FL_BE32(ends->acknowledged));
 	} else {
 		fl_put16(l4 + 4, FL_BE16(l4_size));

@@ -36,8 +36,8 @@ export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]
     timeouts: {
       synSent: timeouts['syn-sent'] ?? 60_000,
       synReceived: timeouts['syn-received'] ?? 60_000,
-      established: timeouts.established ?? 900_000,
-      closing: timeouts.closing ?? 120_000,
+      established: timeouts.established ?? 7_440_000,
+      closing: timeouts.closing ?? 240_000,
       timeWait: timeouts['time-wait'] ?? 120_000,
       closed: timeouts.closed ?? 10_000,
       udpOneWay: timeouts['udp-one-way'] ?? 300_000,

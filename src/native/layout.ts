@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '61126518c683d55d';
+export const layoutHash = '488c2e6e046e4eb7';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -125,11 +125,11 @@ export const layout = {
   fl_worker: {
     octets: 512,
     reasons: 0,
-    thread_id: 400,
-    alive_ns: 408,
-    ring_drops: 416,
-    send_errors: 424,
-    wakeups: 432,
+    thread_id: 408,
+    alive_ns: 416,
+    ring_drops: 424,
+    send_errors: 432,
+    wakeups: 440,
   },
   fl_traffic: {
     octets: 32,
@@ -263,6 +263,7 @@ export const reasons = [
   { name: 'fragments-full', verdict: 'dropped', meaning: "too many datagrams in fragments are under way" },
   { name: 'early-fragment', verdict: 'kept', meaning: "a fragment that came before its first one: kept for a second" },
   { name: 'bad-flags', verdict: 'dropped', meaning: "a TCP flag combination that no sender makes" },
+  { name: 'bad-reset', verdict: 'dropped', meaning: "a TCP reset whose sequence number its sender cannot have: forged or very old" },
   { name: 'unsupported', verdict: 'dropped', meaning: "a protocol to a VIP that fairlead does not balance" },
   { name: 'no-service', verdict: 'dropped', meaning: "a VIP, but no service on this port" },
   { name: 'no-server', verdict: 'dropped', meaning: "the service has no server with weight above zero" },

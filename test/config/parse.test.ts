@@ -44,8 +44,8 @@ describe('a configuration', () => {
         timeouts: {
           synSent: 60_000,
           synReceived: 60_000,
-          established: 900_000,
-          closing: 120_000,
+          established: 7_440_000,
+          closing: 240_000,
           timeWait: 120_000,
           closed: 10_000,
           udpOneWay: 300_000,

@@ -438,10 +438,10 @@ for (const engine of engines) {
         ['FA', 'closing'],
         ['A', 'closing'],
         ['RA', 'closed'],
-        ['A', 'closed'],
+        ['A', 'closing'],
       ] as const;
       for (const [flags, expected] of steps) {
-        stage.send(request(4, { flags }));
+        stage.send(request(4, { flags, further: flags === 'RA' ? 1 : 0 }));
         assert.equal(state(stage), expected, flags);
         stage.assertCountsExact([ENDS[4].server]);
       }

@@ -41,12 +41,36 @@ const scripts: Record<string, readonly Step[]> = {
   'an established connection is reset by its client': [...OPEN, ['client', 'RA', 'closed', 0, 1]],
   'an established connection is reset by its server': [...OPEN, ['server', 'R', 'closed', 0, 1]],
   'a refused connection is closed at once': [OPEN[0]!, ['server', 'RA', 'closed', 0, 1]],
-  'a reset connection stays closed, whatever comes late': [
+  'a connection that its client reset stays closed, whatever comes late': [
+    ...OPEN,
+    ['client', 'R', 'closed', 0, 1],
+    ['client', 'A', 'closed', 0, 1],
+    ['client', 'FA', 'closed', 0, 1],
+    ['server', 'FA', 'closed', 0, 1],
+  ],
+  'a connection that its server reset stays closed for its client, and opens when the server goes on': [
     ...OPEN,
     ['server', 'R', 'closed', 0, 1],
     ['client', 'A', 'closed', 0, 1],
     ['client', 'FA', 'closed', 0, 1],
-    ['server', 'FA', 'closed', 0, 1],
+    ['server', 'A', 'established', 1, 0],
+  ],
+  'both close at once': [
+    ...OPEN,
+    ['client', 'FA', 'closing', 0, 1],
+    ['server', 'FA', 'time-wait', 0, 1],
+    ['client', 'A', 'time-wait', 0, 1],
+    ['server', 'A', 'time-wait', 0, 1],
+  ],
+  'a FIN and the last acknowledgement are lost and repeated': [
+    ...OPEN,
+    ['client', 'FA', 'closing', 0, 1],
+    ['client', 'FA', 'closing', 0, 1],
+    ['server', 'FA', 'time-wait', 0, 1],
+    ['server', 'FA', 'time-wait', 0, 1],
+    ['client', 'A', 'time-wait', 0, 1],
+    ['server', 'FA', 'time-wait', 0, 1],
+    ['client', 'A', 'time-wait', 0, 1],
   ],
   'lost and repeated SYNs open one flow': [
     ['client', 'S', 'syn-sent', 0, 1],
@@ -91,7 +115,9 @@ for (const engine of engines) {
             send(stage, exchange, 'client', last === 'closed' ? 'R' : 'FA');
             if (last === 'time-wait') send(stage, exchange, 'server', 'FA');
             assert.deepEqual(states(stage), [last]);
-            assert.equal(stage.send(request(exchange)).said, 'forwarded: new-flow');
+            assert.equal(stage.send(request(exchange)).said, 'forwarded: client-hit', 'an old duplicate');
+            assert.deepEqual(states(stage), [last]);
+            assert.equal(stage.send(request(exchange, { further: 1000 })).said, 'forwarded: new-flow');
             assert.deepEqual(states(stage), ['syn-sent']);
             assert.deepEqual(stage.counts(server), { active: 0, inactive: 1, total: 2 });
           });
@@ -241,7 +267,9 @@ timeouts:
 }
 
 function send(stage: Stage, exchange: Exchange, from: 'client' | 'server', flags: string): void {
-  const content = exchange.protocol === 'tcp' ? { flags } : {};
+  // A client that resets says what its server waits for: what follows its SYN.
+  const content =
+    exchange.protocol === 'tcp' ? { flags, further: from === 'client' && flags.includes('R') ? 1 : 0 } : {};
   const outcome =
     from === 'client'
       ? stage.send(request(exchange, content))
