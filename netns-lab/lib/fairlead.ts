@@ -31,6 +31,7 @@ export interface ServiceDocument {
   check?: 'none' | CheckDocument | CheckDocument[];
   servers: Record<string, string | ServerDocument>;
   backup?: Record<string, string | ServerDocument>;
+  'min-up'?: number;
   panic?: boolean;
   passive?: string | Record<string, unknown>;
   'max-flows'?: number;

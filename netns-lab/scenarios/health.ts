@@ -160,6 +160,79 @@ async function backup(net: Topology): Promise<void> {
   match(await net.fairlead.run('events'), /backup-rests +web4 /);
 }
 
+async function minUp(net: Topology): Promise<void> {
+  const { client, vip } = net;
+  const served = (wanted: string) =>
+    waitFor(
+      `${wanted} to serve`,
+      () => requests(client, vip[4], 4),
+      ({ shares }) => Object.keys(shares).toSorted().join(' ') === wanted,
+      { withinMs: 30_000 },
+    );
+  await served('web-1 web-2');
+  await net.server(0).stop();
+  await served('web-2 web-3');
+  match(await net.fairlead.run('events'), /backup-used +web4 /);
+  await net.server(0).start();
+  await served('web-1 web-2');
+  match(await net.fairlead.run('events'), /backup-rests +web4 /);
+  // Checks are wrong about all of them: the port is closed to the balancer only.
+  const rule = `nft add rule inet f i ip saddr ${net.plan.balancerAddress[4]} tcp dport ${webPort} reject with tcp reset`;
+  for (const { host } of net.servers) await host.run(`${firewall} && ${rule}`);
+  for (const { name } of net.servers) await see(net, name, /tcp/, 'down', /^connection refused$/);
+  await served('web-1 web-2 web-3');
+  match(await net.fairlead.run('events'), /panic +web4 /);
+}
+
+/** What an agent on each server says is the content of a file. */
+async function startAgents(net: Topology): Promise<void> {
+  await Promise.all(
+    net.servers.map(async (server, index) => {
+      await say(net, index, 'up 100%');
+      await server.host.start('agent', `socat TCP-LISTEN:${agentPort},fork,reuseaddr EXEC:'cat ${words(net, index)}'`, {
+        ready: async () => (await server.host.attempt(`ss -Hltn 'sport = :${agentPort}'`)).stdout !== '',
+      });
+    }),
+  );
+}
+
+const agentPort = 9999;
+const words = (net: Topology, index: number) => net.server(index).host.file('agent.words');
+/** Whole at once: an agent never reads half of it. */
+const say = (net: Topology, index: number, line: string) =>
+  net
+    .server(index)
+    .host.run(`echo '${line}' >${words(net, index)}.new && mv ${words(net, index)}.new ${words(net, index)}`);
+
+async function agents(net: Topology): Promise<void> {
+  const shares = (count: number, wanted: Record<string, number>) =>
+    waitFor(
+      `shares of ${count} requests to be ${JSON.stringify(wanted)}`,
+      () => requests(net.client, net.vip[4], count),
+      ({ shares: found, errors }) =>
+        errors === 0 && Object.keys(wanted).every((name) => (found[name] ?? 0) === wanted[name]),
+      { withinMs: 30_000 },
+    );
+  await shares(12, { 'web-1': 4, 'web-2': 4, 'web-3': 4 });
+  await say(net, 0, 'up 50%');
+  await say(net, 1, '25%');
+  await shares(14, { 'web-1': 4, 'web-2': 2, 'web-3': 8 });
+
+  const session = await openSession(net.client, net.vip[4]);
+  const home = await session.ask();
+  const index = net.servers.findIndex(({ name }) => home.startsWith(name));
+  for (const line of ['drain', 'maint # new disk']) {
+    await say(net, index, line);
+    await shares(6, { [net.server(index).name]: 0 });
+    equal(await session.ask(), home, `a connection to a server whose agent says ${line}`);
+  }
+  await say(net, index, 'down # disk full');
+  await see(net, net.server(index).name, /agent/, 'down', /^the agent says "down # disk full"$/);
+  await say(net, index, 'up 100%');
+  await see(net, net.server(index).name, /agent/, 'up');
+  match(await net.fairlead.run('events'), /server-advice +web4\//);
+}
+
 async function inline(
   lab: Parameters<Scenario['stage']>[0],
   more: Parameters<Topology['service']>[0]['more'],
@@ -230,6 +303,37 @@ export const scenarios: Scenario[] = [
       return net;
     },
     run: restart,
+  },
+  {
+    name: 'health-agent',
+    title: 'agents on the servers set their shares, drain them without breaking a connection, and take them out',
+    picture,
+    stage: async (lab) => {
+      const net = await buildInline(lab, { captures: false });
+      await startAgents(net);
+      const check = [
+        { type: 'tcp', ...timers },
+        { type: 'agent', port: agentPort, ...timers },
+      ];
+      const web4 = net.service({ method: 'nat', family: 4, scheduler: 'wrr', weights: [4, 4, 4], more: { check } });
+      await net.fairlead.up(net.config({ web4 }));
+      return net;
+    },
+    run: agents,
+  },
+  {
+    name: 'health-min-up',
+    title: 'with min-up a backup joins while one server is still up, and in panic all are used rather than none',
+    picture,
+    stage: async (lab) => {
+      const net = await buildInline(lab, { captures: false });
+      const { servers, ...web4 } = net.service({ method: 'nat', family: 4 });
+      const { 'web-3': spare = '', ...rest } = servers;
+      const more = { check: { type: 'tcp', ...timers }, 'min-up': 2, panic: true, servers: rest };
+      await net.fairlead.up(net.config({ web4: { ...web4, ...more, backup: { 'web-3': spare } } }));
+      return net;
+    },
+    run: minUp,
   },
   {
     name: 'health-backup',

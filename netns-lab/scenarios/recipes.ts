@@ -51,8 +51,8 @@ async function stagePostgres(net: Topology): Promise<Topology> {
   const role = (name: string) => ({
     type: 'exec',
     command: [program, name],
-    every: '500ms',
-    timeout: '400ms',
+    every: '1s',
+    timeout: '1s',
     rise: 1,
     fall: 2,
   });
@@ -117,8 +117,8 @@ async function stageRedis(net: Topology): Promise<Topology> {
     type: 'content',
     send: 'INFO replication\r\nQUIT\r\n',
     expect: 'role:master',
-    every: '200ms',
-    timeout: '150ms',
+    every: '500ms',
+    timeout: '500ms',
     rise: 1,
     fall: 2,
   };
@@ -165,8 +165,8 @@ async function stageDns(net: Topology): Promise<Topology> {
     type: 'dns',
     name: 'www.lab',
     answer: '192.0.2.80',
-    every: '200ms',
-    timeout: '150ms',
+    every: '500ms',
+    timeout: '500ms',
     rise: 2,
     fall: 2,
   };
