@@ -99,15 +99,31 @@ FL_PART(fl_slot_take, FL_NONE, no, more)
 	return FL_NONE;
 }
 
+/* The orphan found, if there is one, makes room. */
+FL_INLINE void fl_orphan_end(const struct fl_view *view)
+{
+	u32 index = view->scratch->orphan;
+	struct fl_flow *flow = fl_flows_at(view->region, index);
+
+	if (index == FL_NONE || !flow)
+		return;
+	if (fl_flow_seize(view, flow, index, fl_load(&flow->control)))
+		fl_flow_release(view, flow, index);
+}
+
 /* nat: does another live flow of this client's port already use this server port? (a reply could not tell them) */
 FL_INLINE int fl_flow_conflicts(const struct fl_view *view, struct fl_look *look, const struct fl_home *home,
 				const struct fl_key *reply)
 {
-	struct fl_flow *flow = fl_flow_find(view, home, reply, FL_SIDE_SERVER, look);
+	struct fl_flow *flow;
 	u32 control;
 
-	if (!flow)
+	view->scratch->orphan = FL_NONE;
+	flow = fl_flow_find(view, home, reply, FL_SIDE_SERVER, look);
+	if (!flow) {
+		fl_orphan_end(view);
 		return 0;
+	}
 	control = fl_load(&flow->control);
 	if ((control & FL_STATE_MASK) == FL_STATE_CLOSED || (control & FL_STATE_MASK) == FL_STATE_TIME_WAIT) {
 		if (fl_flow_seize(view, flow, look->index, control))
@@ -249,7 +265,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	int is_dsr = service && fl_method_is_dsr(service->method);
 	struct fl_addr *local = &view->scratch->one;
 	struct fl_key *key = &view->scratch->key;
-	u32 index = look->index;
+	u32 index = look->index, state_of_first;
 	struct fl_server_state *state;
 	struct fl_tags *tags = fl_tags_at(view->region, index / FL_WAYS);
 	struct fl_flow *flow = fl_flows_at(view->region, index);
@@ -300,6 +316,8 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 		flow->expected_host = is_dsr ? fl_view_us(view) : FL_BE32(look->tcp_sequence) + 1;
 		flow->handshake = is_dsr ? 0 : fl_view_us(view);
 	}
+	if (view->scratch->is_moved)
+		flow->expected_host = FL_BE32(look->tcp_sequence);
 	flow->tag = look->home.tag;
 #ifndef __bpf__
 	if (view->region->claims && !is_full_nat && !is_dsr)
@@ -308,8 +326,10 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 				     key->other_port, look->protocol, look->is_v6));
 #endif
 	fl_store(&tags->tag[index % FL_WAYS], look->home.tag);
-	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) |
-			(look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY);
+	state_of_first = look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY;
+	if (view->scratch->is_moved)
+		state_of_first = FL_STATE_ESTABLISHED;
+	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) | state_of_first;
 	fl_store(&flow->control, look->control);
 	state = fl_server_count(view, server_slot, server->generation, FL_STATE_FREE, look->control & FL_STATE_MASK);
 	if (state)
@@ -360,7 +380,8 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 		return fl_method_is_dsr(service->method) ? FL_REASON_CAME_BACK : FL_REASON_BAD_SOURCE;
 	view->scratch->service = index;
 	view->scratch->refusal = FL_REASON_NO_SERVER;
-	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN)
+	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN &&
+	    !view->scratch->is_moved)
 		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : fl_untracked_or(service, FL_REASON_NO_FLOW);
 	/* Not worth a flow, where it would go no further. */
 	if (look->ttl <= 1 && !fl_method_is_dsr(service->method))

@@ -140,7 +140,15 @@ FL_INLINE int fl_server_stands(const struct fl_view *view, u32 slot, u32 generat
 	return server && server->flags & FL_SERVER_USED && server->generation == generation;
 }
 
-/* A flow whose server slot was given to another server, or whose server is gone, is no flow. */
+/* The same, or has only had its flows ended since? */
+FL_INLINE int fl_server_owns(const struct fl_view *view, u32 slot, u32 generation)
+{
+	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
+
+	return server && server->flags & FL_SERVER_USED && !((server->generation ^ generation) & ~FL_GENERATION_EPOCH);
+}
+
+/* A flow whose server slot was given to another server, whose server is gone or had its flows ended, is no flow. */
 FL_INLINE int fl_flow_is_valid(const struct fl_view *view, const struct fl_flow *flow)
 {
 	return fl_server_stands(view, flow->server_slot, flow->server_generation);
@@ -191,7 +199,7 @@ FL_INLINE struct fl_server_state *fl_server_count(const struct fl_view *view, u3
 	u32 waiting = (to == FL_STATE_SYN_SENT) - (from == FL_STATE_SYN_SENT);
 	struct fl_server_state *state;
 
-	if (!fl_server_stands(view, slot, generation))
+	if (!fl_server_owns(view, slot, generation))
 		return NULL;
 	state = fl_server_state_at(view->region, slot);
 	if (!state)
@@ -322,7 +330,35 @@ FL_INLINE u32 fl_home_slot(const struct fl_home *home, u32 way)
 	return home->bucket[way / FL_WAYS & 1] * FL_WAYS + way % FL_WAYS;
 }
 
-/* An expired or invalid flow is freed when it is found, and is no flow. `before` is its control from before it was
+/*
+ * Orphans: TCP flows that their server has lost, because it was removed or its flows were ended. Neither side shall be
+ * left to guess, so such a flow stays for as long as TIME_WAIT lasts, and whoever speaks hears of it (forward.h).
+ */
+FL_INLINE int fl_flow_is_orphan(const struct fl_view *view, const struct fl_flow *flow, u32 control)
+{
+	return flow->protocol == FL_PROTOCOL_TCP && (control & FL_STATE_MASK) > FL_STATE_SYN_SENT &&
+	       !fl_flow_is_expired(view, flow, control) && !fl_flow_is_valid(view, flow);
+}
+
+/* Notes an orphan that was seen in `control`. False when somebody else changed it first. */
+FL_PART(fl_flow_orphan, 0, index, control)
+{
+	u32 state = control & FL_STATE_MASK, next = (control & ~FL_STATE_MASK) | FL_STATE_TIME_WAIT;
+	struct fl_flow *flow = fl_flows_at(view->region, index);
+
+	if (!flow)
+		return 0;
+	view->scratch->orphan = index;
+	if (state == FL_STATE_TIME_WAIT)
+		return 1;
+	flow->seen = view->now;
+	if (!fl_swap_if(&flow->control, control, next))
+		return 0;
+	fl_server_count(view, flow->server_slot, flow->server_generation, state, FL_STATE_TIME_WAIT);
+	return 1;
+}
+
+/* An expired or invalid flow is freed when it is found, unless it is an orphan, and is no flow. `before` is its control from before it was
  * confirmed: a slot that was taken anew in between holds another flow than the one that was. */
 FL_CALL struct fl_flow *fl_flow_if_alive(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 before)
 {
@@ -333,7 +369,11 @@ FL_CALL struct fl_flow *fl_flow_if_alive(const struct fl_view *view, struct fl_f
 	if (FL_LIKELY(fl_state_is_live(control) && !fl_flow_is_expired(view, flow, control) &&
 		      fl_flow_is_valid(view, flow)))
 		return flow;
-	if (fl_state_is_live(control) && fl_flow_seize(view, flow, index, control))
+	if (!fl_state_is_live(control))
+		return NULL;
+	if (fl_flow_is_orphan(view, flow, control))
+		fl_flow_orphan(view, NULL, index, control);
+	else if (fl_flow_seize(view, flow, index, control))
 		fl_flow_release(view, flow, index);
 	return NULL;
 }

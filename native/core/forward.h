@@ -111,7 +111,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	struct fl_key *key = &view->scratch->key;
 	int why = look->malformed;
 	const u8 *ether;
-	u32 begun;
+	u32 begun, side;
 
 	if (!why)
 		why = fl_refuse(view, frame);
@@ -144,6 +144,8 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	key->other_port = look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
+	view->scratch->orphan = FL_NONE;
+	view->scratch->is_moved = 0;
 	flow = fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, look);
 	if (flow) {
 		u32 control = fl_load(&flow->control);
@@ -155,15 +157,22 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 		if (fl_flow_seize(view, flow, look->index, control))
 			fl_flow_release(view, flow, look->index);
 	}
-	if (look->vip_flags & FL_VIP_SOURCE && fl_flow_find_return(view, frame))
+	side = view->scratch->orphan == FL_NONE ? FL_SIDE_SERVER : FL_SIDE_CLIENT;
+	if (side == FL_SIDE_SERVER && look->vip_flags & FL_VIP_SOURCE && fl_flow_find_return(view, frame))
 		return FL_REASON_SERVER_HIT;
+	begun = fl_orphan_look(view, look, side, 0);
+	if (begun)
+		return begun;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	if (!ether)
 		return FL_REASON_SHORT_FRAME;
 	view->scratch->interface = frame->interface;
 	__builtin_memcpy(view->scratch->source_mac, ether + 6, 6);
 	begun = fl_begin(view, look);
-	return fl_is_refusable(begun) ? fl_refusal_of(view, look, begun, 0) : begun;
+	if (fl_is_refusable(begun))
+		return fl_refusal_of(view, look, begun, 0);
+	/* What cannot move is lost. */
+	return view->scratch->is_moved && begun != FL_REASON_NEW_FLOW ? FL_REASON_REFUSED_GONE : begun;
 }
 
 /* A fragment without ports, to somebody else: a nat server's, if its first one was. */
@@ -212,14 +221,15 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	key->other_port = look->source_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, look))
+	view->scratch->orphan = FL_NONE;
+	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, look) && view->scratch->orphan == FL_NONE)
 		return FL_REASON_NOT_OURS;
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	if (!ether || !fl_is_to_us(view, frame))
 		return FL_REASON_NOT_OURS;
 	if (ether[6] & 1) /* an ICMP error would go to a group */
 		return FL_REASON_BAD_SOURCE;
-	return FL_REASON_SERVER_HIT;
+	return view->scratch->orphan == FL_NONE ? FL_REASON_SERVER_HIT : fl_orphan_look(view, look, FL_SIDE_SERVER, 0);
 }
 
 /* Nothing may change any more, nor may the host take what is ours: it is dropped, and nothing else is touched. */

@@ -6,6 +6,7 @@
 #define FL_REFUSE_H
 
 #include "answer.h"
+#include "begin.h"
 
 #define FL_TCP_HEADER 20
 
@@ -27,6 +28,32 @@ FL_PART(fl_refusal_of, FL_REASON_NO_SERVICE, reason, nothing)
 	if (!(service->flags & FL_SERVICE_REFUSES))
 		return reason;
 	return reason == FL_REASON_NO_SERVER ? FL_REASON_REFUSED_NO_SERVER : FL_REASON_REFUSED_NO_FLOW;
+}
+
+/*
+ * A frame of an orphan, if the scratch has one: FL_REASON_NONE and a new flow may begin with it, also in the middle of a
+ * connection where that is to move; else both sides hear that their connection is no more.
+ */
+FL_PART(fl_orphan_look, FL_REASON_NO_FLOW, side, nothing)
+{
+	const struct fl_flow *flow = fl_flows_at(view->region, view->scratch->orphan);
+	const struct fl_server *server;
+
+	if (view->scratch->orphan == FL_NONE || !flow)
+		return FL_REASON_NONE;
+	if (look->tcp_flags & FL_TCP_RST || look->is_fragment)
+		return FL_REASON_NO_FLOW;
+	if (side == FL_SIDE_SERVER)
+		return FL_REASON_REFUSED_GONE;
+	server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + flow->server_slot);
+	if ((look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) != FL_TCP_SYN) {
+		if (!server || !(server->flags & FL_SERVER_MOVES) ||
+		    !fl_server_owns(view, flow->server_slot, flow->server_generation))
+			return FL_REASON_REFUSED_GONE;
+		view->scratch->is_moved = 1;
+	}
+	fl_orphan_end(view);
+	return FL_REASON_NONE;
 }
 
 /* Was the frame turned away for something that its client may be told? */

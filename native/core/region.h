@@ -242,6 +242,16 @@ struct fl_service {
 
 #define FL_SERVER_USED 1
 #define FL_SERVER_V6 2
+#define FL_SERVER_ENDED 4 /* its flows have been ended: for the control plane, which does so once */
+#define FL_SERVER_MOVES 8 /* TCP of flows that have been ended goes to another server; else it is reset */
+
+/*
+ * A generation: who has the slot, and in the epoch's bits how often this one's flows have been ended. A flow is good
+ * while the whole of its generation is its server's, so a commit ends all flows of a server by one word. It is counted
+ * among its server's for as long as the rest of it is.
+ */
+#define FL_GENERATION_EPOCH 0xff000000u
+#define FL_GENERATION_EPOCH_ONE 0x01000000u
 
 #define FL_TUNNEL_KEY 1	     /* GRE carries the key */
 #define FL_TUNNEL_CLAMP 2    /* a SYN announces no larger segments than the tunnel carries */

@@ -32,6 +32,8 @@
 	  "no service on this port of a VIP: RST or port unreachable")                                                \
 	X(REFUSED_NO_SERVER, "refused-no-server", ANSWER, "the service has no server: RST or port unreachable")       \
 	X(REFUSED_FULL, "refused-servers-full", ANSWER, "every server has its max-flows: RST or port unreachable")    \
+	X(REFUSED_GONE, "refused-server-gone", ANSWER,                                                                \
+	  "TCP of a server that is down, drained or removed: RST to either side")                                     \
 	X(REFUSED_NO_FLOW, "refused-no-flow", ANSWER, "TCP of no known flow: RST")                                    \
 	X(NOT_OURS, "not-ours", PASS, "neither for a VIP nor of a tracked flow")                                      \
 	X(PATH_MTU, "path-mtu", PASS, "a router's word that a tunnel of ours carries less: noted for its server")     \

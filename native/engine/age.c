@@ -1,6 +1,6 @@
 /*
  * Ageing: frees flows that expired, or whose server or VIP is gone, so that counts are right and slots are free before
- * they are wanted. The tags are walked first, eight slots to a load, so that an empty table costs nothing much; VIPs are
+ * they are wanted. TCP that its server has lost stays a while (orphans, core/flow.h). The tags are walked first, eight slots to a load, so that an empty table costs nothing much; VIPs are
  * asked for only in the sweep after a commit.
  */
 #include "../core/forward.h"
@@ -36,6 +36,21 @@ static int is_vip_gone(const struct fl_view *view, const struct fl_flow *flow, u
 	return !fl_vip_find(view, &vip, flow->flags & FL_FLOW_V6 ? 1 : 0);
 }
 
+/* Is there nothing to do about the flow? An orphan that is known as one waits for its time. */
+static int stands(const struct fl_view *view, const struct fl_flow *flow, u32 index, u32 control, int asks_for_vip)
+{
+	int is_orphan = (control & FL_STATE_MASK) == FL_STATE_TIME_WAIT && fl_flow_is_orphan(view, flow, control);
+
+	return !fl_flow_is_expired(view, flow, control) && (is_orphan || fl_flow_is_valid(view, flow)) &&
+	       !(asks_for_vip && is_vip_gone(view, flow, index));
+}
+
+/* Has the flow become an orphan? Not one to an address that is no longer ours. */
+static int is_lost(const struct fl_view *view, const struct fl_flow *flow, u32 index, u32 control, int asks_for_vip)
+{
+	return fl_flow_is_orphan(view, flow, control) && !(asks_for_vip && is_vip_gone(view, flow, index));
+}
+
 u64 fl_age_sweep(struct fl_region *region, u64 now)
 {
 	u64 stamp = stamp_of(region);
@@ -59,12 +74,14 @@ u64 fl_age_sweep(struct fl_region *region, u64 now)
 			if (!tags->tag[way])
 				continue;
 			control = fl_load(&flow->control);
-			if (!fl_state_is_live(control) ||
-			    (!fl_flow_is_expired(&view, flow, control) && fl_flow_is_valid(&view, flow) &&
-			     !(is_first_since_commit && is_vip_gone(&view, flow, index))))
+			if (!fl_state_is_live(control) || stands(&view, flow, index, control, is_first_since_commit))
 				continue;
 			if (view_renew(&view, region, &stamp, now)) {
 				way--; /* once more, by what holds now */
+				continue;
+			}
+			if (is_lost(&view, flow, index, control, is_first_since_commit)) {
+				fl_flow_orphan(&view, NULL, index, control);
 				continue;
 			}
 			if (fl_flow_seize(&view, flow, index, control)) {

@@ -113,7 +113,7 @@ static void forget_former_servers(struct fl_region *region, u32 old_first, u32 n
 	for (u32 slot = 0; slot < capacity; slot++) {
 		const struct fl_server *old = &region->servers[old_first + slot],
 				       *new = &region->servers[new_first + slot];
-		bool is_other = old->generation != new->generation;
+		bool is_other = (old->generation ^ new->generation) & ~FL_GENERATION_EPOCH;
 		bool is_taken = new->flags &FL_SERVER_USED && (is_other || !(old->flags & FL_SERVER_USED));
 
 		if (is_other || is_taken)

@@ -220,6 +220,10 @@
 	C(listenV6, FL_LISTEN_V6) \
 	C(serverUsed, FL_SERVER_USED) \
 	C(serverV6, FL_SERVER_V6) \
+	C(serverEnded, FL_SERVER_ENDED) \
+	C(serverMoves, FL_SERVER_MOVES) \
+	C(generationEpoch, FL_GENERATION_EPOCH) \
+	C(generationEpochOne, FL_GENERATION_EPOCH_ONE) \
 	C(flowV6, FL_FLOW_V6) \
 	C(flowFullNat, FL_FLOW_FULL_NAT) \
 	C(flowDsr, FL_FLOW_DSR) \

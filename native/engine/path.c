@@ -178,7 +178,7 @@ static void forward(struct fl_path *path, u32 size)
 	fl_look(&view, &frame);
 	if (scratch.look.malformed || !fl_is_balanced(&frame) || !(pin = find(path, &scratch.look)))
 		return;
-	if (!fl_server_stands(&view, pin->server_slot, pin->server_generation)) {
+	if (!fl_server_owns(&view, pin->server_slot, pin->server_generation)) {
 		pin->reason = FL_REASON_NO_SERVER;
 		return;
 	}

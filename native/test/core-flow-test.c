@@ -46,6 +46,22 @@ static int is_alive(const struct model *model)
 	       tick() - model->seen <= settings->timeout[model->state];
 }
 
+/* TCP beyond its SYN, whose server is another by now: it stays until its time is up, and all who speak are refused. */
+static int is_orphan(const struct model *model, u32 service)
+{
+	const struct fl_settings *settings = &region.settings[region.header->active_half];
+
+	return !(service & WORLD_UDP) && model->state > FL_STATE_SYN_SENT &&
+	       generations[model->slot] != model->generation && tick() - model->seen <= settings->timeout[model->state];
+}
+
+static void become_orphan(struct model *model)
+{
+	if (model->state != FL_STATE_TIME_WAIT)
+		model->seen = tick();
+	model->state = FL_STATE_TIME_WAIT;
+}
+
 static u32 send_frame(struct world_ends *ends)
 {
 	u8 data[256];
@@ -170,6 +186,11 @@ static int client_step(u32 service, u32 client, u8 flags)
 	u32 reason = send_frame(&ends);
 	int has_server = generations[service * 2] || generations[service * 2 + 1];
 
+	if (is_orphan(model, service) && flags != FL_TCP_SYN) {
+		become_orphan(model);
+		return flags & FL_TCP_RST ? reason == FL_REASON_NO_FLOW
+					  : reason == FL_REASON_REFUSED_GONE || reason == FL_REASON_RST_LIMITED;
+	}
 	is_new =
 		!is_alive(model) || (!(service & WORLD_UDP) && flags == FL_TCP_SYN &&
 				     (model->state == FL_STATE_TIME_WAIT ||
@@ -210,6 +231,13 @@ static int server_step(u32 service, u32 client, u8 flags)
 		.acknowledged = model->next,
 	};
 
+	if (is_orphan(model, service)) {
+		u32 reason = send_frame(&ends);
+
+		become_orphan(model);
+		return flags & FL_TCP_RST ? reason == FL_REASON_NO_FLOW
+					  : reason == FL_REASON_REFUSED_GONE || reason == FL_REASON_RST_LIMITED;
+	}
 	if (!is_alive(model))
 		return 1;
 	move(model, service, 1, flags, 1);
@@ -222,7 +250,11 @@ static int change_servers(void)
 	static u32 last_generation = 1;
 	u32 slot = some(WORLD_SERVERS);
 
-	generations[slot] = some(3) ? ++last_generation : 0;
+	/* Or its flows are ended. */
+	if (generations[slot] && some(2))
+		generations[slot] = (generations[slot] + FL_GENERATION_EPOCH_ONE) & ~WORLD_GONE;
+	else
+		generations[slot] = some(3) ? ++last_generation : 0;
 	return !world_commit(&region, generations);
 }
 
@@ -232,16 +264,20 @@ static int is_as_modelled(void)
 
 	for (u32 service = 0; service < WORLD_NATS; service++)
 		for (u32 client = 0; client < CLIENTS; client++) {
-			const struct model *model = &models[service][client];
+			struct model *model = &models[service][client];
 			u32 index = find_flow(service, client);
 
-			if (!is_alive(model) && index != FL_NONE)
+			if (is_orphan(model, service))
+				become_orphan(model); /* the sweep has seen it */
+			else if (!is_alive(model) && index != FL_NONE)
 				return 0;
-			if (!is_alive(model))
+			else if (!is_alive(model))
 				continue;
 			if (index == FL_NONE || (region.flows[index].control & FL_STATE_MASK) != model->state ||
 			    region.flows[index].seen != model->seen || region.flows[index].server_slot != model->slot)
 				return 0;
+			if ((model->generation ^ generations[model->slot]) & ~FL_GENERATION_EPOCH)
+				continue;
 			if (model->state == FL_STATE_ESTABLISHED || model->state == FL_STATE_UDP_TWO_WAY)
 				active[model->slot]++;
 			else

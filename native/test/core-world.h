@@ -176,6 +176,9 @@ static inline u32 world_service_flags(u32 service)
 	return flags[service % 3];
 }
 
+/* Servers, bit by bit, whose connections go to another when they are ended. */
+static u32 world_moving;
+
 /* A server is gone when its generation is 0 or says so; `taking` are those that the tables name, bit by bit. Schedulers
  * go round by service. Tables lie in one of two extents, as one that is in use must not be written. */
 static inline void world_write_services(struct world_image *image, const u32 *generations, u32 taking, u32 extent)
@@ -198,7 +201,8 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 				.addr = world_server(slot),
 				.port = world_is_nat(service) ? FL_BE16(WORLD_SERVER_PORT) : 0,
 				.flags = world_is_used(generations[slot])
-						 ? FL_SERVER_USED | (world_server_is_v6(slot) ? FL_SERVER_V6 : 0)
+						 ? FL_SERVER_USED | (world_server_is_v6(slot) ? FL_SERVER_V6 : 0) |
+							   (world_moving >> slot & 1 ? FL_SERVER_MOVES : 0)
 						 : 0,
 				.tunnel = world_is_tunnel(service) ? FL_TUNNEL_GRE + slot % 3 : FL_TUNNEL_NONE,
 				.tunnel_flags = FL_TUNNEL_CLAMP | (slot & 4 ? FL_TUNNEL_KEY | FL_TUNNEL_FRAGMENT : 0),
@@ -474,7 +478,7 @@ static inline const char *world_fault(const struct fl_region *region)
 		if (flow->server_slot >= WORLD_SERVERS)
 			return "a flow's server is beyond the section";
 		if (!(servers[flow->server_slot].flags & FL_SERVER_USED) ||
-		    servers[flow->server_slot].generation != flow->server_generation)
+		    (servers[flow->server_slot].generation ^ flow->server_generation) & ~FL_GENERATION_EPOCH)
 			continue;
 		if (fl_state_is_active(state))
 			active[flow->server_slot]++;

@@ -311,7 +311,12 @@ static void give_and_take_servers(void)
 	u32 slot = some(WORLD_SERVERS), taking = some(2) ? ~0u : some(~0u);
 
 	world_max_flows = some(3) ? 0 : 1 + some(6);
-	generations[slot] = world_is_used(generations[slot]) ? generations[slot] | WORLD_GONE : ++last_generation;
+	world_moving = some(~0u);
+	if (world_is_used(generations[slot]) && some(2)) /* its flows are ended */
+		generations[slot] = (generations[slot] + FL_GENERATION_EPOCH_ONE) & ~WORLD_GONE;
+	else
+		generations[slot] =
+			world_is_used(generations[slot]) ? generations[slot] | WORLD_GONE : ++last_generation;
 	ours.header->worker_count = theirs.header->worker_count; /* whose counts a commit forgets */
 	CHECK(world_commit_taking(&ours, generations, taking) == 0 &&
 	      world_commit_taking(&theirs, generations, taking) == 0);
@@ -343,7 +348,7 @@ static void test_random(u32 frames)
 		now += some(2000000); /* ns: a handshake takes some */
 		if (some(20000) == 0)
 			CHECK(fl_age_sweep(&ours, now) == fl_age_sweep(&theirs, now));
-		if (some(20000) == 0)
+		if (some(5000) == 0)
 			give_and_take_servers();
 		if (!is_run(len))
 			continue;
@@ -360,6 +365,7 @@ static void test_random(u32 frames)
 	printf("  %u frames, %u reasons; %u hits, %u new flows\n", frames, kinds,
 	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW]);
 	CHECK(kinds >= 18);
+	CHECK(reasons[FL_REASON_REFUSED_GONE]);
 	CHECK(reasons[FL_REASON_PATH_MTU] && reasons[FL_REASON_ICMP_ERROR] && reasons[FL_REASON_CAME_BACK] &&
 	      reasons[FL_REASON_UNTRACKED] && reasons[FL_REASON_SERVERS_FULL]);
 	CHECK(reasons[FL_REASON_EARLY_FRAGMENT] && reasons[FL_REASON_BAD_FRAGMENT]);

@@ -37,6 +37,7 @@ export interface ServiceDocument {
   'max-flows'?: number;
   'slow-start'?: string;
   'on-no-server'?: string;
+  'on-server-down'?: string;
 }
 
 export interface ConfigDocument {

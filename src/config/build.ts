@@ -4,7 +4,16 @@
 import { dirname } from 'node:path';
 import { buildPlan, usualPlan } from './build-check.ts';
 import type { CheckPlan } from './check.ts';
-import type { Config, Method, NotifyConfig, ServerConfig, ServiceConfig, TunnelConfig } from './config.ts';
+import type {
+  Config,
+  Listen,
+  Method,
+  NotifyConfig,
+  OnServerDown,
+  ServerConfig,
+  ServiceConfig,
+  TunnelConfig,
+} from './config.ts';
 import { usualSocket } from './instance.ts';
 import type { Finding, Path } from './positions.ts';
 import type { FileDraft, ServiceDraft, TunnelDraft } from './shape.ts';
@@ -102,8 +111,10 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     onNoServer: draft['on-no-server'] ?? defaults['on-no-server'] ?? 'refuse',
     // A full server may have room in a moment, when the client asks once more.
     onServersFull: draft['on-servers-full'] ?? defaults['on-servers-full'] ?? 'drop',
+    onServerDown: draft['on-server-down'] ?? defaults['on-server-down'] ?? usualEnd(draft.listen),
     slowStartMs: draft['slow-start'] ?? 0,
   };
+  findings.push(...checkEndKeys(draft, service, path));
   if (draft['min-up'] !== undefined && draft.backup === undefined && !service.panic) {
     const message = '"min-up" has no effect without "backup" or "panic"';
     findings.push({ path: [...path, 'min-up'], on: 'key', message });
@@ -111,6 +122,29 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
   const isTcp = draft.listen.some(({ protocol }) => protocol === 'tcp');
   findings.push(...checkPassive(draft.passive, service.passive, isTcp, [...path, 'passive']));
   return { service, findings };
+}
+
+/**
+ * A check may be wrong, or mean no more than "nobody new", and a TCP connection that is reset is lost: with TCP the flows
+ * stay, and end when the server's own TCP says so. A datagram is lost only where nobody takes it.
+ */
+function usualEnd(listens: readonly Listen[]): OnServerDown {
+  return listens.every(({ protocol }) => protocol === 'tcp') ? 'keep' : 'reset';
+}
+
+/** Keys for what cannot happen to the service. */
+function checkEndKeys(draft: ServiceDraft, service: ServiceConfig, path: Path): Finding[] {
+  const vain = (key: keyof ServiceDraft, needed: string): Finding => ({
+    path: [...path, key],
+    on: 'key',
+    message: `"${key}" has no effect without ${needed}`,
+  });
+  const isChecked = service.servers.some(({ check = service.check }) => check !== null);
+  const canBeFull = service.servers.some(({ maxFlows }) => maxFlows !== null);
+  return [
+    ...(draft['on-server-down'] !== undefined && !isChecked ? [vain('on-server-down', 'checks')] : []),
+    ...(draft['on-servers-full'] !== undefined && !canBeFull ? [vain('on-servers-full', '"max-flows"')] : []),
+  ];
 }
 
 /** A tunnel belongs to l3-dsr, and some of its keys to one type. */

@@ -51,6 +51,8 @@ export type Method = 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
 export type SchedulerName = 'rr' | 'wrr' | 'lc' | 'wlc' | 'lrt' | 'p2c' | 'sh' | 'maglev';
 /** Told so, by RST or ICMP port unreachable, or left without an answer. */
 export type RefuseOrDrop = 'refuse' | 'drop';
+/** They stay with the server; TCP is reset; they go to another server. UDP goes to another server unless it stays. */
+export type OnServerDown = 'keep' | 'reset' | 'rehash';
 export type HashKey = 'client' | 'client-port';
 
 export interface ServiceConfig {
@@ -79,6 +81,8 @@ export interface ServiceConfig {
   readonly onNoServer: RefuseOrDrop;
   /** And of one for whom no server has room. */
   readonly onServersFull: RefuseOrDrop;
+  /** What becomes of the flows of a server that its checks take down. */
+  readonly onServerDown: OnServerDown;
   /** How long a server's share grows after it came back; 0: it has it at once. */
   readonly slowStartMs: number;
 }

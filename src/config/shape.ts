@@ -31,6 +31,7 @@ const common = {
   passive: passiveShape.optional(),
   'on-no-server': refuseOrDrop.optional(),
   'on-servers-full': refuseOrDrop.optional(),
+  'on-server-down': choice('way', ['keep', 'reset', 'rehash']).optional(),
 };
 
 const endpoint = grammar('an address, an address with a port, or a map', parseServerEndpoint);

@@ -11,6 +11,7 @@
 
 import type { ServiceConfig } from '../config/config.ts';
 import { LIMITS } from '../config/limits.ts';
+import type { End } from '../plane/target.ts';
 import type { Advice } from '../health/probe.ts';
 import type { ServerHealth } from './health.ts';
 import type { Override } from './overrides.ts';
@@ -30,6 +31,8 @@ export interface Decision {
   readonly weights: readonly number[];
   /** Likewise: what backups that rest take the flows by that the others have no room for. */
   readonly reserves: readonly number[];
+  /** Likewise: those whose flows are to end. */
+  readonly ends: readonly End[];
   /** How many times the configured weights these are: above 1 while a share grows, since weights are whole numbers. */
   readonly scale: number;
   readonly areBackupsUsed: boolean;
@@ -55,7 +58,10 @@ export function decideService(service: ServiceConfig, inputs: readonly ServerInp
   const areBackupsUsed = ordinary.length < service.minUp && service.servers.some(({ isBackup }) => isBackup);
   const used = new Set(areBackupsUsed ? [...ordinary, ...upOf(true)] : ordinary);
   const isPanic = service.panic && used.size < service.minUp;
-  if (isPanic) return { weights: bases, reserves: bases.map(() => 0), scale: 1, areBackupsUsed, isPanic };
+  if (isPanic) {
+    const [reserves, ends] = [bases.map(() => 0), bases.map((): End => 'no')];
+    return { weights: bases, reserves, ends, scale: 1, areBackupsUsed, isPanic };
+  }
 
   const isGrowing = [...used].some((index) => inputs[index]!.share < 1);
   const scale = isGrowing ? scaleFor(bases) : 1;
@@ -66,7 +72,13 @@ export function decideService(service: ServiceConfig, inputs: readonly ServerInp
   const canBeFull = service.servers.some(({ maxFlows }, index) => maxFlows !== null && used.has(index));
   const resting = new Set(canBeFull && !areBackupsUsed ? upOf(true) : []);
   const reserves = bases.map((base, index) => (resting.has(index) ? base : 0));
-  return { weights, reserves, scale, areBackupsUsed, isPanic };
+  const ends = inputs.map((input) => endOf(service, input));
+  return { weights, reserves, ends, scale, areBackupsUsed, isPanic };
+}
+
+/** Of a server that gets nobody new. */
+function endOf({ onServerDown }: ServiceConfig, { health }: ServerInput): End {
+  return health === 'down' && onServerDown !== 'keep' ? onServerDown : 'no';
 }
 
 /** What it would get if it were up: 0 when an operator or an agent says no. */

@@ -19,6 +19,7 @@ export function makeTarget(config: Config, decisions: readonly Decision[], host:
       config: service,
       weights: decisions[index]?.weights ?? [],
       reserves: decisions[index]?.reserves ?? [],
+      ends: decisions[index]?.ends ?? service.servers.map(() => 'no'),
     })),
   };
 }
@@ -30,7 +31,7 @@ export function makeTarget(config: Config, decisions: readonly Decision[], host:
 export function withUpcoming(target: Target, { services }: Config): Target {
   const former = new Map(target.services.map(({ config }) => [config.name, config]));
   const upcoming = new Map(services.map((service) => [service.name, service]));
-  const grown = target.services.map(({ config, weights, reserves }) => {
+  const grown = target.services.map(({ config, weights, reserves, ends }) => {
     const there = new Set(config.servers.map((server) => serverIdentity(config, server)));
     const next = upcoming.get(config.name);
     // Of another method they would be other servers under the service's old name.
@@ -40,13 +41,15 @@ export function withUpcoming(target: Target, { services }: Config): Target {
       config: { ...config, servers: [...config.servers, ...more] },
       weights: [...weights, ...more.map(() => 0)],
       reserves: [...reserves, ...more.map(() => 0)],
+      ends: [...ends, ...more.map(() => 'no' as const)],
     };
   });
   const fresh = services
     .filter(({ name }) => !former.has(name))
     .map((config) => {
       const none = config.servers.map(() => 0);
-      return { config: { ...config, listens: [] }, weights: none, reserves: none };
+      const ends = config.servers.map(() => 'no' as const);
+      return { config: { ...config, listens: [] }, weights: none, reserves: none, ends };
     });
   return { ...target, services: [...grown, ...fresh] };
 }

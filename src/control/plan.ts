@@ -92,6 +92,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['panic', ({ panic }) => String(panic)],
     ['on-no-server', ({ onNoServer }) => onNoServer],
     ['on-servers-full', ({ onServersFull }) => onServersFull],
+    ['on-server-down', ({ onServerDown }) => onServerDown],
     ['slow-start', ({ slowStartMs }) => formatDuration(slowStartMs)],
   ];
   const own = texts.flatMap(([name, text, consequence = '']) => {

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '488c2e6e046e4eb7';
+export const layoutHash = 'cb18ba0ecc2a302e';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -125,11 +125,11 @@ export const layout = {
   fl_worker: {
     octets: 512,
     reasons: 0,
-    thread_id: 408,
-    alive_ns: 416,
-    ring_drops: 424,
-    send_errors: 432,
-    wakeups: 440,
+    thread_id: 416,
+    alive_ns: 424,
+    ring_drops: 432,
+    send_errors: 440,
+    wakeups: 448,
   },
   fl_traffic: {
     octets: 32,
@@ -246,6 +246,7 @@ export const reasons = [
   { name: 'refused-no-service', verdict: 'answered', meaning: "no service on this port of a VIP: RST or port unreachable" },
   { name: 'refused-no-server', verdict: 'answered', meaning: "the service has no server: RST or port unreachable" },
   { name: 'refused-servers-full', verdict: 'answered', meaning: "every server has its max-flows: RST or port unreachable" },
+  { name: 'refused-server-gone', verdict: 'answered', meaning: "TCP of a server that is down, drained or removed: RST to either side" },
   { name: 'refused-no-flow', verdict: 'answered', meaning: "TCP of no known flow: RST" },
   { name: 'not-ours', verdict: 'passed', meaning: "neither for a VIP nor of a tracked flow" },
   { name: 'path-mtu', verdict: 'passed', meaning: "a router's word that a tunnel of ours carries less: noted for its server" },
@@ -319,6 +320,10 @@ export const constants = {
   listenV6: 2,
   serverUsed: 1,
   serverV6: 2,
+  serverEnded: 4,
+  serverMoves: 8,
+  generationEpoch: 4278190080,
+  generationEpochOne: 16777216,
   flowV6: 1,
   flowFullNat: 2,
   flowDsr: 4,

@@ -36,10 +36,11 @@ function readServerSlots(view: DataView): Slot[] {
   const { octets, id, flags, generation } = layout.fl_server;
   const slots: Slot[] = [];
   for (let at = 0; at < view.byteLength; at += octets) {
-    const isUsed = (view.getUint16(at + flags, true) & constants.serverUsed) !== 0;
+    const bits = view.getUint16(at + flags, true);
     slots.push({
-      id: isUsed ? view.getBigUint64(at + id, true) : 0n,
+      id: (bits & constants.serverUsed) === 0 ? 0n : view.getBigUint64(at + id, true),
       generation: view.getUint32(at + generation, true),
+      ...((bits & constants.serverEnded) === 0 ? {} : { hasEnded: true }),
     });
   }
   return trimSlots(slots, (slot) => slot.id !== 0n || slot.generation > 0);

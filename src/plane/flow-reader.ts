@@ -149,12 +149,13 @@ function matches({ flows, flows6, servers }: TableView, index: number, filter: F
   return filter.server === undefined || match(filter.server, 'server');
 }
 
-/** A flow whose server is gone, or whose slot belongs to another one now, only waits to be swept. */
+/** A flow whose server is gone, or whose slot belongs to another one now, only waits to be forgotten. */
 function isServersFlow(servers: DataView, slot: number, generation: number): boolean {
   const at = slot * layout.fl_server.octets;
   if (at >= servers.byteLength) return false;
   const isUsed = (servers.getUint16(at + layout.fl_server.flags, true) & constants.serverUsed) !== 0;
-  return isUsed && servers.getUint32(at + layout.fl_server.generation, true) === generation;
+  const differs = servers.getUint32(at + layout.fl_server.generation, true) ^ generation;
+  return isUsed && (differs & ~constants.generationEpoch) === 0;
 }
 
 /** Of a tunnel's server, whose family may not be the flow's. */

@@ -11,7 +11,7 @@ import { fieldsAt, type FieldsAt, ImageWriter, setWords } from './image-writer.t
 import { writeFrontDoor } from './image-front.ts';
 import { ENTRIES_OF_PAIR, type PlacedTable, placeTables, type Placement } from './placement.ts';
 import type { SectionCounts } from './plane.ts';
-import { assignSlots, tooMany } from './slots.ts';
+import { assignSlots, endFlows, tooMany } from './slots.ts';
 import type { PoolMoment } from './table-pool.ts';
 import type { Target, TargetInterface, TargetService } from './target.ts';
 
@@ -53,9 +53,14 @@ export function planImage(target: Target, before: Placement, counts: SectionCoun
     return { target: service, id, slot: services.slotOf.get(id) ?? 0, serverSlots };
   });
   const { tables, pool } = placeTables(before, placed, moment);
-  const placement = { services: services.table, servers: servers.table, tables, pool };
+  const ending = new Set(target.services.flatMap(endingServers));
+  const placement = { services: services.table, servers: endFlows(servers, (id) => ending.has(id)), tables, pool };
   const planned = placed.map((service): PlannedService => ({ ...service, table: tables.get(service.id)! }));
   return { image: writeImage(target, planned, before, placement, counts), placement };
+}
+
+function endingServers({ config, ends }: TargetService): bigint[] {
+  return config.servers.flatMap((server, index) => (ends[index] === 'no' ? [] : [serverId(config, server)]));
 }
 
 function writeImage(
@@ -221,11 +226,10 @@ function writeServers(
     for (const [index, server] of target.config.servers.entries()) {
       const at = fieldsAt('fl_server', serverSlots[index] ?? 0);
       const weight = (target.weights[index] ?? 0) || (target.reserves[index] ?? 0);
-      const isV6 = server.address.family === 6;
       view.setBigUint64(at('id'), serverId(target.config, server), true);
       setWords(view, at('addr'), addressWords(server.address));
       view.setUint16(at('port'), server.port ?? 0);
-      view.setUint16(at('flags'), constants.serverUsed | (isV6 ? constants.serverV6 : 0), true);
+      view.setUint16(at('flags'), serverFlags(target, index), true);
       view.setUint32(at('service'), slot, true);
       view.setUint32(at('max_flows'), server.maxFlows ?? 0, true);
       // lc is wlc among equals.
@@ -233,6 +237,16 @@ function writeServers(
       if (target.config.tunnel !== null) writeTunnel(view, at, target.config.tunnel, sourceFirst.get(id) ?? 0);
     }
   }
+}
+
+function serverFlags({ config, ends }: TargetService, index: number): number {
+  return (
+    constants.serverUsed |
+    (config.servers[index]?.address.family === 6 ? constants.serverV6 : 0) |
+    (ends[index] === 'no' ? 0 : constants.serverEnded) |
+    // What a server has lost may move for as long as it is known: also when the server is back.
+    (config.onServerDown === 'rehash' && ends[index] !== 'reset' ? constants.serverMoves : 0)
+  );
 }
 
 /** Every server has its service's tunnel, so that the data plane reads one line for both. */

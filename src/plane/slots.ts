@@ -3,12 +3,15 @@
 // void from that commit on, whoever gets the slot next, even if it is the same server come back.
 
 import { FairleadError } from '../base/errors.ts';
+import { constants } from '../native/layout.ts';
 
 export interface Slot {
   /** 0: free. */
   readonly id: bigint;
-  /** 32 bits; starts at 1, so that the zeroes of fresh memory match no slot. */
+  /** 32 bits, the epoch's among them; starts at 1, so that the zeroes of fresh memory match no slot. */
   readonly generation: number;
+  /** The flows that its holder had were ended, and it gets none. */
+  readonly hasEnded?: boolean;
 }
 
 /** The slots used so far; never shrinks, so that a commit always overwrites what an earlier one left behind. */
@@ -48,6 +51,18 @@ export function assignSlots(before: SlotTable, wanted: readonly bigint[], option
 }
 
 /**
+ * Ends the flows of those that `isEnding` names and that have not had theirs ended already: the epoch in the generation
+ * goes on by one, and flows that carry the former one are void.
+ */
+export function endFlows({ table, slotOf }: SlotPlan, isEnding: (id: bigint) => boolean): SlotTable {
+  return table.map((slot) => {
+    const isEnded = slotOf.has(slot.id) && isEnding(slot.id);
+    if (!isEnded) return slot.hasEnded === true ? { id: slot.id, generation: slot.generation } : slot;
+    return slot.hasEnded === true ? slot : { ...slot, generation: nextEpoch(slot.generation), hasEnded: true };
+  });
+}
+
+/**
  * Slots given up by this very change come last: workers may still count for the former holder until the next commit has
  * waited for them.
  */
@@ -58,8 +73,14 @@ function* freePlaces(before: SlotTable, after: readonly Slot[], capacity: number
   yield* free.filter((index) => before[index]?.id !== 0n);
 }
 
+/** Another holder: the part beside the epoch goes on by one, and is never 0. */
 function nextGeneration(generation: number): number {
-  return generation === 0xffffffff ? 1 : generation + 1;
+  const holder = (generation & ~constants.generationEpoch) + 1;
+  return (holder & constants.generationEpoch) === 0 ? holder : 1;
+}
+
+function nextEpoch(generation: number): number {
+  return (generation + constants.generationEpochOne) % 2 ** 32;
 }
 
 /** The region's sections are made for a number of things when it is made; a change that outgrows them is refused. */

@@ -24,10 +24,15 @@ export interface TargetInterface {
   readonly address6: Address | null;
 }
 
+/** What becomes of a server's flows: they go on; TCP is reset, or goes to another server. UDP that ends goes to another. */
+export type End = 'no' | 'reset' | 'rehash';
+
 export interface TargetService {
   readonly config: ServiceConfig;
   /** Effective weights, parallel to config.servers. */
   readonly weights: readonly number[];
   /** The same of those that take only what the others have no room for. */
   readonly reserves: readonly number[];
+  /** Likewise, those that keep no flow: what they had when they became so is ended. */
+  readonly ends: readonly End[];
 }

@@ -86,6 +86,7 @@ describe('a configuration', () => {
       panic: false,
       onNoServer: 'refuse',
       onServersFull: 'drop',
+      onServerDown: 'keep',
       slowStartMs: 0,
     });
     assert.deepEqual(listens.map(formatListen), ['203.0.113.10:80/tcp']);

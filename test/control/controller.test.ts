@@ -4,7 +4,8 @@ import { ConfigError, FairleadError } from '../../src/base/errors.ts';
 import type { Config } from '../../src/config/config.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { type Controller, makeController } from '../../src/control/controller.ts';
-import { layout } from '../../src/native/layout.ts';
+import { constants, layout } from '../../src/native/layout.ts';
+import { readPlacement } from '../../src/plane/adopt.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import type { Plane } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
@@ -292,3 +293,24 @@ async function reload(controller: Controller, clock: ReturnType<typeof makeFakeC
   await clock.advance(0);
   return answer;
 }
+
+test('flows of a server that goes down end once, with the commit that takes it out, and not again by a restart', async () => {
+  const config = configOf(WEB.replace('scheduler: wrr', 'scheduler: wrr\n    on-server-down: reset'));
+  const { controller, checks, clock, plane } = await start(config);
+  const generationOf = (): number => {
+    const { slot } = controller.state().services[0]!.servers[0]!;
+    return activeHalfOf(plane, 'servers').getUint32(slot * layout.fl_server.octets + layout.fl_server.generation, true);
+  };
+  assert.equal(generationOf(), 1);
+  checks.down.add('10.0.1.11:8080');
+  await clock.advance(10_000);
+  assert.equal(generationOf(), constants.generationEpochOne + 1);
+  controller.override('web', 'web-2', { weight: 7 });
+  assert.equal(generationOf(), constants.generationEpochOne + 1);
+  assert.equal(readPlacement(plane).servers[0]?.hasEnded, true);
+  checks.down.clear();
+  await clock.advance(10_000);
+  assert.equal(generationOf(), constants.generationEpochOne + 1);
+  assert.equal(readPlacement(plane).servers[0]?.hasEnded, undefined);
+  controller.stop();
+});

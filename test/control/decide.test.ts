@@ -109,6 +109,7 @@ test('a share that grows makes all weights of its service larger, and its own sm
   assert.deepEqual(decide('', [1, 2], [], [growing, up]), {
     weights: [3, 20],
     reserves: [0, 0],
+    ends: ['no', 'no'],
     scale: 10,
     areBackupsUsed: false,
     isPanic: false,
@@ -125,4 +126,15 @@ test('backups that rest are reserves of a service whose servers can be full, tho
   assert.equal(reservesOf(full, 'UUDU'), '0 0 0 4', 'not those that are down');
   assert.equal(reservesOf(full, 'DDUU'), '0 0 0 0', 'they have joined');
   assert.equal(reservesOf('', 'UUUU'), '0 0 0 0', 'nobody is ever full');
+});
+
+test('flows of a server that checks took down end as the service has it, unless it is used all the same', () => {
+  const endsOf = (options: string, health: string): string =>
+    decide(options, [1, 2], [], withHealth(health)).ends.join(' ');
+  assert.equal(endsOf('', 'DU'), 'no no', 'with TCP they stay');
+  assert.equal(endsOf('on-server-down: keep,', 'DU'), 'no no');
+  assert.equal(endsOf('on-server-down: reset,', 'DU'), 'reset no');
+  assert.equal(endsOf('on-server-down: rehash,', 'UD'), 'no rehash');
+  assert.equal(endsOf('on-server-down: reset,', '?d'), 'no no', 'who is not known to be down keeps them');
+  assert.equal(endsOf('on-server-down: reset, panic: true,', 'DD'), 'no no', 'in panic');
 });

@@ -23,7 +23,7 @@ import { smallCounts } from '../../src/plane/memory-plane.ts';
 import type { ReplayPlane, SectionCounts } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
 import type { TargetInterface } from '../../src/plane/target.ts';
-import { configOf, targetOf } from '../plane/targets.ts';
+import { configOf, type Ends, targetOf } from '../plane/targets.ts';
 import type { Engine } from './engines.ts';
 import { addressOf, buildFrame, type FrameSpec, macOf } from './frame.ts';
 
@@ -70,6 +70,8 @@ export interface ConfigureOptions {
   readonly weights?: Readonly<Record<string, number>>;
   /** Likewise: those that take what the others have no room for. */
   readonly reserves?: Readonly<Record<string, number>>;
+  /** Likewise: those whose flows end. */
+  readonly ends?: Ends;
   /** Lines of the configuration's head, such as timeouts. */
   readonly head?: string;
   readonly mtu?: number;
@@ -128,10 +130,13 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
     /** Commits, and makes every server's next hop known, as the neighbour thread would. */
     configure(
       services: string,
-      { weights = {}, reserves = {}, head = '', mtu = 1500, serversVia = INSIDE }: ConfigureOptions = {},
+      { weights = {}, reserves = {}, ends = {}, head = '', mtu = 1500, serversVia = INSIDE }: ConfigureOptions = {},
     ): void {
       const config = configOf(services, head);
-      const target = { ...targetOf(config, weights, reserves), interfaces: links.map((one) => ({ ...one, mtu })) };
+      const target = {
+        ...targetOf(config, weights, reserves, ends),
+        interfaces: links.map((one) => ({ ...one, mtu })),
+      };
       const moment = { generation: readHeader(plane).generation, nowMs: nowNs / 1e6 };
       plane.commit(planImage(target, readPlacement(plane), plane.counts, moment).image);
       for (const { servers } of config.services) {
@@ -202,6 +207,10 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
 
     handshakes(server: string): Handshakes {
       return readHandshakes(plane, slotOf(server));
+    },
+
+    open(server: string): number {
+      return readOpenFlows(plane, slotOf(server));
     },
 
     traffic(server: string): Traffic {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FairleadError } from '../../src/base/errors.ts';
-import { assignSlots } from '../../src/plane/slots.ts';
+import { assignSlots, endFlows, type SlotTable } from '../../src/plane/slots.ts';
 
 const options = { what: 'servers', capacity: 4 };
 
@@ -56,4 +56,28 @@ test('more servers than slots are refused in words, and the table before stays a
 test('the table never shrinks, so that a commit overwrites what an earlier one left', () => {
   const first = assignSlots([], [1n, 2n, 3n], options);
   assert.equal(assignSlots(first.table, [], options).table.length, 3);
+});
+
+test('flows are ended once for each time that their server ends, and its slot is still its own', () => {
+  const plan = assignSlots([], [10n, 20n], options);
+  const generations = (table: SlotTable): number[] => table.map(({ generation }) => generation);
+  const endings: SlotTable[] = [];
+  for (const ending of [[], [10n], [10n], [], [10n]]) {
+    const before = endings.at(-1) ?? plan.table;
+    endings.push(endFlows(assignSlots(before, [10n, 20n], options), (id) => ending.includes(id)));
+  }
+  assert.deepEqual(endings.map(generations), [
+    [1, 1],
+    [0x100_0001, 1],
+    [0x100_0001, 1],
+    [0x100_0001, 1],
+    [0x200_0001, 1],
+  ]);
+  const removed = assignSlots(endings.at(-1)!, [20n], options).table;
+  assert.deepEqual(removed[0], { id: 0n, generation: 2 });
+});
+
+test('the epoch runs over without touching whose the slot is', () => {
+  const before = [{ id: 10n, generation: 0xff00_0007 }];
+  assert.equal(endFlows(assignSlots(before, [10n], options), () => true)[0]?.generation, 7);
 });

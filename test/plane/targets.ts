@@ -4,7 +4,7 @@ import { parseConfig } from '../../src/config/parse.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseAddress } from '../../src/net/address.ts';
 import { parseMac } from '../../src/net/mac.ts';
-import type { Target, TargetInterface } from '../../src/plane/target.ts';
+import type { End, Target, TargetInterface } from '../../src/plane/target.ts';
 
 export function configOf(services: string, head = ''): Config {
   return parseConfig(
@@ -24,9 +24,10 @@ export const WEB = `
 `;
 
 type ByServer = Readonly<Record<string, number>>;
+export type Ends = Readonly<Record<string, End>>;
 
 /** Every server with its configured weight, but for those in `weights` ("web/web-1": 0); `reserves` are those that rest. */
-export function targetOf(config: Config, weights: ByServer = {}, reserves: ByServer = {}): Target {
+export function targetOf(config: Config, weights: ByServer = {}, reserves: ByServer = {}, ends: Ends = {}): Target {
   return {
     timeouts: config.timeouts,
     onNoService: config.onNoService,
@@ -35,6 +36,7 @@ export function targetOf(config: Config, weights: ByServer = {}, reserves: BySer
       config: service,
       weights: service.servers.map(({ name, weight }) => weights[`${service.name}/${name}`] ?? weight),
       reserves: service.servers.map(({ name }) => reserves[`${service.name}/${name}`] ?? 0),
+      ends: service.servers.map(({ name }) => ends[`${service.name}/${name}`] ?? 'no'),
     })),
   };
 }
