@@ -1,11 +1,12 @@
 // Checks of the VIP go the way that clients go, to the one server they are about: what is wrong on that way takes it out,
 // with words for it, and clients meet none of it.
 import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import type { CheckDocument } from '../lib/fairlead.ts';
 import { proveHalfOpen } from '../lib/half-open.ts';
 import type { Scenario } from '../lib/scenario.ts';
-import { setUpServers } from '../lib/server-setup.ts';
+import { runOn, setUpServers, toolFolder } from '../lib/server-setup.ts';
 import { webPort } from '../lib/servers.ts';
 import { requests } from '../lib/traffic.ts';
 import { waitFor } from '../lib/wait-for.ts';
@@ -51,6 +52,18 @@ const services = (net: Topology, tunnel?: Record<string, string | number>) => {
     dns6: net.service({ ...checked(answered, unanswered), family: 6, protocol: 'udp' }),
   };
 };
+
+const tunnelWords = /^the tunnel is not unwrapped, or the VIP is not configured on the server$/;
+
+async function unwrapsNothing(net: Topology): Promise<void> {
+  const { host } = net.server(0);
+  const services = Object.keys(net.fairlead.config?.services ?? {});
+  await see(net, 'web-1', 'up');
+  for (const service of services) await host.run(`${join(toolFolder, 'fairlead-decap')} detach ${service}`);
+  for (const reason of await see(net, 'web-1', 'down')) match(reason, tunnelWords);
+  for (const service of services) await runOn(net, host, `server-setup ${service} --apply`);
+  await see(net, 'web-1', 'up');
+}
 
 async function missingVip(net: Topology, words: RegExp): Promise<void> {
   const { host } = net.server(0);
@@ -217,7 +230,10 @@ export const scenarios: Scenario[] = [
       await net.fairlead.up(config);
       return net;
     },
-    run: (net) => missingVip(net, /^the tunnel is not unwrapped, or the VIP is not configured on the server$/),
+    run: async (net) => {
+      await unwrapsNothing(net);
+      await missingVip(net, tunnelWords);
+    },
   },
   {
     name: 'path-checks-half-open-l2-dsr',
