@@ -38,6 +38,7 @@ export interface ServiceDocument {
   'slow-start'?: string;
   'on-no-server'?: string;
   'on-server-down'?: string;
+  'drain-deadline'?: string;
 }
 
 export interface ConfigDocument {

@@ -6,7 +6,7 @@ import type { Host } from '../lib/host.ts';
 import { openSession, type Session } from '../lib/session.ts';
 import { datagrams, urlOf } from '../lib/traffic.ts';
 import { underLoad } from '../lib/under-load.ts';
-import { waitFor } from '../lib/wait-for.ts';
+import { meanwhile, waitFor } from '../lib/wait-for.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { families, type Family, type Topology } from '../topologies/topology.ts';
@@ -230,6 +230,50 @@ async function isRemoved(net: Topology): Promise<void> {
   for (const it of slow) await it.stop();
 }
 
+const timedOut = 6;
+
+/** Nobody waits for connections that do not end: at the deadline both ends hear of it, also when a restart is between. */
+async function drains(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  const more = { check: 'none', 'drain-deadline': '1h' } as const;
+  const services = Object.fromEntries(
+    families.map((family) => [`web${family}`, net.service({ method: 'nat', family, more })]),
+  );
+  await fairlead.up(net.config(services));
+  const kept: Session[] = [];
+  const ending: Session[] = [];
+  for (const family of families) {
+    ending.push(await sessionTo(net, family, 80, 'web-1'));
+    kept.push(await sessionTo(net, family, 80, 'web-2'));
+  }
+  const waited = await fairlead.attempt('drain web4 web-1 --wait --timeout 500ms');
+  equal(waited.code, timedOut, waited.stderr);
+  match(
+    waited.stderr,
+    /web4\/web-1 is drained and has 1 open flow, for 59m\d+s at the most; the oldest is [\d.]+s old/,
+  );
+  await fairlead.run('drain web6 web-1');
+  for (const session of [...ending, ...kept]) await session.ask();
+
+  // One client goes by itself, and who waits for it hears so.
+  const waiting = meanwhile(fairlead.run('drain web4 web-1 --wait --timeout 60s'));
+  await ending.shift()?.close();
+  match(await waiting, /web4\/web-1 is drained and has no open flow/);
+
+  // Long enough for a restart.
+  await fairlead.run('enable web4 web-1');
+  ending.push(await sessionTo(net, 4, 80, 'web-1'));
+  for (const family of families) await fairlead.run(`drain web${family} web-1 --deadline 6s`);
+  await fairlead.daemon?.stop('SIGTERM');
+  await fairlead.up();
+  const rows = await fairlead.view<ServerRow[]>('servers');
+  equal(rows.filter(({ server, state }) => server === 'web-1' && state === 'drained').length, 2, 'still drained');
+  for (const family of families) await fairlead.run(`drain web${family} web-1 --wait --timeout 60s`);
+  for (const session of ending) await rejects(session.ask(), /the connection ended/, 'at the deadline it is reset');
+  for (const session of kept) await session.ask();
+  match(await fairlead.run('events'), /server-drain-over +web[46]\/web-1 +the time to drain is over, 1 open flows end/);
+}
+
 export const scenarios: Scenario[] = [
   {
     name: 'nobody-there',
@@ -252,5 +296,12 @@ export const scenarios: Scenario[] = [
     picture,
     stage: (lab) => buildInline(lab, { captures: false }),
     run: isRemoved,
+  },
+  {
+    name: 'drain-deadline',
+    title: 'a drain tells what is left and waits for it; at its deadline, also after a restart, both ends are reset',
+    picture,
+    stage: (lab) => buildInline(lab, { captures: false, servers: 2 }),
+    run: drains,
   },
 ];

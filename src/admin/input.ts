@@ -16,6 +16,14 @@ export const weightBody = z.strictObject({
   weight: z.int('weight must be a whole number').min(0, 'weight must be 0 or more').max(LIMITS.weight),
 });
 
+export const drainBody = z.strictObject({
+  deadlineMs: z
+    .int('deadlineMs must be a whole number')
+    .min(0, 'deadlineMs must be 0 or more')
+    .max(LIMITS.durationMs)
+    .optional(),
+});
+
 const endpoint = z.string().transform((text, context): EndpointFilter => {
   const parsed = parseServerEndpoint(text);
   if ('value' in parsed) return parsed.value;

@@ -13,7 +13,7 @@ import type { TryPath } from '../health/path-trial.ts';
 import { findServer, notFound, type OverrideChange } from '../control/overrides.ts';
 import { makeCapture } from './capture.ts';
 import { streamFlows } from './flow-stream.ts';
-import { eventsQuery, flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
+import { drainBody, eventsQuery, flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { clearSocket, permitSocket } from './socket.ts';
 import { viewChecks } from './check-views.ts';
@@ -125,7 +125,10 @@ function addActions(server: FastifyInstance, { engine: { plane }, controller, re
       return viewServers(plane, controller.state(), service).find((view) => view.server === name);
     });
   };
-  change('drain', () => ({ admin: 'drained' }));
+  change('drain', (body) => {
+    const { deadlineMs } = parseInput(drainBody, body);
+    return { admin: 'drained', ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+  });
   change('maintenance', () => ({ admin: 'maintenance' }));
   change('enable', () => ({ admin: 'enabled' }));
   change('weight', (body) => parseInput(weightBody, body));

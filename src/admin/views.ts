@@ -163,6 +163,8 @@ export interface ServerView extends Load {
   /** Flows that keep it busy, and the most that it may have. */
   readonly open: number;
   readonly maxFlows: number | null;
+  /** Drained: when the flows that are left end; null: when they are done. */
+  readonly drainEndsInMs: number | null;
   /** Flows it ever got. */
   readonly total: number;
   /** From SYN to SYN-ACK, smoothed; null before the first. */
@@ -189,6 +191,7 @@ export function viewServers(plane: Plane, state: ControlState, service?: string)
           isBackup: server.config.isBackup,
           open: server.openFlows,
           maxFlows: server.config.maxFlows,
+          drainEndsInMs: endsInMs(server, state.nowMs),
           total: server.flows.total,
           handshakeMs: server.handshakes.smoothUs === null ? null : server.handshakes.smoothUs / 1000,
           ...loadOf(server),
@@ -196,6 +199,10 @@ export function viewServers(plane: Plane, state: ControlState, service?: string)
         };
       }),
     );
+}
+
+function endsInMs({ override: { endsAtMs } }: ServerState, nowMs: number): number | null {
+  return endsAtMs === undefined ? null : Math.max(0, Math.round(endsAtMs - nowMs));
 }
 
 function serverWord({ override, health, passive, config, weight }: ServerState): ServerView['state'] {

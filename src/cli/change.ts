@@ -1,4 +1,4 @@
-// The commands that change a running daemon: drain, enable, weight, reload.
+// The commands that change a running daemon: maintenance, enable, weight, reload. (drain.ts has drain.)
 
 import { Command, InvalidArgumentError } from 'commander';
 import type { ServerView } from '../admin/views.ts';
@@ -6,11 +6,6 @@ import { LIMITS } from '../config/limits.ts';
 import { formatChange } from '../control/change.ts';
 import type { ReloadAnswer } from '../control/controller.ts';
 import { type CommonOptions, contextOf, print, withCommon } from './common.ts';
-
-export function drainCommand(): Command {
-  const command = new Command('drain').description('send no new flows to a server; its open ones go on');
-  return onServer(command, 'drain');
-}
 
 export function maintenanceCommand(): Command {
   const command = new Command('maintenance').description('send no new flows to a server and stop checking it');

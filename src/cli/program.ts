@@ -2,7 +2,8 @@
 
 import { Command, CommanderError } from 'commander';
 import { ConfigError, exitCodeOf, FairleadError } from '../base/errors.ts';
-import { drainCommand, enableCommand, maintenanceCommand, reloadCommand, weightCommand } from './change.ts';
+import { drainCommand } from './drain.ts';
+import { enableCommand, maintenanceCommand, reloadCommand, weightCommand } from './change.ts';
 import { captureCommand } from './capture.ts';
 import { checkCommand } from './check.ts';
 import { checksCommand } from './checks.ts';

@@ -112,6 +112,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     // A full server may have room in a moment, when the client asks once more.
     onServersFull: draft['on-servers-full'] ?? defaults['on-servers-full'] ?? 'drop',
     onServerDown: draft['on-server-down'] ?? defaults['on-server-down'] ?? usualEnd(draft.listen),
+    drainDeadlineMs: draft['drain-deadline'] ?? defaults['drain-deadline'] ?? null,
     slowStartMs: draft['slow-start'] ?? 0,
   };
   findings.push(...checkEndKeys(draft, service, path));

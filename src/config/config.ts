@@ -83,6 +83,8 @@ export interface ServiceConfig {
   readonly onServersFull: RefuseOrDrop;
   /** What becomes of the flows of a server that its checks take down. */
   readonly onServerDown: OnServerDown;
+  /** How long the flows of a server that is drained may take, unless its operator says otherwise; null: any time. */
+  readonly drainDeadlineMs: number | null;
   /** How long a server's share grows after it came back; 0: it has it at once. */
   readonly slowStartMs: number;
 }

@@ -10,6 +10,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
+import { formatDuration } from '../config/duration.ts';
 import type { HostView } from '../config/host-view.ts';
 import type { ResultCounts } from '../health/monitor.ts';
 import type { Probe } from '../health/probe.ts';
@@ -28,6 +29,7 @@ import { type Keeper, NO_KEEPER } from './keeper.ts';
 import {
   type AdminState,
   findServer,
+  isOverdue,
   keepOverrides,
   type OverrideChange,
   overrideOf,
@@ -95,7 +97,7 @@ export function makeController(options: ControllerOptions): Controller {
   const startedMs = Date.now();
   let applied: Applied = {
     config: options.config,
-    overrides: keepOverrides(new Map(Object.entries(keeper.left.overrides)), options.config),
+    overrides: keepOverrides(overridesOf(keeper.left.overrides, clock), options.config),
     host: inspect(),
     placement: readPlacement(plane),
     target: null,
@@ -105,6 +107,7 @@ export function makeController(options: ControllerOptions): Controller {
   let left = keeper.left.health;
   const slowStart = makeSlowStart(clock);
   let growing: Timer | null = null;
+  let draining: Timer | null = null;
   let pending: Timer | null = null;
   let reloading: Promise<unknown> = Promise.resolve();
   let isStopped = false;
@@ -187,6 +190,7 @@ export function makeController(options: ControllerOptions): Controller {
   const plan = (change: Partial<Applied>) => {
     const next = { ...applied, ...change };
     const decisions = decideAll(next.config, {
+      nowMs: clock.nowMs(),
       overrides: next.overrides,
       health,
       slowStart,
@@ -210,7 +214,35 @@ export function makeController(options: ControllerOptions): Controller {
     }
     passive.follow();
     growOn();
+    drainOn();
     return generation;
+  };
+
+  /** The flows of drained servers end when their time is over. */
+  const drainOn = (): void => {
+    draining?.cancel();
+    draining = null;
+    const nowMs = clock.nowMs();
+    const due = [...applied.overrides].filter(([, { endsAtMs = nowMs }]) => endsAtMs > nowMs);
+    if (due.length === 0 || isStopped) return;
+    const nextMs = Math.min(...due.map(([, { endsAtMs = 0 }]) => endsAtMs));
+    draining = clock.setTimer(nextMs - nowMs, () => {
+      const over = due.filter(([, override]) => isOverdue(override, clock.nowMs())).map(([server]) => server);
+      sayOver(over);
+      applySoon(0);
+    });
+  };
+
+  const sayOver = (servers: readonly string[]): void => {
+    for (const { config, servers: states } of describeServices(applied, health, passive, plane)) {
+      for (const { config: server, openFlows } of states) {
+        const key = serverKey(config, server);
+        if (!servers.includes(key)) continue;
+        const reason = `the time to drain is over, ${openFlows} open flows end`;
+        log.info({ server: key }, `server ${key}: ${reason}`);
+        events.add({ kind: 'server-drain-over', ...partsOf(key), reason });
+      }
+    }
   };
 
   /** While a share grows, each of its steps is a commit. */
@@ -318,7 +350,9 @@ export function makeController(options: ControllerOptions): Controller {
       const found = findServer(applied.config, service, server);
       const key = serverKey(service, server);
       const before = overrideOf(applied.overrides, key).admin;
-      const overrides = withOverride(applied.overrides, service, found, change);
+      const usual = applied.config.services.find(({ name }) => name === service)?.drainDeadlineMs ?? null;
+      const nowMs = clock.nowMs();
+      const overrides = withOverride(applied.overrides, service, found, withDeadline(change, before, usual), nowMs);
       const admin = overrideOf(overrides, key).admin;
       if (before !== 'enabled' && admin === 'enabled') slowStart.begin(key);
       apply({ overrides });
@@ -339,6 +373,7 @@ export function makeController(options: ControllerOptions): Controller {
     state: () => ({
       config: applied.config,
       host: applied.host,
+      nowMs: clock.nowMs(),
       startedMs,
       generation: readHeader(plane).generation,
       services: describeServices(applied, health, passive, plane),
@@ -350,7 +385,12 @@ export function makeController(options: ControllerOptions): Controller {
           { ...more, until: onCalendar(clock, untilMs) },
         ]),
       ),
-      overrides: Object.fromEntries(applied.overrides),
+      overrides: Object.fromEntries(
+        Array.from(applied.overrides, ([server, { endsAtMs, ...more }]) => [
+          server,
+          endsAtMs === undefined ? more : { ...more, until: onCalendar(clock, endsAtMs) },
+        ]),
+      ),
       health: Object.fromEntries(
         Array.from(health.memories(), ([key, { state, sinceMs }]) => [
           key,
@@ -363,6 +403,7 @@ export function makeController(options: ControllerOptions): Controller {
       isStopped = true;
       pending?.cancel();
       growing?.cancel();
+      draining?.cancel();
       passive.stop();
       health.stop();
     },
@@ -397,12 +438,29 @@ const WORDS: Readonly<Record<AdminState, string>> = {
   maintenance: 'was put into maintenance by an operator; its flows go on, its checks rest',
 };
 
-function describe({ admin = 'enabled', weight }: OverrideChange): string {
+function describe({ admin = 'enabled', weight, deadlineMs }: OverrideChange): string {
+  if (admin === 'drained' && typeof deadlineMs === 'number') {
+    return `was drained by an operator; its flows end in ${formatDuration(deadlineMs)} at the latest`;
+  }
   return weight === undefined ? WORDS[admin] : `was given weight ${weight} by an operator`;
 }
 
 function kindOf({ admin = 'enabled', weight }: OverrideChange) {
   return weight === undefined ? (`server-${admin}` as const) : 'server-weight';
+}
+
+/** A drain that begins has the service's deadline, unless it was given one. */
+function withDeadline(change: OverrideChange, before: AdminState, usualMs: number | null): OverrideChange {
+  const isNew = change.admin === 'drained' && before !== 'drained';
+  return isNew && change.deadlineMs === undefined ? { ...change, deadlineMs: usualMs } : change;
+}
+
+function overridesOf(left: SavedState['overrides'], clock: Clock): Overrides {
+  const entries = Object.entries(left).map(([server, { until, ...more }]) => {
+    const override = until === undefined ? more : { ...more, endsAtMs: onClock(clock, until) };
+    return [server, override] as const;
+  });
+  return new Map(entries);
 }
 
 /** Milliseconds since 1970 as the clock's, and back. */

@@ -22,6 +22,8 @@ export interface ServerInput {
   readonly advice: Advice | null;
   /** Its own flows speak against it. */
   readonly isEjected: boolean;
+  /** It was drained, and the time for its flows is over. */
+  readonly isOverdue: boolean;
   /** 0 to 1: how far its slow start has come. */
   readonly share: number;
 }
@@ -59,7 +61,8 @@ export function decideService(service: ServiceConfig, inputs: readonly ServerInp
   const used = new Set(areBackupsUsed ? [...ordinary, ...upOf(true)] : ordinary);
   const isPanic = service.panic && used.size < service.minUp;
   if (isPanic) {
-    const [reserves, ends] = [bases.map(() => 0), bases.map((): End => 'no')];
+    const reserves = bases.map(() => 0);
+    const ends = inputs.map(({ isOverdue }): End => (isOverdue ? 'reset' : 'no'));
     return { weights: bases, reserves, ends, scale: 1, areBackupsUsed, isPanic };
   }
 
@@ -77,7 +80,8 @@ export function decideService(service: ServiceConfig, inputs: readonly ServerInp
 }
 
 /** Of a server that gets nobody new. */
-function endOf({ onServerDown }: ServiceConfig, { health }: ServerInput): End {
+function endOf({ onServerDown }: ServiceConfig, { health, isOverdue }: ServerInput): End {
+  if (isOverdue) return 'reset';
   return health === 'down' && onServerDown !== 'keep' ? onServerDown : 'no';
 }
 

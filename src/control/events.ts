@@ -7,6 +7,7 @@ export type EventKind =
   | 'server-up'
   | 'server-down'
   | 'server-drained'
+  | 'server-drain-over'
   | 'server-maintenance'
   | 'server-enabled'
   | 'server-weight'

@@ -12,6 +12,8 @@ export interface Override {
   readonly admin: AdminState;
   /** Null: the configured one. */
   readonly weight: number | null;
+  /** Drained: when the flows that are left end, on the controller's clock. Without it they may take any time. */
+  readonly endsAtMs?: number;
 }
 
 /** By serverKey. */
@@ -35,6 +37,8 @@ export function overrideOf(overrides: Overrides, key: string): Override {
 export interface OverrideChange {
   readonly admin?: AdminState;
   readonly weight?: number;
+  /** With a drain: how long flows may take from now on. Without it a drain that goes on keeps the deadline it has. */
+  readonly deadlineMs?: number | null;
 }
 
 export function withOverride(
@@ -42,6 +46,7 @@ export function withOverride(
   service: string,
   server: ServerConfig,
   change: OverrideChange,
+  nowMs: number,
 ): Overrides {
   const key = serverKey(service, server);
   const before = overrideOf(overrides, key);
@@ -49,10 +54,31 @@ export function withOverride(
   const weight = change.weight ?? before.weight;
   const next = new Map(overrides);
   // The configured weight again is no override any more.
-  const override = { admin, weight: weight === server.weight ? null : weight };
+  const endsAtMs = deadlineOf(before, admin, change, nowMs);
+  const override = {
+    admin,
+    weight: weight === server.weight ? null : weight,
+    ...(endsAtMs === undefined ? {} : { endsAtMs }),
+  };
   if (override.admin !== 'enabled' || override.weight !== null) next.set(key, override);
   else next.delete(key);
   return next;
+}
+
+function deadlineOf(
+  before: Override,
+  admin: AdminState,
+  { deadlineMs }: OverrideChange,
+  nowMs: number,
+): number | undefined {
+  if (admin !== 'drained') return undefined;
+  if (deadlineMs === undefined) return before.endsAtMs;
+  return deadlineMs === null ? undefined : nowMs + deadlineMs;
+}
+
+/** Drained, and its flows have had their time. */
+export function isOverdue({ endsAtMs }: Override, nowMs: number): boolean {
+  return endsAtMs !== undefined && endsAtMs <= nowMs;
 }
 
 /** Throws not-found, naming what there is. */

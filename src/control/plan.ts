@@ -93,6 +93,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['on-no-server', ({ onNoServer }) => onNoServer],
     ['on-servers-full', ({ onServersFull }) => onServersFull],
     ['on-server-down', ({ onServerDown }) => onServerDown],
+    ['drain-deadline', ({ drainDeadlineMs }) => (drainDeadlineMs === null ? 'none' : formatDuration(drainDeadlineMs))],
     ['slow-start', ({ slowStartMs }) => formatDuration(slowStartMs)],
   ];
   const own = texts.flatMap(([name, text, consequence = '']) => {

@@ -16,6 +16,8 @@ const shape = z.object({
     z.object({
       admin: z.enum(['enabled', 'drained', 'maintenance']),
       weight: z.int().min(0).max(LIMITS.weight).nullable(),
+      /** Of a drain: when its flows end, milliseconds since 1970. */
+      until: z.number().optional(),
     }),
   ),
   /** By check; `since` in milliseconds since 1970. */

@@ -35,6 +35,8 @@ export interface Applied {
 export interface ControlState {
   readonly config: Config;
   readonly host: HostView;
+  /** On the controller's clock. */
+  readonly nowMs: number;
   /** When this process began, milliseconds since 1970. */
   readonly startedMs: number;
   readonly generation: number;

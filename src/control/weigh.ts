@@ -5,10 +5,11 @@ import { serverId } from '../plane/identity.ts';
 import { type Decision, decideService } from './decide.ts';
 import type { NewEvent } from './events.ts';
 import type { Health } from './health.ts';
-import { overrideOf, type Overrides, serverKey } from './overrides.ts';
+import { isOverdue, overrideOf, type Overrides, serverKey } from './overrides.ts';
 import type { SlowStart } from './slow-start.ts';
 
 export interface Known {
+  readonly nowMs: number;
   readonly overrides: Overrides;
   readonly health: Health;
   readonly slowStart: SlowStart;
@@ -16,7 +17,7 @@ export interface Known {
   readonly isEjected: (server: string, id: bigint) => boolean;
 }
 
-export function decideAll(config: Config, { overrides, health, slowStart, isEjected }: Known): Decision[] {
+export function decideAll(config: Config, { nowMs, overrides, health, slowStart, isEjected }: Known): Decision[] {
   return config.services.map((service) =>
     decideService(
       service,
@@ -25,7 +26,15 @@ export function decideAll(config: Config, { overrides, health, slowStart, isEjec
         const { state, advice } = health.reportOf(service, server);
         const isOut = service.passive?.mode === 'eject' && isEjected(key, serverId(service, server));
         const share = slowStart.shareOf(key, service.slowStartMs);
-        return { override: overrideOf(overrides, key), health: state, advice, isEjected: isOut, share };
+        const override = overrideOf(overrides, key);
+        return {
+          override,
+          health: state,
+          advice,
+          isEjected: isOut,
+          isOverdue: isOverdue(override, nowMs),
+          share,
+        };
       }),
     ),
   );

@@ -269,7 +269,7 @@ test('what an operator said outlives a restart, and a hook is told of what happe
   const hook = `notify: [{ exec: [/bin/sh, -c, 'echo "$FAIRLEAD_EVENT $FAIRLEAD_SERVER" >>${heard}'] }]\n`;
   made.config = made.withServices(WEB, hook);
   const first = await start();
-  await client.post('/v1/services/web/servers/web-1/drain');
+  await client.post('/v1/services/web/servers/web-1/drain', { deadlineMs: 3_600_000 });
   const untold = (): number => {
     const state = JSON.parse(readFileSync(made.config.control.state, 'utf8')) as { undelivered: object };
     return Object.keys(state.undelivered).length;
@@ -279,7 +279,9 @@ test('what an operator said outlives a restart, and a hook is told of what happe
   await first.end(true);
 
   await start();
-  assert.equal((await client.get<ServerView[]>('/v1/servers'))[0]?.state, 'drained');
+  const [drained] = await client.get<ServerView[]>('/v1/servers');
+  assert.equal(drained?.state, 'drained');
+  assert.ok(drained.drainEndsInMs! > 3_500_000 && drained.drainEndsInMs! <= 3_600_000, `${drained.drainEndsInMs}`);
   assert.doesNotMatch(said(), /the state cannot be saved/);
   assert.equal(readFileSync(heard, 'utf8'), 'server-drained web-1\n');
 });

@@ -71,6 +71,7 @@ test('a server that gets no flows shows the weight it would have, and why', () =
     active: 1,
     inactive: 2,
     open: 3,
+    drainEndsInMs: null,
     maxFlows: 1000,
     handshakeMs: 0.42,
     inFrames: 10,

@@ -87,6 +87,7 @@ describe('a configuration', () => {
       onNoServer: 'refuse',
       onServersFull: 'drop',
       onServerDown: 'keep',
+      drainDeadlineMs: null,
       slowStartMs: 0,
     });
     assert.deepEqual(listens.map(formatListen), ['203.0.113.10:80/tcp']);

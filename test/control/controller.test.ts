@@ -314,3 +314,31 @@ test('flows of a server that goes down end once, with the commit that takes it o
   assert.equal(readPlacement(plane).servers[0]?.hasEnded, undefined);
   controller.stop();
 });
+
+test('flows of a drained server end at its deadline: the operator’s, else the service’s, else none', async () => {
+  const config = configOf(WEB.replace('scheduler: wrr', 'scheduler: wrr\n    drain-deadline: 10m'));
+  const { controller, clock, plane } = await start(config);
+  const hasEnded = (): boolean => readPlacement(plane).servers[0]?.hasEnded === true;
+  const drain = (deadlineMs?: number): void =>
+    controller.override('web', 'web-1', { admin: 'drained', ...(deadlineMs === undefined ? {} : { deadlineMs }) });
+  drain(60_000);
+  await clock.advance(50_000);
+  drain();
+  assert.equal(hasEnded(), false, 'it has ten seconds left');
+  await clock.advance(10_000);
+  assert.equal(hasEnded(), true);
+  controller.override('web', 'web-1', { admin: 'enabled' });
+  assert.equal(hasEnded(), false);
+  drain();
+  await clock.advance(599_000);
+  assert.equal(hasEnded(), false);
+  assert.ok((controller.memory().overrides['web/web-1']?.until ?? 0) > Date.now());
+  await clock.advance(2000);
+  assert.equal(hasEnded(), true);
+  controller.override('web', 'web-1', { admin: 'maintenance' });
+  assert.equal(hasEnded(), false);
+  controller.override('web', 'web-1', { admin: 'enabled' });
+  drain(0);
+  assert.equal(hasEnded(), true, 'at once');
+  controller.stop();
+});

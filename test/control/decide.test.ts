@@ -11,6 +11,7 @@ const up: ServerInput = {
   health: 'up',
   advice: null,
   isEjected: false,
+  isOverdue: false,
   share: 1,
 };
 

@@ -18,7 +18,10 @@ import { makeFakeClock, makeFakeLog } from './fakes.ts';
 
 const STATE: SavedState = {
   version: 1,
-  overrides: { 'web/web-1': { admin: 'maintenance', weight: null }, 'web/web-2': { admin: 'enabled', weight: 5 } },
+  overrides: {
+    'web/web-1': { admin: 'drained', weight: null, until: 1_800_000_000_000 },
+    'web/web-2': { admin: 'enabled', weight: 5 },
+  },
   health: { 'web/web-1 10.0.1.11:80 0 tcp': { state: 'up', since: 1_700_000_000_000 } },
   undelivered: {},
 };
