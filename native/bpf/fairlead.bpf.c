@@ -243,6 +243,42 @@ static __always_inline int fl_to_dsr_server(const struct fl_view *view, struct f
 	return hindrance;
 }
 
+static __always_inline int pass_error(void *context, u32 index)
+{
+	struct fl_frame frame = { 0 };
+	struct fl_flow *flow;
+	struct fl_view view;
+
+	if (!fl_view_again(&view))
+		return FL_REASON_NO_FLOW;
+	frame.look = &view.scratch->look;
+	describe_frame(&frame, context);
+	flow = fl_flows_at(view.region, index);
+	return flow ? fl_pass_error(&view, &frame, flow, &view.scratch->result) : FL_REASON_NO_FLOW;
+}
+
+__attribute__((noinline)) int error_xdp(struct xdp_md *context, u32 index)
+{
+	return pass_error(context, index);
+}
+
+__attribute__((noinline)) int error_tc(struct __sk_buff *context, u32 index)
+{
+	return pass_error(context, index);
+}
+
+static __always_inline int fl_to_other_side(const struct fl_view *view, struct fl_frame *frame,
+					    const struct fl_flow *flow, struct fl_result *result)
+{
+	u32 index = frame->look->index;
+	int hindrance = fl_entry.is_tc ? error_tc(frame->context, index) : error_xdp(frame->context, index);
+
+	(void)flow;
+	describe_frame(frame, frame->context);
+	*result = view->scratch->result;
+	return hindrance;
+}
+
 static __always_inline int make_answer(void *context, int reason)
 {
 	struct fl_frame frame = { 0 };

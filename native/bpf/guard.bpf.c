@@ -17,7 +17,8 @@
  * stores a 64-bit keyed hash of both ends at the flow's place in an array that both map, so it appears before the
  * flow's first frame goes out, and costs user space one store. A claim that matches by chance (2^-60 a frame) loses that
  * frame; everything else is the host's. Later fragments from a server name no port: they are ours when their first one
- * was, which is remembered when it passes. What a router says to the host about a tunnel to a server ("too big") both get to see.
+ * was, which is remembered when it passes. An ICMP error to a client that quotes what it sent to a server is claimed by what it
+ * quotes. What a router says to the host about a tunnel to a server ("too big") both get to see.
  *
  * The tc program stays when the process dies, with its maps: the host stays quiet until the successor takes over.
  *
@@ -284,11 +285,54 @@ static __always_inline void claim_datagram(const struct packet *packet)
 	bpf_map_update_elem(&guard_datagrams, &datagram, &now, BPF_ANY);
 }
 
+/* What an ICMP error quotes, as its answer would look: from the server to the client, to whom the error goes as well.
+ * False when that cannot be read, or the core would not take it. */
+static __always_inline int read_quote(struct __sk_buff *skb, const struct packet *error, struct packet *answer)
+{
+	int is_v6 = error->source.is_v6;
+	u8 ip[FL_IPV6_HEADER], type;
+	u32 at = error->l4 + 8;
+	u16 ports[4];
+
+	if (error->is_fragment || error->protocol != (is_v6 ? FL_PROTOCOL_ICMP6 : FL_PROTOCOL_ICMP) ||
+	    bpf_skb_load_bytes(skb, error->l4, &type, 1) < 0 || !fl_icmp_is_error(type, is_v6))
+		return 0;
+	answer->source.is_v6 = answer->target.is_v6 = is_v6;
+	if (is_v6) {
+		if (bpf_skb_load_bytes(skb, at, ip, FL_IPV6_HEADER) < 0 || ip[0] >> 4 != 6)
+			return 0;
+		fl_get_addr(&answer->target.addr, ip + 8, 1);
+		fl_get_addr(&answer->source.addr, ip + 24, 1);
+		answer->protocol = ip[6];
+		answer->l4 = at + FL_IPV6_HEADER;
+	} else {
+		if (bpf_skb_load_bytes(skb, at, ip, 20) < 0 || ip[0] >> 4 != 4 || fl_get16(ip + 6) & FL_BE16(0x1fff))
+			return 0;
+		answer->target.addr.word[0] = fl_get32(ip + 12);
+		answer->source.addr.word[0] = fl_get32(ip + 16);
+		answer->protocol = ip[9];
+		answer->l4 = at + (ip[0] & 15) * 4;
+	}
+	if ((answer->protocol != FL_PROTOCOL_TCP && answer->protocol != FL_PROTOCOL_UDP) ||
+	    !fl_addr_same(&answer->target.addr, &error->target.addr) ||
+	    bpf_skb_load_bytes(skb, answer->l4, ports, sizeof(ports)) < 0)
+		return 0;
+	answer->target_port = ports[0];
+	answer->source_port = ports[1];
+	return 1;
+}
+
+static __always_inline int is_nat_server(const struct fl_guard_address *address)
+{
+	const u32 *server = bpf_map_lookup_elem(&guard_servers, address);
+
+	return server && *server & FL_GUARD_NAT;
+}
+
 static __always_inline int is_ours(struct __sk_buff *skb)
 {
 	const struct fl_guard_parameters *parameters;
-	struct packet packet = { 0 };
-	const u32 *server;
+	struct packet packet = { 0 }, answer = { 0 };
 	u32 zero = 0;
 
 	/* Flooded by a switch or seen in promiscuous mode: the host does not take it, and neither do we. */
@@ -296,9 +340,12 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 		return 0;
 	if (bpf_map_lookup_elem(&guard_owned, &packet.target))
 		return 1;
-	server = bpf_map_lookup_elem(&guard_servers, &packet.source);
 	parameters = bpf_map_lookup_elem(&guard_parameters, &zero);
-	if (!server || !(*server & FL_GUARD_NAT) || !parameters)
+	if (!parameters)
+		return 0;
+	if (read_quote(skb, &packet, &answer))
+		return is_nat_server(&answer.source) && is_claimed(&answer, parameters);
+	if (!is_nat_server(&packet.source))
 		return 0;
 	if (packet.is_later_fragment)
 		return is_first_claimed(&packet);

@@ -419,13 +419,14 @@ FL_INLINE struct fl_flow *fl_flow_find(const struct fl_view *view, const struct 
 	return NULL;
 }
 
-/* The full-nat flow whose reply this is, server -> local, alive or not; look->index and look->control say where and as
+/* The full-nat flow whose server and local end these are, alive or not; look->index and look->control say where and as
  * what. */
-FL_INLINE struct fl_flow *fl_flow_match_return(const struct fl_view *view, const struct fl_frame *frame)
+FL_INLINE struct fl_flow *fl_flow_match_local(const struct fl_view *view, struct fl_look *look,
+					      const struct fl_addr *server, u16 server_port,
+					      const struct fl_addr *local, u16 local_port, u8 protocol)
 {
-	struct fl_look *look = frame->look;
-	u64 base = fl_return_base(view, &look->source, look->source_port, &look->target, look->protocol, look->is_v6);
-	u64 hash = fl_return_hash(view, base, look->target_port);
+	u64 base = fl_return_base(view, server, server_port, local, protocol, look->is_v6);
+	u64 hash = fl_return_hash(view, base, local_port);
 	struct fl_returns *bucket = fl_return_bucket(view, hash);
 
 	if (!bucket)
@@ -443,19 +444,26 @@ FL_INLINE struct fl_flow *fl_flow_match_return(const struct fl_view *view, const
 			continue;
 		control = fl_load(&flow->control);
 		if (!(flow->flags & FL_FLOW_FULL_NAT) || (flow->flags & FL_FLOW_V6 ? 1 : 0) != look->is_v6 ||
-		    flow->protocol != look->protocol || flow->server_port != look->source_port ||
-		    flow->local_port != look->target_port)
+		    flow->protocol != protocol || flow->server_port != server_port || flow->local_port != local_port)
 			continue;
 		fl_flow_addr(view, flow, index, FL_WHICH_SERVER, &view->scratch->one);
 		fl_flow_addr(view, flow, index, FL_WHICH_LOCAL, &view->scratch->two);
-		if (!fl_addr_same(&view->scratch->one, &look->source) ||
-		    !fl_addr_same(&view->scratch->two, &look->target))
+		if (!fl_addr_same(&view->scratch->one, server) || !fl_addr_same(&view->scratch->two, local))
 			continue;
 		look->index = index;
 		look->control = control;
 		return flow;
 	}
 	return NULL;
+}
+
+/* The full-nat flow whose reply this frame is, alive or not. */
+FL_INLINE struct fl_flow *fl_flow_match_return(const struct fl_view *view, const struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+
+	return fl_flow_match_local(view, look, &look->source, look->source_port, &look->target, look->target_port,
+				   look->protocol);
 }
 
 /* The same, if it is a flow still. */

@@ -132,9 +132,7 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 			return FL_REASON_ECHO_REPLY;
 		if (!fl_icmp_is_error(icmp[0], look->is_v6))
 			return FL_REASON_UNSUPPORTED;
-		if (!fl_quote_read(view, frame, look->l4 + 8, look->is_v6, 0))
-			return FL_REASON_UNSUPPORTED;
-		return fl_quote_find(view, look, 0, 0);
+		return fl_decide_error(view, frame);
 	}
 	if (!fl_is_balanced(frame))
 		return FL_REASON_UNSUPPORTED;
@@ -193,6 +191,24 @@ FL_INLINE int fl_decide_others_later(const struct fl_view *view, struct fl_frame
 	return FL_REASON_NOT_OURS;
 }
 
+/* ICMP to somebody else: an error to a nat flow's client from the servers' side, or word of a narrower way. */
+FL_CALL int fl_decide_others_error(const struct fl_view *view, struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+	const u8 *icmp = fl_bytes(frame, look->l4, 8);
+	u32 methods = view->settings->methods;
+
+	if (!icmp || !fl_icmp_is_error(icmp[0], look->is_v6))
+		return FL_REASON_NOT_OURS;
+	if (methods & 1u << FL_METHOD_NAT && fl_is_to_us(view, frame) &&
+	    !fl_quote_read(view, frame, look->l4 + 8, look->is_v6, 1) &&
+	    fl_quote_find_client(view, look, 0, 0) == FL_REASON_ICMP_ERROR)
+		return FL_REASON_ICMP_ERROR;
+	if (!(methods & 1u << FL_METHOD_L3_DSR) || !fl_path_read(view, frame))
+		return FL_REASON_NOT_OURS;
+	return fl_path_note(view, look, 0, 0);
+}
+
 /* A frame to somebody else: a nat server's answer, or none of our business. */
 FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *frame)
 {
@@ -210,9 +226,8 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 		if (icmp && icmp[0] == FL_ICMP6_SOLICITATION)
 			return FL_REASON_NDP_REPLY;
 	}
-	if ((look->kind == FL_KIND_ICMP || look->kind == FL_KIND_ICMP6) &&
-	    view->settings->methods & 1u << FL_METHOD_L3_DSR)
-		return fl_path_read(view, frame) ? fl_path_note(view, look, 0, 0) : FL_REASON_NOT_OURS;
+	if (look->kind == FL_KIND_ICMP || look->kind == FL_KIND_ICMP6)
+		return fl_decide_others_error(view, frame);
 	if (!fl_is_balanced(frame))
 		return FL_REASON_NOT_OURS;
 	key->client = look->target;
@@ -302,9 +317,12 @@ FL_INLINE int fl_go_to_dsr_server(const struct fl_view *view, struct fl_frame *f
 /* bpf/fairlead.bpf.c: the same in global functions. The verifier would follow them anew for each decision that leads here. */
 static int fl_to_dsr_server(const struct fl_view *view, struct fl_frame *frame, const struct fl_flow *flow,
 			    struct fl_result *result);
+static int fl_to_other_side(const struct fl_view *view, struct fl_frame *frame, const struct fl_flow *flow,
+			    struct fl_result *result);
 static int fl_answer(const struct fl_view *view, struct fl_frame *frame, int reason);
 #else
 #define fl_to_dsr_server fl_go_to_dsr_server
+#define fl_to_other_side fl_pass_error
 #define fl_answer fl_make_answer
 #endif
 
@@ -324,6 +342,8 @@ FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, i
 			return FL_REASON_NO_FLOW;
 		if (!flow || flow->flags & FL_FLOW_DSR)
 			hindrance = fl_to_dsr_server(view, frame, flow, result);
+		else if (reason == FL_REASON_ICMP_ERROR)
+			hindrance = fl_to_other_side(view, frame, flow, result);
 		else if (reason == FL_REASON_SERVER_HIT)
 			hindrance = fl_to_client(view, frame, flow, result);
 		else

@@ -41,6 +41,14 @@
 #define FL_IPV4_MAX_HEADER 60
 #define FL_IPV6_HEADER 40
 
+/* RFC 792, RFC 4443 §3: destination unreachable, packet too big, time exceeded, parameter problem. */
+FL_INLINE int fl_icmp_is_error(u8 type, u32 is_v6)
+{
+	if (is_v6)
+		return type >= 1 && type <= 4;
+	return type == 3 || type == 11 || type == 12;
+}
+
 FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
 {
 	struct fl_look *look = frame->look;

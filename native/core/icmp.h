@@ -3,8 +3,16 @@
  * reaches a server or moves an MTU without knowing a flow.
  *
  *   to a VIP, about a dsr server's answer     goes to that server, as its client's frames do
+ *   to a VIP, about a nat server's answer     goes to that server, translated
+ *   to a nat flow's client or to full-nat's   goes to that client, translated. Routers on the servers' side send it, about
+ *   source, about what went to its server     packets that we sent there
  *   to a tunnel's source, "too big"           noted for the server, and left to the host as well. The client learns of it
  *                                             by its next large packet, which is answered here, with all of it quoted
+ *
+ * Translated means (RFC 5508 §4): the outer addresses; in the quoted packet addresses, ports and every checksum that is
+ * quoted, by what changed and so never repaired; and the ICMP checksum, by all of that. A router keeps its own address,
+ * but a server is the VIP to its client, and full-nat's source is everybody to its server, which need not know a way to
+ * anyone else. No error changes its flow (RFC 5382 REQ-10), and none is made about one.
  */
 #ifndef FL_ICMP_H
 #define FL_ICMP_H
@@ -12,16 +20,19 @@
 #include "answer.h"
 #include "dsr.h"
 
-/* RFC 792, RFC 4443 §3: destination unreachable, packet too big, time exceeded, parameter problem. */
-FL_INLINE int fl_icmp_is_error(u8 type, u32 is_v6)
+/* Where the packet ends: padding may follow. */
+FL_INLINE u32 fl_packet_end(const struct fl_frame *frame)
 {
-	if (is_v6)
-		return type >= 1 && type <= 4;
-	return type == FL_ICMP_UNREACHABLE || type == FL_ICMP_TIME_EXCEEDED || type == 12;
+	const struct fl_look *look = frame->look;
+	const u8 *ip = fl_bytes(frame, look->l3, 20);
+
+	if (!ip)
+		return 0;
+	return look->l3 + (look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2)));
 }
 
-/* The ends of the TCP or UDP packet quoted at an offset, one from a client or one to it, into the scratch's key and
- * look->home. False: it is neither, or not enough of it is quoted. */
+/* The ends of the TCP or UDP packet quoted at an offset, one from a client or one to it, into the scratch's key. 0, or why
+ * not: it is neither, or not the 8 octets behind its IP header are quoted. */
 FL_CALL int fl_quote_read(const struct fl_view *view, struct fl_frame *frame, u32 at, u32 is_v6, u32 is_from_client)
 {
 	struct fl_key *key = &view->scratch->key;
@@ -30,47 +41,92 @@ FL_CALL int fl_quote_read(const struct fl_view *view, struct fl_frame *frame, u3
 	const u8 *ip = fl_bytes(frame, at, 20), *ports;
 	u32 l4 = at + FL_IPV6_HEADER;
 
-	if (!ip || ip[0] >> 4 != (is_v6 ? 6 : 4))
-		return 0;
+	if (!ip)
+		return FL_REASON_SHORT_QUOTE;
+	if (ip[0] >> 4 != (is_v6 ? 6 : 4))
+		return FL_REASON_UNSUPPORTED;
 	key->protocol = is_v6 ? ip[6] : ip[9];
 	if (is_v6) {
 		ip = fl_bytes(frame, at, FL_IPV6_HEADER);
 		if (!ip)
-			return 0;
+			return FL_REASON_SHORT_QUOTE;
 		fl_get_addr(source, ip + 8, 1);
 		fl_get_addr(target, ip + 24, 1);
 	} else {
 		if ((ip[0] & 15) < 5 || fl_get16(ip + 6) & FL_BE16(0x1fff))
-			return 0;
+			return FL_REASON_UNSUPPORTED;
 		l4 = at + (ip[0] & 15) * 4;
 		fl_get_addr(source, ip + 12, 0);
 		fl_get_addr(target, ip + 16, 0);
 	}
-	ports = fl_bytes(frame, l4, 4);
-	if (!ports || (key->protocol != FL_PROTOCOL_TCP && key->protocol != FL_PROTOCOL_UDP))
-		return 0;
+	if (key->protocol != FL_PROTOCOL_TCP && key->protocol != FL_PROTOCOL_UDP)
+		return FL_REASON_UNSUPPORTED;
+	ports = fl_bytes(frame, l4, 8);
+	if (!ports || l4 + 8 > fl_packet_end(frame))
+		return FL_REASON_SHORT_QUOTE;
 	key->client_port = fl_get16(is_from_client ? ports : ports + 2);
 	key->other_port = fl_get16(is_from_client ? ports + 2 : ports);
 	key->is_v6 = (u8)is_v6;
-	return 1;
+	return 0;
 }
 
-/* The live flow of the scratch's key, or NULL. */
-FL_INLINE struct fl_flow *fl_quote_flow(const struct fl_view *view, struct fl_look *look)
+/* The live flow of the scratch's key, as seen from a side, or NULL. */
+FL_INLINE struct fl_flow *fl_quote_flow(const struct fl_view *view, struct fl_look *look, enum fl_side side)
 {
 	const struct fl_key *key = &view->scratch->key;
 
 	look->home = fl_home_of(view->header->seed, view->header->buckets, &key->client, key->client_port,
 				key->protocol, key->is_v6);
-	return fl_flow_find(view, &look->home, key, FL_SIDE_CLIENT, look);
+	return fl_flow_find(view, &look->home, key, side, look);
 }
 
-/* FL_REASON_ICMP_ERROR when what was quoted belongs to a dsr flow, and look->index says to which. */
+/* FL_REASON_ICMP_ERROR when the packet quoted to one of our addresses came from there for a flow: a VIP's answer to its
+ * client. look->index says which flow, the scratch's error_side whence the error comes. */
 FL_PART(fl_quote_find, FL_REASON_UNSUPPORTED, no, more)
 {
-	const struct fl_flow *flow = fl_quote_flow(view, look);
+	view->scratch->error_side = FL_SIDE_CLIENT;
+	if (!fl_addr_same(&view->scratch->key.other, &look->target))
+		return FL_REASON_UNSUPPORTED;
+	return fl_quote_flow(view, look, FL_SIDE_CLIENT) ? FL_REASON_ICMP_ERROR : FL_REASON_UNSUPPORTED;
+}
 
-	return flow && flow->flags & FL_FLOW_DSR ? FL_REASON_ICMP_ERROR : FL_REASON_UNSUPPORTED;
+/* The same for what full-nat's source sent to a server. */
+FL_PART(fl_quote_find_local, FL_REASON_UNSUPPORTED, no, more)
+{
+	const struct fl_key *key = &view->scratch->key;
+	struct fl_flow *flow;
+
+	view->scratch->error_side = FL_SIDE_SERVER;
+	if (!fl_addr_same(&key->other, &look->target))
+		return FL_REASON_UNSUPPORTED;
+	flow = fl_flow_match_local(view, look, &key->client, key->client_port, &key->other, key->other_port,
+				   key->protocol);
+	if (!flow || !fl_flow_if_alive(view, flow, look->index, look->control))
+		return FL_REASON_UNSUPPORTED;
+	return FL_REASON_ICMP_ERROR;
+}
+
+/* The same for what a nat flow's client sent to its server. */
+FL_PART(fl_quote_find_client, FL_REASON_NOT_OURS, no, more)
+{
+	view->scratch->error_side = FL_SIDE_SERVER;
+	if (!fl_addr_same(&view->scratch->key.client, &look->target))
+		return FL_REASON_NOT_OURS;
+	return fl_quote_flow(view, look, FL_SIDE_SERVER) ? FL_REASON_ICMP_ERROR : FL_REASON_NOT_OURS;
+}
+
+/* What becomes of an ICMP error to one of our addresses. */
+FL_CALL int fl_decide_error(const struct fl_view *view, struct fl_frame *frame)
+{
+	struct fl_look *look = frame->look;
+	int why = fl_quote_read(view, frame, look->l4 + 8, look->is_v6, 0);
+
+	if (why)
+		return why;
+	why = fl_quote_find(view, look, 0, 0);
+	if (why != FL_REASON_ICMP_ERROR && look->vip_flags & FL_VIP_SOURCE)
+		why = fl_quote_find_local(view, look, 0, 0);
+	return why;
 }
 
 /* Where the packet lies that a quoted tunnel packet of a kind carries; 0: it is none of that kind. *key is GRE's, or 0. */
@@ -140,7 +196,7 @@ FL_CALL int fl_path_read(const struct fl_view *view, struct fl_frame *frame)
 	scratch->tunnel_key = 0;
 	inside = fl_quoted_inside(frame, at + header, protocol, scratch->tunnel, &is_v6, &scratch->tunnel_key);
 	return inside && length > scratch->mtu && fl_addr_same(&scratch->one, &look->target) &&
-	       fl_quote_read(view, frame, inside, is_v6, 1);
+	       !fl_quote_read(view, frame, inside, is_v6, 1);
 }
 
 /*
@@ -151,7 +207,7 @@ FL_PART(fl_path_note, FL_REASON_NOT_OURS, no, more)
 {
 	u32 least = look->is_v6 ? FL_IPV6_LEAST : FL_PATH_LEAST, mtu = view->scratch->mtu;
 	struct fl_addr *target = &view->scratch->two, *source = &view->scratch->one;
-	const struct fl_flow *flow = fl_quote_flow(view, look);
+	const struct fl_flow *flow = fl_quote_flow(view, look, FL_SIDE_CLIENT);
 	const struct fl_server *server;
 	struct fl_server_state *state;
 
@@ -170,6 +226,178 @@ FL_PART(fl_path_note, FL_REASON_NOT_OURS, no, more)
 		state->path_tick = view->now;
 	}
 	return FL_REASON_PATH_MTU;
+}
+
+/* The packet that an error quotes: from the scratch's `one` and source port to its `two` and target port from now on. In
+ * *change what that is to a sum over the octets. False when the frame is shorter than it was read. */
+FL_INLINE int fl_rewrite_quote(const struct fl_view *view, struct fl_frame *frame, u64 *change)
+{
+	struct fl_look *look = frame->look;
+	const struct fl_ends *ends = &view->scratch->ends;
+	const struct fl_addr *source = &view->scratch->one, *target = &view->scratch->two;
+	u32 at = look->l4 + 8, l4 = at + FL_IPV6_HEADER, end = fl_packet_end(frame), field;
+	struct fl_addr before;
+	u8 *ip, *ports, *checksum;
+	u64 addresses, changed;
+	u16 old, new;
+	u8 protocol;
+
+	if (look->is_v6) {
+		ip = fl_bytes(frame, at, FL_IPV6_HEADER);
+		if (!ip)
+			return 0;
+		fl_get_addr(&before, ip + 8, 1);
+		addresses = fl_change_addr(&before, source, 1);
+		fl_get_addr(&before, ip + 24, 1);
+		addresses += fl_change_addr(&before, target, 1);
+		fl_put_addr(ip + 8, source, 1);
+		fl_put_addr(ip + 24, target, 1);
+		protocol = ip[6];
+		*change = addresses;
+	} else {
+		ip = fl_bytes(frame, at, 20);
+		if (!ip)
+			return 0;
+		addresses = fl_change32(fl_get32(ip + 12), source->word[0]) +
+			    fl_change32(fl_get32(ip + 16), target->word[0]);
+		fl_put_addr(ip + 12, source, 0);
+		fl_put_addr(ip + 16, target, 0);
+		protocol = ip[9];
+		old = fl_get16(ip + 10);
+		new = fl_checksum_full(old, addresses);
+		fl_put16(ip + 10, new);
+		*change = addresses + fl_change16(old, new);
+		l4 = at + (ip[0] & 15) * 4;
+	}
+	ports = fl_bytes(frame, l4, 8);
+	if (!ports)
+		return 0;
+	changed = fl_change16(fl_get16(ports), ends->source_port) + fl_change16(fl_get16(ports + 2), ends->target_port);
+	fl_put16(ports, ends->source_port);
+	fl_put16(ports + 2, ends->target_port);
+	*change += changed;
+	field = l4 + (protocol == FL_PROTOCOL_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM);
+	checksum = field + 2 <= end ? fl_bytes(frame, field, 2) : NULL;
+	if (!checksum)
+		return 1;
+	old = fl_get16(checksum);
+	new = protocol == FL_PROTOCOL_TCP ? fl_checksum_full(old, addresses + changed)
+					  : fl_checksum_udp(old, addresses + changed);
+	fl_put16(checksum, new);
+	*change += fl_change16(old, new);
+	return 1;
+}
+
+/* An ICMP error whose quoted packet has changed by this much: its own checksum, then the outer header with the scratch's
+ * ends, and one hop less to live. False when the frame is too short. */
+FL_INLINE int fl_rewrite_error(const struct fl_view *view, struct fl_frame *frame, u64 quote)
+{
+	struct fl_look *look = frame->look;
+	const struct fl_ends *ends = &view->scratch->ends;
+	u64 addresses = fl_change_addr(&look->source, &ends->source, look->is_v6) +
+			fl_change_addr(&look->target, &ends->target, look->is_v6);
+	u16 old = (u16)(look->ttl << 8), new = (u16)((look->ttl - 1) << 8);
+	u8 *icmp, *ip;
+
+	if (look->is_v6) /* all else is in the ICMP checksum */
+		fl_change_packet(frame, fl_change16(old, new));
+	icmp = fl_bytes(frame, look->l4, 8);
+	if (!icmp)
+		return 0;
+	fl_put16(icmp + 2, fl_checksum_full(fl_get16(icmp + 2), quote + (look->is_v6 ? addresses : 0)));
+	if (look->is_v6) {
+		ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
+		if (!ip)
+			return 0;
+		ip[7]--;
+		fl_put_addr(ip + 8, &ends->source, 1);
+		fl_put_addr(ip + 24, &ends->target, 1);
+		return 1;
+	}
+	ip = fl_bytes(frame, look->l3, 20);
+	if (!ip)
+		return 0;
+	old = fl_get16(ip + 8);
+	ip[8]--;
+	fl_put16(ip + 10, fl_checksum_full(fl_get16(ip + 10), addresses + fl_change16(old, fl_get16(ip + 8))));
+	fl_put_addr(ip + 12, &ends->source, 0);
+	fl_put_addr(ip + 16, &ends->target, 0);
+	return 1;
+}
+
+/* What an error from the servers' side becomes for the client, or one from the clients' side for the server. */
+FL_INLINE void fl_translate_error(const struct fl_view *view, struct fl_look *look, const struct fl_flow *flow)
+{
+	struct fl_ends *ends = &view->scratch->ends;
+	struct fl_addr *source = &view->scratch->one, *target = &view->scratch->two;
+	int is_full_nat = flow->flags & FL_FLOW_FULL_NAT;
+
+	ends->source = look->source;
+	if (view->scratch->error_side == FL_SIDE_SERVER) {
+		fl_flow_addr(view, flow, look->index, FL_WHICH_SERVER, source);
+		fl_flow_addr(view, flow, look->index, FL_WHICH_VIP, target);
+		if (fl_addr_same(source, &look->source))
+			ends->source = *target;
+		fl_flow_addr(view, flow, look->index, FL_WHICH_CLIENT, source);
+		ends->target = *source;
+		ends->source_port = flow->client_port;
+		ends->target_port = flow->vip_port;
+		return;
+	}
+	fl_flow_addr(view, flow, look->index, FL_WHICH_SERVER, source);
+	fl_flow_addr(view, flow, look->index, is_full_nat ? FL_WHICH_LOCAL : FL_WHICH_CLIENT, target);
+	if (is_full_nat)
+		ends->source = *target;
+	ends->target = *source;
+	ends->source_port = flow->server_port;
+	ends->target_port = flow->local_port;
+}
+
+/* An ICMP error about a nat flow goes to the flow's other side: 0, or what hinders it, and then nothing has changed. */
+FL_INLINE int fl_pass_error(const struct fl_view *view, struct fl_frame *frame, const struct fl_flow *flow,
+			    struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	int is_to_client = view->scratch->error_side == FL_SIDE_SERVER;
+	const u64 *hops = fl_hops_at(view->region, flow->server_slot);
+	const struct fl_interface *out;
+	struct fl_traffic *traffic;
+	u32 len = frame->len;
+	union {
+		u64 word;
+		u8 octet[8];
+	} hop;
+	u64 change;
+
+	if (!hops)
+		return FL_REASON_NO_NEIGHBOUR;
+	hop.word = fl_load(hops);
+	if (is_to_client) {
+		__builtin_memcpy(hop.octet, flow->client_mac, 6);
+		hop.octet[6] = flow->client_interface;
+		hop.octet[7] = FL_HOP_KNOWN;
+	}
+	out = fl_interface_of(view, hop.octet[6]);
+	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
+		return FL_REASON_NO_NEIGHBOUR;
+	if (look->ttl <= 1)
+		return FL_REASON_EXPIRED;
+	if (fl_hinder(view, frame, out->mtu))
+		return FL_REASON_OVERSIZE;
+	fl_translate_error(view, look, flow);
+	if (FL_UNLIKELY(!fl_flow_is_same(flow, look)))
+		return FL_REASON_NO_FLOW;
+	if (!fl_rewrite_quote(view, frame, &change) || !fl_rewrite_error(view, frame, change) ||
+	    !fl_rewrite_macs(frame, hop.octet, out->mac))
+		return FL_REASON_SHORT_FRAME;
+	traffic = fl_traffic_of(view, flow->server_slot);
+	if (traffic) {
+		*(is_to_client ? &traffic->out_frames : &traffic->in_frames) += 1;
+		*(is_to_client ? &traffic->out_octets : &traffic->in_octets) += len;
+	}
+	result->out_interface = hop.octet[6];
+	result->out_ifindex = out->ifindex;
+	return 0;
 }
 
 #endif

@@ -22,7 +22,7 @@
 	X(NEW_FLOW, "new-flow", FORWARD, "the first frame of a flow")                                                 \
 	X(UNTRACKED, "untracked", FORWARD,                                                                            \
 	  "of no known flow: the consistent hash chose the server, as it always would")                               \
-	X(ICMP_ERROR, "icmp-error", FORWARD, "an ICMP error about a dsr flow, to the flow's server")                  \
+	X(ICMP_ERROR, "icmp-error", FORWARD, "an ICMP error about a flow, to who sent what it quotes")                \
 	X(ARP_REPLY, "arp-reply", ANSWER, "an ARP request for a VIP")                                                 \
 	X(NDP_REPLY, "ndp-reply", ANSWER, "a neighbour solicitation for a VIP")                                       \
 	X(ECHO_REPLY, "echo-reply", ANSWER, "an ICMP echo request to a VIP")                                          \
@@ -54,6 +54,8 @@
 	X(BAD_FLAGS, "bad-flags", DROP, "a TCP flag combination that no sender makes")                                \
 	X(BAD_RESET, "bad-reset", DROP,                                                                               \
 	  "a TCP reset whose sequence number its sender cannot have: forged or very old")                             \
+	X(SHORT_QUOTE, "short-quote", DROP, "an ICMP error that quotes too little to tell which flow it is about")    \
+	X(EXPIRED, "expired", DROP, "an ICMP error whose TTL or hop limit ran out here: about it there is none")      \
 	X(UNSUPPORTED, "unsupported", DROP, "a protocol to a VIP that fairlead does not balance")                     \
 	X(NO_SERVICE, "no-service", DROP, "a VIP, but no service on this port")                                       \
 	X(NO_SERVER, "no-server", DROP, "the service has no server with weight above zero")                           \

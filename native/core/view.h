@@ -63,6 +63,7 @@ struct fl_scratch {
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
 	u8 tunnel;	  /* that an ICMP error is about */
+	u8 error_side;	  /* enum fl_side: whence an ICMP error about a nat flow comes */
 	u32 tunnel_key;	  /* and that one's, or 0 */
 	u32 option;	  /* where the next option of a SYN lies */
 	u32 quote;	  /* octets of the frame in an ICMP error */

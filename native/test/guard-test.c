@@ -221,6 +221,49 @@ static void test_tunnels(void)
 	CHECK(shared(frame) == 0);
 }
 
+/* An ICMP error of a router to a client, about what it sent to a server. */
+static struct bytes error_about(const char *client, const char *server, u8 protocol, u16 from_port, u16 to_port,
+				u8 type, u32 quoted)
+{
+	bool is_v6 = strchr(client, ':') != NULL;
+	struct bytes sent = IP(client, server, protocol, PORTS(from_port, to_port));
+	u8 payload[128] = { type };
+
+	memcpy(payload + 8, sent.data + 14, quoted);
+	return IP(is_v6 ? ROUTER6 : ROUTER, client, is_v6 ? ICMP6 : 1, .payload = payload, .payload_size = 8 + quoted);
+}
+
+static void test_errors(void)
+{
+	struct bytes frame;
+
+	claim(CLIENT, 4000, SERVER, 8080, TCP, 0);
+	claim(CLIENT6, 4001, SERVER6, 53, UDP, 1);
+
+	CASE("an ICMP error about what a nat flow's client sent to its server is ours");
+	for (u8 type = 0; type < 20; type++) {
+		int is_error = type == 3 || type == 11 || type == 12, is_error6 = type >= 1 && type <= 4;
+
+		CHECK(ours(error_about(CLIENT, SERVER, TCP, 4000, 8080, type, 40)) == is_error);
+		CHECK(ours(error_about(CLIENT6, SERVER6, UDP, 4001, 53, type, 60)) == is_error6);
+	}
+	CHECK(ours(tagged(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 28), ETH_P_8021Q, 0)) == 1);
+	CHECK(ours_from(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 28), 14 + 20 + 8 + 28));
+	CHECK(ours_from(error_about(CLIENT6, SERVER6, UDP, 4001, 53, 1, 48), 14 + 40 + 8 + 48));
+
+	CASE("about anybody else's packet, or to somebody else, it is the host's");
+	CHECK(ours(error_about(CLIENT, SERVER, TCP, 4001, 8080, 3, 40)) == 0);
+	CHECK(ours(error_about(CLIENT, SERVER, TCP, 4000, 8081, 3, 40)) == 0);
+	CHECK(ours(error_about(CLIENT, SERVER, UDP, 4000, 8080, 3, 40)) == 0);
+	CHECK(ours(error_about(CLIENT, OTHER, TCP, 4000, 8080, 3, 40)) == 0);
+	CHECK(ours(error_about(OTHER, SERVER, TCP, 4000, 8080, 3, 40)) == 0);
+	frame = error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 40);
+	frame.data[14 + 19] ^= 1;
+	CHECK(ours(frame) == 0);
+	claims_clear();
+	CHECK(ours(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 40)) == 0);
+}
+
 static void test_truncated(void)
 {
 	CASE("a frame cut anywhere is ours only if what makes it so can be read");
@@ -361,6 +404,7 @@ int main(void)
 	test_questions();
 	test_claims();
 	test_tunnels();
+	test_errors();
 	test_truncated();
 	test_steer();
 	test_update();

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = 'cb18ba0ecc2a302e';
+export const layoutHash = 'cbc83ccc28895fc6';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -125,11 +125,11 @@ export const layout = {
   fl_worker: {
     octets: 512,
     reasons: 0,
-    thread_id: 416,
-    alive_ns: 424,
-    ring_drops: 432,
-    send_errors: 440,
-    wakeups: 448,
+    thread_id: 432,
+    alive_ns: 440,
+    ring_drops: 448,
+    send_errors: 456,
+    wakeups: 464,
   },
   fl_traffic: {
     octets: 32,
@@ -237,7 +237,7 @@ export const reasons = [
   { name: 'server-hit', verdict: 'forwarded', meaning: "a server's frame of a tracked flow" },
   { name: 'new-flow', verdict: 'forwarded', meaning: "the first frame of a flow" },
   { name: 'untracked', verdict: 'forwarded', meaning: "of no known flow: the consistent hash chose the server, as it always would" },
-  { name: 'icmp-error', verdict: 'forwarded', meaning: "an ICMP error about a dsr flow, to the flow's server" },
+  { name: 'icmp-error', verdict: 'forwarded', meaning: "an ICMP error about a flow, to who sent what it quotes" },
   { name: 'arp-reply', verdict: 'answered', meaning: "an ARP request for a VIP" },
   { name: 'ndp-reply', verdict: 'answered', meaning: "a neighbour solicitation for a VIP" },
   { name: 'echo-reply', verdict: 'answered', meaning: "an ICMP echo request to a VIP" },
@@ -265,6 +265,8 @@ export const reasons = [
   { name: 'early-fragment', verdict: 'kept', meaning: "a fragment that came before its first one: kept for a second" },
   { name: 'bad-flags', verdict: 'dropped', meaning: "a TCP flag combination that no sender makes" },
   { name: 'bad-reset', verdict: 'dropped', meaning: "a TCP reset whose sequence number its sender cannot have: forged or very old" },
+  { name: 'short-quote', verdict: 'dropped', meaning: "an ICMP error that quotes too little to tell which flow it is about" },
+  { name: 'expired', verdict: 'dropped', meaning: "an ICMP error whose TTL or hop limit ran out here: about it there is none" },
   { name: 'unsupported', verdict: 'dropped', meaning: "a protocol to a VIP that fairlead does not balance" },
   { name: 'no-service', verdict: 'dropped', meaning: "a VIP, but no service on this port" },
   { name: 'no-server', verdict: 'dropped', meaning: "the service has no server with weight above zero" },
