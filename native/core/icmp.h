@@ -10,9 +10,10 @@
  *                                             by its next large packet, which is answered here, with all of it quoted
  *
  * Translated means (RFC 5508 §4): the outer addresses; in the quoted packet addresses, ports and every checksum that is
- * quoted, by what changed and so never repaired; and the ICMP checksum, by all of that. A router keeps its own address,
- * but a server is the VIP to its client, and full-nat's source is everybody to its server, which need not know a way to
- * anyone else. No error changes its flow (RFC 5382 REQ-10), and none is made about one.
+ * quoted, by what changed and so never repaired; and the ICMP checksum, by all of that. With nat a router keeps its own
+ * address, and a server is the VIP to its client. With full-nat the VIP is everybody to the client, and the source to the
+ * server: often one router has all of them around it, and drops what comes from elsewhere in its own name. No error
+ * changes its flow (RFC 5382 REQ-10), and none is made about one.
  */
 #ifndef FL_ICMP_H
 #define FL_ICMP_H
@@ -336,7 +337,7 @@ FL_INLINE void fl_translate_error(const struct fl_view *view, struct fl_look *lo
 	if (view->scratch->error_side == FL_SIDE_SERVER) {
 		fl_flow_addr(view, flow, look->index, FL_WHICH_SERVER, source);
 		fl_flow_addr(view, flow, look->index, FL_WHICH_VIP, target);
-		if (fl_addr_same(source, &look->source))
+		if (is_full_nat || fl_addr_same(source, &look->source))
 			ends->source = *target;
 		fl_flow_addr(view, flow, look->index, FL_WHICH_CLIENT, source);
 		ends->target = *source;

@@ -21,7 +21,7 @@ const networks = {
 };
 
 /** Whatever a path takes, the client is told what the tunnel leaves of it, and its upload completes. */
-async function proveUpward(net: Topology, mtu: number, what: string): Promise<void> {
+async function proveUpward(net: Topology, mtu: number, what: string, outer = overhead): Promise<void> {
   const big = bigFile(net.lab);
   for (const family of families) {
     const takers = [];
@@ -33,7 +33,7 @@ async function proveUpward(net: Topology, mtu: number, what: string): Promise<vo
       const server = net.servers.find((it) => it.name === taker);
       equal(server && sha256(server.upload(file)), big.sha256, `${what}: 10 MB up over IPv${family}`);
       const learned = await learnedMtu(net.client, net.vip[family]);
-      equal(learned, mtu - overhead[family], `${what}: the largest packet that fits, as the client was told`);
+      equal(learned, mtu - outer[family], `${what}: the largest packet that fits, as the client was told`);
       takers.push(taker);
     }
     equal(new Set(takers).size, net.servers.length, `${what}: each server took one`);
@@ -105,7 +105,41 @@ async function prove(net: Topology): Promise<void> {
   await proveFragments(net, stranger, 1420, 'with 1420 octets on the way to the servers');
 }
 
+/**
+ * No tunnel, and every packet is the balancer's own: what routers say on either side is said to it, about packets whose
+ * other ends nobody there knows.
+ */
+async function proveTranslated(net: Topology): Promise<void> {
+  const [router, big] = [net.lab.host('router'), bigFile(net.lab)];
+  for (const family of families) await narrow(router, networks.far[family], 'east', 1420);
+  await proveUpward(net, 1420, 'with 1420 octets on the way to the servers', { 4: 0, 6: 0 });
+  for (const family of families) await narrow(router, networks.clients[family], 'south', 1400);
+  for (const family of families) {
+    await forgetMtus(...net.servers.map(({ host }) => host));
+    const url = urlOf(net.vip[family], webPort, '/big');
+    for (const nth of net.servers.keys()) equal(await download(net.client, url), big.sha256, `download ${nth}`);
+    for (const { name, host } of net.servers) {
+      equal(await learnedMtu(host, net.vip[family]), 1400, `${name} knows the way to clients over IPv${family}`);
+    }
+  }
+}
+
 export const scenarios: Scenario[] = [
+  {
+    name: 'path-mtu-full-nat',
+    title: 'what routers say about too large packets reaches clients and servers through full-nat, and transfers go on',
+    picture,
+    stage: async (lab) => {
+      const net = await buildRouted(lab, { servers: 2, captures: false });
+      const services = families.map((family) => {
+        const service = { method: 'full-nat', family, port: webPort, more: { check: 'none' } } as const;
+        return [`web${family}`, net.service(service)] as const;
+      });
+      await net.fairlead.up(net.config(Object.fromEntries(services)));
+      return net;
+    },
+    run: proveTranslated,
+  },
   {
     name: 'path-mtu',
     title:

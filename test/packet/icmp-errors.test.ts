@@ -91,7 +91,8 @@ function toClient(
   const sent = { ...requestOut(exchange, local, content), ...more };
   const seen = { ...request(exchange, content), ttl: sent.ttl ?? 63, ...more };
   const came = { toMac: INSIDE_MAC, fromMac: serverMac(server), from, to: local.address };
-  const left = { toMac: CLIENT_MAC, fromMac: OUTSIDE_MAC, from: from === server ? vip : from, to: client };
+  const outer = exchange.method === 'full-nat' || from === server ? vip : from;
+  const left = { toMac: CLIENT_MAC, fromMac: OUTSIDE_MAC, from: outer, to: client };
   return {
     came: errorOf(exchange, came, buildFrame(sent), error, more),
     left: errorOf(exchange, left, buildFrame(seen), error, { ...more, ttl: 63 }),
