@@ -232,6 +232,32 @@ FL_INLINE u32 fl_service_find(const struct fl_view *view, const struct fl_look *
 	return FL_NONE;
 }
 
+/*
+ * Would the server's answer go around us? It does when the client is the server itself, or in a network that is connected
+ * where the server is reached. With nat neither knows the other then.
+ */
+FL_PART(fl_is_hairpin, 0, server_slot, nothing)
+{
+	const struct fl_server *server =
+		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
+	const u64 *hop = fl_hops_at(view->region, server_slot);
+	u32 interface, found;
+
+	if (!server || !hop)
+		return 0;
+	interface = (u32)(fl_load(hop) >> 48) & 0xff;
+	found = fl_addr_same(&look->source, &server->addr);
+	for (u32 i = 0; i < FL_NETWORKS_MOST; i++) {
+		const struct fl_network *network = &view->settings->networks[i];
+		u64 differs = (network->interface ^ interface) | (network->family ^ (FL_NETWORK_V4 + look->is_v6));
+
+		for (int word = 0; word < 4; word++)
+			differs |= (look->source.word[word] ^ network->addr.word[word]) & network->mask.word[word];
+		found |= fl_is_zero(differs);
+	}
+	return found;
+}
+
 /* What the frame's flow would be to the server, in the scratch's key; FL_REASON_TUPLE_TAKEN when another flow is that. */
 FL_PART(fl_flow_propose, FL_REASON_NO_SERVER, service_index, server_slot)
 {
@@ -249,7 +275,17 @@ FL_PART(fl_flow_propose, FL_REASON_NO_SERVER, service_index, server_slot)
 	key->other_port = server->port ? server->port : look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	if (service->method == FL_METHOD_NAT && fl_flow_conflicts(view, look, &look->home, key))
+	view->scratch->is_hairpin = 0;
+	if (service->method != FL_METHOD_NAT)
+		return FL_REASON_NONE;
+	if (service->flags & (FL_SERVICE_HAIRPIN | FL_SERVICE_REFUSES_HAIRPIN) &&
+	    fl_is_hairpin(view, look, server_slot, 0)) {
+		if (service->flags & FL_SERVICE_REFUSES_HAIRPIN)
+			return FL_REASON_REFUSED_HAIRPIN;
+		view->scratch->is_hairpin = 1;
+		return FL_REASON_NONE;
+	}
+	if (fl_flow_conflicts(view, look, &look->home, key))
 		return FL_REASON_TUPLE_TAKEN;
 	return FL_REASON_NONE;
 }
@@ -261,7 +297,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	const struct fl_server *server =
 		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
-	int is_full_nat = service && service->method == FL_METHOD_FULL_NAT;
+	int is_full_nat = service && (service->method == FL_METHOD_FULL_NAT || view->scratch->is_hairpin);
 	int is_dsr = service && fl_method_is_dsr(service->method);
 	struct fl_addr *local = &view->scratch->one;
 	struct fl_key *key = &view->scratch->key;

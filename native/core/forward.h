@@ -156,7 +156,8 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 			fl_flow_release(view, flow, look->index);
 	}
 	side = view->scratch->orphan == FL_NONE ? FL_SIDE_SERVER : FL_SIDE_CLIENT;
-	if (side == FL_SIDE_SERVER && look->vip_flags & FL_VIP_SOURCE && fl_flow_find_return(view, frame))
+	if (side == FL_SIDE_SERVER && look->vip_flags & (FL_VIP_SOURCE | FL_VIP_HAIRPIN) &&
+	    fl_flow_find_return(view, frame))
 		return FL_REASON_SERVER_HIT;
 	begun = fl_orphan_look(view, look, side, 0);
 	if (begun)

@@ -125,7 +125,7 @@ FL_CALL int fl_decide_error(const struct fl_view *view, struct fl_frame *frame)
 	if (why)
 		return why;
 	why = fl_quote_find(view, look, 0, 0);
-	if (why != FL_REASON_ICMP_ERROR && look->vip_flags & FL_VIP_SOURCE)
+	if (why != FL_REASON_ICMP_ERROR && look->vip_flags & (FL_VIP_SOURCE | FL_VIP_HAIRPIN))
 		why = fl_quote_find_local(view, look, 0, 0);
 	return why;
 }

@@ -148,6 +148,18 @@ struct fl_header {
 #define FL_FROZEN \
 	2 /* another engine is taking over: what is ours is dropped, no flow changes (written into a live half) */
 
+/* A network that an interface is connected to: hosts in it answer each other without us. */
+struct fl_network {
+	struct fl_addr addr;
+	struct fl_addr mask;
+	u32 interface;
+	u32 family; /* FL_NETWORK_V4 or FL_NETWORK_V6; 0: unused */
+};
+
+#define FL_NETWORK_V4 1
+#define FL_NETWORK_V6 2
+#define FL_NETWORKS_MOST 16
+
 /* first[] says where this half begins in each double-buffered section; a commit fills it, server_capacity and methods. */
 struct fl_settings {
 	u32 timeout[FL_STATE_COUNT]; /* ticks */
@@ -162,6 +174,7 @@ struct fl_settings {
 	u32 rst_per_tick;    /* RSTs likewise */
 	u32 is_refusing;     /* a port of a VIP where no service listens refuses its client */
 	u32 reserved[25];
+	struct fl_network networks[FL_NETWORKS_MOST];
 };
 
 /* An interface fairlead works on. The position in the section is the id that flows and hops carry. */
@@ -179,8 +192,9 @@ struct fl_interface {
 
 #define FL_VIP_USED 1
 #define FL_VIP_V6 2
-#define FL_VIP_LISTENS 4 /* services listen here */
-#define FL_VIP_SOURCE 8	 /* full-nat flows leave from here */
+#define FL_VIP_LISTENS 4  /* services listen here */
+#define FL_VIP_SOURCE 8	  /* full-nat flows leave from here */
+#define FL_VIP_HAIRPIN 16 /* single flows of nat services do, see fl_is_hairpin() */
 
 /* An address that fairlead owns. Open addressing by fl_config_hash over the address. */
 struct fl_vip {
@@ -219,6 +233,8 @@ struct fl_table_pair {
 
 #define FL_SERVICE_REFUSES 1	  /* a client for whom there is no server, or no flow, is told so */
 #define FL_SERVICE_REFUSES_FULL 2 /* and one for whom no server has room */
+#define FL_SERVICE_HAIRPIN 4	  /* nat: flows whose answers would go around us leave from the VIP, as with full-nat */
+#define FL_SERVICE_REFUSES_HAIRPIN 8 /* they are refused */
 
 #define FL_HASH_CLIENT 0
 #define FL_HASH_CLIENT_PORT 1

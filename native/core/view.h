@@ -72,6 +72,7 @@ struct fl_scratch {
 	u32 refusal;	  /* why no server takes it */
 	u32 is_untracked; /* it is of a connection that has no flow: a full server takes it too */
 	u32 orphan;	  /* the flow found that its server has lost, or FL_NONE */
+	u32 is_hairpin;	  /* its server would answer it around us, so it is entered as full-nat's */
 	u32 is_moved;	  /* a first frame: of a connection that another server had */
 	struct fl_moved moved;
 	u64 now_ns;

@@ -184,8 +184,13 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 		settings->first[section] = first_of(region, section, half);
 	settings->server_capacity = capacity;
 	settings->methods = 0;
-	for (u64 i = 0; i < region->count[FL_SECTION_SERVICES] / 2; i++)
-		settings->methods |= 1u << region->services[settings->first[FL_SECTION_SERVICES] + i].method;
+	for (u64 i = 0; i < region->count[FL_SECTION_SERVICES] / 2; i++) {
+		const struct fl_service *service = &region->services[settings->first[FL_SECTION_SERVICES] + i];
+
+		settings->methods |= 1u << service->method;
+		if (service->flags & FL_SERVICE_HAIRPIN) /* whose answers are found as full-nat's */
+			settings->methods |= 1u << FL_METHOD_FULL_NAT;
+	}
 	forget_former_servers(region, (1 - half) * capacity, half * capacity, capacity);
 	fl_store(&header->generation, header->generation + 1);
 	fl_store(&header->active_half, half);

@@ -34,7 +34,14 @@
 	F(fl_settings, icmp_per_tick) \
 	F(fl_settings, rst_per_tick) \
 	F(fl_settings, is_refusing) \
+	F(fl_settings, networks) \
 	F(fl_settings, first)
+
+#define FIELDS_NETWORK(F) \
+	F(fl_network, addr) \
+	F(fl_network, mask) \
+	F(fl_network, interface) \
+	F(fl_network, family)
 
 #define FIELDS_INTERFACE(F) \
 	F(fl_interface, ifindex) \
@@ -171,6 +178,7 @@
 	S(fl_header, FIELDS_HEADER) \
 	S(fl_place, FIELDS_PLACE) \
 	S(fl_settings, FIELDS_SETTINGS) \
+	S(fl_network, FIELDS_NETWORK) \
 	S(fl_interface, FIELDS_INTERFACE) \
 	S(fl_vip, FIELDS_VIP) \
 	S(fl_listen, FIELDS_LISTEN) \
@@ -210,12 +218,18 @@
 	C(schedulerChoice, FL_SCHEDULER_CHOICE) \
 	C(serviceRefuses, FL_SERVICE_REFUSES) \
 	C(serviceRefusesFull, FL_SERVICE_REFUSES_FULL) \
+	C(serviceHairpin, FL_SERVICE_HAIRPIN) \
+	C(serviceRefusesHairpin, FL_SERVICE_REFUSES_HAIRPIN) \
 	C(hashClient, FL_HASH_CLIENT) \
 	C(hashClientPort, FL_HASH_CLIENT_PORT) \
 	C(vipUsed, FL_VIP_USED) \
 	C(vipV6, FL_VIP_V6) \
 	C(vipListens, FL_VIP_LISTENS) \
 	C(vipSource, FL_VIP_SOURCE) \
+	C(vipHairpin, FL_VIP_HAIRPIN) \
+	C(networksMost, FL_NETWORKS_MOST) \
+	C(networkV4, FL_NETWORK_V4) \
+	C(networkV6, FL_NETWORK_V6) \
 	C(listenUsed, FL_LISTEN_USED) \
 	C(listenV6, FL_LISTEN_V6) \
 	C(serverUsed, FL_SERVER_USED) \

@@ -152,7 +152,7 @@ static inline void world_write_front(struct world_image *image)
 		vips[at] = (struct fl_vip){
 			.addr = vip,
 			.flags = FL_VIP_USED | FL_VIP_LISTENS | (service & WORLD_V6 ? FL_VIP_V6 : 0) |
-				 (world_is_full_nat(service) ? FL_VIP_SOURCE : 0),
+				 (world_is_full_nat(service) ? FL_VIP_SOURCE : FL_VIP_HAIRPIN),
 		};
 	}
 }
@@ -168,12 +168,12 @@ static inline int world_is_used(u32 generation)
 /* What servers have, 0 for no limit; with one, those that the tables do not name are reserves. */
 static u32 world_max_flows;
 
-/* Some services refuse clients, some also those they have no room for, and some neither. */
+/* With nat a client in the servers' network has its flows entered as full-nat's. Some services refuse clients, some also those they have no room for, and some neither. */
 static inline u32 world_service_flags(u32 service)
 {
 	static const u32 flags[] = { 0, FL_SERVICE_REFUSES, FL_SERVICE_REFUSES | FL_SERVICE_REFUSES_FULL };
 
-	return flags[service % 3];
+	return flags[service % 3] | FL_SERVICE_HAIRPIN;
 }
 
 /* Servers, bit by bit, whose connections go to another when they are ended. */
@@ -251,6 +251,14 @@ static inline void world_write_settings(struct world_image *image)
 	settings->icmp_per_tick = 4;
 	settings->rst_per_tick = 4;
 	settings->is_refusing = 1;
+	for (u32 is_v6 = 0; is_v6 < 2; is_v6++) { /* of one client */
+		settings->networks[is_v6] = (struct fl_network){
+			.addr = world_client(5, is_v6),
+			.interface = 1,
+			.family = FL_NETWORK_V4 + is_v6,
+		};
+		memset(&settings->networks[is_v6].mask, 0xff, 16);
+	}
 	for (int state = 0; state < FL_STATE_COUNT; state++)
 		settings->timeout[state] = seconds[state] * 1000000000ull / WORLD_TICK + 1;
 	for (u32 i = 0; i < 2; i++)

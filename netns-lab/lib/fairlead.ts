@@ -37,6 +37,7 @@ export interface ServiceDocument {
   'max-flows'?: number;
   'slow-start'?: string;
   'on-no-server'?: string;
+  hairpin?: string;
   'on-server-down'?: string;
   'drain-deadline'?: string;
 }

@@ -173,13 +173,11 @@ async function earlySignal(net: Topology): Promise<void> {
 /** With nat, beside servers that have another gateway: nobody's answers come back through the balancer. */
 async function lostAnswers(net: Topology): Promise<void> {
   const { fairlead } = net;
-  await fairlead.up(net.config({ web4: net.service({ method: 'nat', family: 4 }) }));
-  await fairlead.logged(/warning: .*in 10\.0\.1\.0\/24 like its VIP: with nat/);
+  const web4 = net.service({ method: 'nat', family: 4, more: { hairpin: 'refuse' } });
+  await fairlead.up(net.config({ web4 }));
+  await fairlead.logged(/warning: .*in 10\.0\.1\.0\/24 like its VIP: clients of that network are refused/);
   const many = (count: number) =>
     `seq ${count} | xargs -P ${count} -I{} curl -s -o /dev/null --connect-timeout 9 ${urlOf(net.vip[4])}`;
-  const neighbour = await net.server(2).host.start('neighbour', many(3));
-  await fairlead.logged(/client 10\.0\.1\.13 is in 10\.0\.1\.0\/24 like server web4\/web-[12]/, { withinMs: 15_000 });
-  await neighbour.stop();
   const stranger = await net.client.start('stranger', many(30));
   await fairlead.logged(/server web4\/web-\d is up, but no answer of it passes here/, { withinMs: 15_000 });
   await stranger.stop();
@@ -240,7 +238,7 @@ export const scenarios: Scenario[] = [
   ]),
   {
     name: 'lost-answers',
-    title: 'nat servers whose answers go around the balancer are told of, at the start and when it happens',
+    title: 'nat servers whose answers go around the balancer are told of when it happens',
     picture: oneArmPicture,
     stage: (lab) => buildOneArm(lab, { gateway: 'router', captures: false }),
     run: lostAnswers,

@@ -74,6 +74,10 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     const message = `"source" belongs to full-nat; with ${method} the servers see the client's own address`;
     findings.push({ path: [...path, 'source'], on: 'key', message });
   }
+  if (draft.hairpin !== undefined && method !== 'nat') {
+    const message = `"hairpin" has no effect on method ${method}: there answers find their way`;
+    findings.push({ path: [...path, 'hairpin'], on: 'key', message });
+  }
   if (draft.hash !== undefined && scheduler !== 'sh' && scheduler !== 'maglev') {
     const message = `"hash" has no effect on scheduler ${scheduler}; sh and maglev hash`;
     findings.push({ path: [...path, 'hash'], on: 'key', message });
@@ -99,6 +103,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     scheduler,
     hash: draft.hash ?? defaults.hash ?? 'client',
     sources: draft.source === undefined || draft.source === 'vip' ? [] : draft.source.flat(),
+    hairpin: draft.hairpin ?? defaults.hairpin ?? 'snat',
     tunnel: method === 'l3-dsr' && draft.tunnel !== undefined ? buildTunnel(draft.tunnel) : null,
     servers: [...servers(draft.servers, 'servers', false), ...servers(draft.backup ?? {}, 'backup', true)],
     check:

@@ -53,6 +53,8 @@ export type SchedulerName = 'rr' | 'wrr' | 'lc' | 'wlc' | 'lrt' | 'p2c' | 'sh' |
 export type RefuseOrDrop = 'refuse' | 'drop';
 /** They stay with the server; TCP is reset; they go to another server. UDP goes to another server unless it stays. */
 export type OnServerDown = 'keep' | 'reset' | 'rehash';
+/** They are given the VIP as their source, or refused. */
+export type Hairpin = 'snat' | 'refuse';
 export type HashKey = 'client' | 'client-port';
 
 export interface ServiceConfig {
@@ -65,6 +67,8 @@ export interface ServiceConfig {
   readonly hash: HashKey;
   /** The pool that full-nat takes its source addresses from; empty: the VIP itself. */
   readonly sources: readonly Address[];
+  /** nat: what becomes of clients whom their server would answer around this host. */
+  readonly hairpin: Hairpin;
   /** What l3-dsr wraps packets in; null with any other method. */
   readonly tunnel: TunnelConfig | null;
   /** The ordinary ones first, then the backups. */

@@ -81,8 +81,9 @@ function checkReturnPath(service: ServiceConfig, config: Config, host: HostView)
       const message = `server "${name}" at ${address.text} is in ${network}, the clients' side (${outside}): with nat its answers would not pass here`;
       return [{ path, message, hint: `move it behind ${inside}, or use method full-nat` }];
     }
-    if (!service.listens.some(({ vip }) => prefixContains(connected.prefix, vip))) return [];
-    const message = `server "${name}" at ${address.text} is in ${network} like its VIP: with nat it would answer clients of that network directly, and only clients behind a router work`;
-    return [{ path, message, hint: 'use method full-nat', severity: 'warning' }];
+    if (service.hairpin === 'snat' || !service.listens.some(({ vip }) => prefixContains(connected.prefix, vip)))
+      return [];
+    const message = `server "${name}" at ${address.text} is in ${network} like its VIP: clients of that network are refused, and only clients behind a router work`;
+    return [{ path, message, hint: 'leave "hairpin" out, or use method full-nat', severity: 'warning' }];
   });
 }

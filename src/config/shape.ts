@@ -31,6 +31,7 @@ const common = {
   passive: passiveShape.optional(),
   'on-no-server': refuseOrDrop.optional(),
   'on-servers-full': refuseOrDrop.optional(),
+  hairpin: choice('way', ['snat', 'refuse']).optional(),
   'drain-deadline': duration(1000, LIMITS.durationMs).optional(),
   'on-server-down': choice('way', ['keep', 'reset', 'rehash']).optional(),
 };

@@ -63,13 +63,15 @@ export function interfaceNames(config: Config): string[] {
 export function targetInterfaces(config: Config, host: HostView): TargetInterface[] {
   return interfaceNames(config).map((name) => {
     const link = host.links.find((candidate) => candidate.name === name);
-    const addresses = host.addresses.filter((address) => address.link === name).map(({ prefix }) => prefix.address);
+    const prefixes = host.addresses.filter((address) => address.link === name).map(({ prefix }) => prefix);
+    const addresses = prefixes.map(({ address }) => address);
     const ofFamily = (family: 4 | 6): Address[] => addresses.filter((address) => address.family === family);
     return {
       name,
       ifindex: link?.index ?? 0,
       mtu: link?.mtu ?? 0,
       mac: parseMac(link?.mac ?? '') ?? new Uint8Array(6),
+      networks: prefixes,
       address4: ofFamily(4)[0] ?? null,
       // An ICMPv6 error from a link-local address would not get past the first router.
       address6: ofFamily(6).find((address) => !prefixContains(LINK_LOCAL, address)) ?? ofFamily(6)[0] ?? null,

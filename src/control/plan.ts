@@ -85,6 +85,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['scheduler', (service) => service.scheduler],
     ['hash', (service) => service.hash],
     ['source', (service) => service.sources.map((address) => address.text).join(' ') || 'vip'],
+    ['hairpin', ({ hairpin }) => hairpin],
     ['tunnel', tunnelText],
     ['check', ({ check }) => formatPlan(check)],
     ['passive', ({ passive }) => formatPassive(passive)],

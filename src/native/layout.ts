@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = 'cbc83ccc28895fc6';
+export const layoutHash = '62a553836f27a4b6';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -28,7 +28,7 @@ export const layout = {
     halves: 20,
   },
   fl_settings: {
-    octets: 256,
+    octets: 896,
     timeout: 0,
     is_active: 40,
     interface_count: 44,
@@ -37,7 +37,15 @@ export const layout = {
     icmp_per_tick: 56,
     rst_per_tick: 148,
     is_refusing: 152,
+    networks: 256,
     first: 60,
+  },
+  fl_network: {
+    octets: 40,
+    addr: 0,
+    mask: 16,
+    interface: 32,
+    family: 36,
   },
   fl_interface: {
     octets: 64,
@@ -125,11 +133,11 @@ export const layout = {
   fl_worker: {
     octets: 512,
     reasons: 0,
-    thread_id: 432,
-    alive_ns: 440,
-    ring_drops: 448,
-    send_errors: 456,
-    wakeups: 464,
+    thread_id: 440,
+    alive_ns: 448,
+    ring_drops: 456,
+    send_errors: 464,
+    wakeups: 472,
   },
   fl_traffic: {
     octets: 32,
@@ -187,7 +195,7 @@ export const layout = {
 /** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. */
 export const sections = {
   header: { index: 0, element: 608, halves: 1 },
-  settings: { index: 1, element: 256, halves: 2 },
+  settings: { index: 1, element: 896, halves: 2 },
   interfaces: { index: 2, element: 64, halves: 2 },
   vips: { index: 3, element: 32, halves: 2 },
   listens: { index: 4, element: 32, halves: 2 },
@@ -246,6 +254,7 @@ export const reasons = [
   { name: 'refused-no-service', verdict: 'answered', meaning: "no service on this port of a VIP: RST or port unreachable" },
   { name: 'refused-no-server', verdict: 'answered', meaning: "the service has no server: RST or port unreachable" },
   { name: 'refused-servers-full', verdict: 'answered', meaning: "every server has its max-flows: RST or port unreachable" },
+  { name: 'refused-hairpin', verdict: 'answered', meaning: "a nat client in its server's network: RST or port unreachable" },
   { name: 'refused-server-gone', verdict: 'answered', meaning: "TCP of a server that is down, drained or removed: RST to either side" },
   { name: 'refused-no-flow', verdict: 'answered', meaning: "TCP of no known flow: RST" },
   { name: 'not-ours', verdict: 'passed', meaning: "neither for a VIP nor of a tracked flow" },
@@ -312,12 +321,18 @@ export const constants = {
   schedulerChoice: 5,
   serviceRefuses: 1,
   serviceRefusesFull: 2,
+  serviceHairpin: 4,
+  serviceRefusesHairpin: 8,
   hashClient: 0,
   hashClientPort: 1,
   vipUsed: 1,
   vipV6: 2,
   vipListens: 4,
   vipSource: 8,
+  vipHairpin: 16,
+  networksMost: 16,
+  networkV4: 1,
+  networkV6: 2,
   listenUsed: 1,
   listenV6: 2,
   serverUsed: 1,

@@ -32,6 +32,11 @@ export function hostBits({ address, length }: Prefix): number {
   return address.bytes.length * 8 - length;
 }
 
+/** The netmask: 10.0.1.7/24 → 255.255.255.0. */
+export function maskOf({ address, length }: Prefix): Address {
+  return addressFromBytes(address.bytes.map((_, i) => maskByte(length, i)));
+}
+
 /** The first address of the network: 10.0.1.7/24 → 10.0.1.0. */
 export function networkOf(prefix: Prefix): Address {
   return addressFromBytes(prefix.address.bytes.map((byte, i) => byte & maskByte(prefix.length, i)));

@@ -31,6 +31,10 @@ export function writeFrontDoor(writer: ImageWriter, services: readonly PlannedSe
   };
 }
 
+function vipFlags(isSource: boolean, isHairpin: boolean): number {
+  return constants.vipListens | (isSource ? constants.vipSource : 0) | (isHairpin ? constants.vipHairpin : 0);
+}
+
 function collectVips(services: readonly PlannedService[]): Vip[] {
   const vips = new Map<string, Vip>();
   const own = (address: Address, flags: number): Vip => {
@@ -41,10 +45,11 @@ function collectVips(services: readonly PlannedService[]): Vip[] {
     return vip;
   };
   for (const { target, slot } of services) {
-    const { listens, method, sources } = target.config;
+    const { listens, method, sources, hairpin } = target.config;
+    const isHairpin = method === 'nat' && hairpin === 'snat';
     const isSource = method === 'full-nat' && sources.length === 0;
     for (const listen of listens) {
-      const vip = own(listen.vip, constants.vipListens | (isSource ? constants.vipSource : 0));
+      const vip = own(listen.vip, vipFlags(isSource, isHairpin));
       if (!isSinglePort(listen)) vip.ranges.push({ listen, service: slot });
     }
     for (const source of sources) own(source, constants.vipSource);

@@ -4,7 +4,7 @@
 
 import type { ServiceConfig, Timeouts, TunnelConfig } from '../config/config.ts';
 import { constants, stateNames } from '../native/layout.ts';
-import { hostBits } from '../net/prefix.ts';
+import { hostBits, maskOf } from '../net/prefix.ts';
 import { addressWords } from './config-hash.ts';
 import { serverId, serviceId } from './identity.ts';
 import { fieldsAt, type FieldsAt, ImageWriter, setWords } from './image-writer.ts';
@@ -101,6 +101,20 @@ function writeSettings(writer: ImageWriter, target: Target, masks: { vip: number
   view.setUint32(at('icmp_per_tick'), ICMP_PER_TICK, true);
   view.setUint32(at('rst_per_tick'), RST_PER_TICK, true);
   view.setUint32(at('is_refusing'), target.onNoService === 'refuse' ? 1 : 0, true);
+  writeNetworks(view, at('networks'), target.interfaces);
+}
+
+/** As many as there is room for: beyond that a client's way back is the operator's care. */
+function writeNetworks(view: DataView, first: number, interfaces: readonly TargetInterface[]): void {
+  const all = interfaces.flatMap(({ networks }, id) => networks.map((network) => ({ id, network })));
+  for (const [index, { id, network }] of all.slice(0, constants.networksMost).entries()) {
+    const at = fieldsAt('fl_network', index);
+    const isV6 = network.address.family === 6;
+    setWords(view, first + at('addr'), addressWords(network.address));
+    setWords(view, first + at('mask'), addressWords(maskOf(network)));
+    view.setUint32(first + at('interface'), id, true);
+    view.setUint32(first + at('family'), isV6 ? constants.networkV6 : constants.networkV4, true);
+  }
 }
 
 function timeoutOf(timeouts: Timeouts, state: (typeof stateNames)[number]): number {
@@ -204,8 +218,10 @@ function writeServices(
   }
 }
 
-function serviceFlags({ onNoServer, onServersFull }: ServiceConfig): number {
+function serviceFlags({ method, hairpin, onNoServer, onServersFull }: ServiceConfig): number {
+  const ofHairpin = hairpin === 'snat' ? constants.serviceHairpin : constants.serviceRefusesHairpin;
   return (
+    (method === 'nat' ? ofHairpin : 0) |
     (onNoServer === 'refuse' ? constants.serviceRefuses : 0) |
     (onServersFull === 'refuse' ? constants.serviceRefusesFull : 0)
   );

@@ -3,6 +3,7 @@
 
 import type { RefuseOrDrop, ServiceConfig, Timeouts } from '../config/config.ts';
 import type { Address } from '../net/address.ts';
+import type { Prefix } from '../net/prefix.ts';
 
 export interface Target {
   readonly timeouts: Timeouts;
@@ -22,6 +23,8 @@ export interface TargetInterface {
   /** The host's own addresses there, as sources of ICMP errors. */
   readonly address4: Address | null;
   readonly address6: Address | null;
+  /** Those it is connected to. */
+  readonly networks: readonly Prefix[];
 }
 
 /** What becomes of a server's flows: they go on; TCP is reset, or goes to another server. UDP that ends goes to another. */

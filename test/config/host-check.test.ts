@@ -90,14 +90,18 @@ describe('a configuration against its host', () => {
     assert.equal(check('{ outside: eth0, inside: eth1 }', 'nat', '203.0.113.200'), '');
   });
 
-  it('a nat server beside its VIP on one interface is a warning', () => {
+  it('a nat server beside its VIP on one interface is a warning where its neighbours are refused', () => {
+    assert.equal(check('{ outside: eth0 }', 'nat', '203.0.113.21'), '');
     assert.equal(
-      headOf(check('{ outside: eth0 }', 'nat', '203.0.113.21')),
-      'fairlead.yaml:7:19: warning: server "a" at 203.0.113.21 is in 203.0.113.0/24 like its VIP: with nat it would answer clients of that network directly, and only clients behind a router work; use method full-nat',
+      headOf(check('{ outside: eth0 }', 'nat\n    hairpin: refuse', '203.0.113.21')),
+      'fairlead.yaml:8:19: warning: server "a" at 203.0.113.21 is in 203.0.113.0/24 like its VIP: clients of that network are refused, and only clients behind a router work; leave "hairpin" out, or use method full-nat',
     );
     assert.equal(
-      headOf(check('{ outside: eth0 }', 'nat', '2001:db8::21', '"[2001:db8::10]:80/tcp"')).slice(0, 35),
-      'fairlead.yaml:7:19: warning: server',
+      headOf(check('{ outside: eth0 }', 'nat\n    hairpin: refuse', '2001:db8::21', '"[2001:db8::10]:80/tcp"')).slice(
+        0,
+        35,
+      ),
+      'fairlead.yaml:8:19: warning: server',
     );
   });
 

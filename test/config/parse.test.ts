@@ -65,6 +65,7 @@ describe('a configuration', () => {
       scheduler: 'wlc',
       hash: 'client',
       sources: [],
+      hairpin: 'snat',
       tunnel: null,
       check: {
         mode: 'all',

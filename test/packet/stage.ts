@@ -23,6 +23,7 @@ import { smallCounts } from '../../src/plane/memory-plane.ts';
 import type { ReplayPlane, SectionCounts } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
 import type { TargetInterface } from '../../src/plane/target.ts';
+import { parsePrefix } from '../../src/net/prefix.ts';
 import { configOf, type Ends, targetOf } from '../plane/targets.ts';
 import type { Engine } from './engines.ts';
 import { addressOf, buildFrame, type FrameSpec, macOf } from './frame.ts';
@@ -40,6 +41,11 @@ const links: readonly TargetInterface[] = [
   link('eth1', 3, INSIDE_MAC, '10.0.1.1', 'fd00::1'),
 ];
 
+function linksOf(mtu: number, network: string | undefined): TargetInterface[] {
+  const all = links.map((one) => ({ ...one, mtu }));
+  return network === undefined ? all : [{ ...all[0]!, networks: [parsePrefix(network)!] }];
+}
+
 function link(name: string, ifindex: number, mac: string, address4: string, address6: string): TargetInterface {
   return {
     name,
@@ -48,6 +54,7 @@ function link(name: string, ifindex: number, mac: string, address4: string, addr
     mac: macOf(mac),
     address4: addressOf(address4),
     address6: addressOf(address6),
+    networks: [`${address4}/24`, `${address6}/64`].map((text) => parsePrefix(text)!),
   };
 }
 
@@ -77,6 +84,8 @@ export interface ConfigureOptions {
   readonly mtu?: number;
   /** The interface behind which servers are: inside. */
   readonly serversVia?: number;
+  /** One interface only, connected to this network. */
+  readonly network?: string;
 }
 
 export type Stage = ReturnType<typeof makeStage>;
@@ -130,12 +139,20 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
     /** Commits, and makes every server's next hop known, as the neighbour thread would. */
     configure(
       services: string,
-      { weights = {}, reserves = {}, ends = {}, head = '', mtu = 1500, serversVia = INSIDE }: ConfigureOptions = {},
+      {
+        weights = {},
+        reserves = {},
+        ends = {},
+        head = '',
+        mtu = 1500,
+        serversVia = INSIDE,
+        network,
+      }: ConfigureOptions = {},
     ): void {
       const config = configOf(services, head);
       const target = {
         ...targetOf(config, weights, reserves, ends),
-        interfaces: links.map((one) => ({ ...one, mtu })),
+        interfaces: linksOf(mtu, network),
       };
       const moment = { generation: readHeader(plane).generation, nowMs: nowNs / 1e6 };
       plane.commit(planImage(target, readPlacement(plane), plane.counts, moment).image);

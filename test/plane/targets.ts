@@ -48,6 +48,7 @@ export const outside: TargetInterface = {
   mac: parseMac('02:00:00:00:00:01')!,
   address4: parseAddress('203.0.113.1'),
   address6: parseAddress('2001:db8::1'),
+  networks: [],
 };
 
 export const inside: TargetInterface = {
