@@ -100,16 +100,26 @@ export class Fairlead {
     );
   }
 
-  /** Starts `fairlead up` and waits until it says that it is ready; `through` is what runs it ("setpriv ... "). */
-  async up(config?: ConfigDocument, through = ''): Promise<Background> {
+  /**
+   * Starts `fairlead up` and waits until it says that it is ready; `through` is what runs it ("setpriv ... "), `options`
+   * are more of its own.
+   */
+  async up(config?: ConfigDocument, through = '', options = ''): Promise<Background> {
     if (config !== undefined) {
       this.writeConfig(config);
     }
-    this.daemon = await this.host.start(this.processName, `${through}${command} up -c ${this.configFile}`, {
+    this.daemon = await this.host.start(this.processName, `${through}${command} up -c ${this.configFile} ${options}`, {
       ready: (process) => process.output().includes('"msg":"ready: '),
       readyWithinMs: 30_000, // on a busy machine
     });
     return this.daemon;
+  }
+
+  /** A successor takes over from the daemon that runs; gives the exit code of that one. */
+  async takeOver(config?: ConfigDocument): Promise<number | undefined> {
+    const before = this.daemon;
+    await this.up(config, '', '--takeover');
+    return before?.ended;
   }
 
   /** Runs a subcommand against this instance. */

@@ -24,6 +24,10 @@ export const drainBody = z.strictObject({
     .optional(),
 });
 
+export const handoverBody = z.strictObject({
+  successor: z.string().startsWith('/', 'successor must be a path').max(107),
+});
+
 const endpoint = z.string().transform((text, context): EndpointFilter => {
   const parsed = parseServerEndpoint(text);
   if ('value' in parsed) return parsed.value;

@@ -13,7 +13,16 @@ import type { TryPath } from '../health/path-trial.ts';
 import { findServer, notFound, type OverrideChange } from '../control/overrides.ts';
 import { makeCapture } from './capture.ts';
 import { streamFlows } from './flow-stream.ts';
-import { drainBody, eventsQuery, flowsQuery, parseInput, serverParameters, serversQuery, weightBody } from './input.ts';
+import {
+  drainBody,
+  eventsQuery,
+  flowsQuery,
+  handoverBody,
+  parseInput,
+  serverParameters,
+  serversQuery,
+  weightBody,
+} from './input.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { clearSocket, permitSocket } from './socket.ts';
 import { viewChecks } from './check-views.ts';
@@ -34,6 +43,8 @@ export interface AdminOptions {
   readonly reload: () => ReturnType<Controller['reload']>;
   /** Ends the daemon and removes all it made; called once the answer is out. */
   readonly down: () => void;
+  /** Reaches the successor that listens there; what it gives is called once the answer is out, and hands over to it. */
+  readonly handOver: (successor: string) => Promise<() => void>;
 }
 
 export interface AdminServer {
@@ -110,11 +121,18 @@ function requireService(controller: Controller, service: string | undefined): vo
   }
 }
 
-function addActions(server: FastifyInstance, { engine: { plane }, controller, reload, down }: AdminOptions): void {
+function addActions(server: FastifyInstance, options: AdminOptions): void {
+  const { controller, reload, down, handOver } = options;
+  const { plane } = options.engine;
   server.post('/v1/reload', () => reload());
   server.post('/v1/down', (_request, reply) => {
     reply.raw.once('finish', down);
     return { ending: true };
+  });
+  server.post('/v1/handover', async (request, reply) => {
+    const { successor } = parseInput(handoverBody, request.body);
+    reply.raw.once('finish', await handOver(successor));
+    return { handingOver: true };
   });
   const change = (action: string, changeOf: (body: unknown) => OverrideChange): void => {
     server.post(`/v1/services/:service/servers/:server/${action}`, (request) => {

@@ -3,12 +3,16 @@
 //   check file and host ─▶ region (made or adopted) ─▶ engine ─▶ first checks ─▶ commit ─▶ next hops ─▶ socket ─▶ ready
 //
 // Whatever fails on the way is undone in the opposite order, and the region is left only to whom it was left before. An
-// end by signal keeps region and guard for a successor; an end by `fairlead down` removes both.
+// end by signal keeps region and guard for a successor; an end by `fairlead down` removes both. To a successor that takes
+// over (`up --takeover`) it hands over as to any other, but waits until that one is ready: if it fails, whoever started
+// this daemon starts it again, with the configuration that it had.
 
+import { type Predecessor, reachSuccessor, type Successor } from '../admin/handover.ts';
 import type { Gauges } from '../admin/metrics.ts';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
 import type { Clock } from '../base/clock.ts';
+import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
 import { checkOnHost } from '../control/configuration.ts';
@@ -47,6 +51,8 @@ export interface DaemonOptions {
   /** What the checks use at the moment, and how late their timers ran. */
   readonly checkLoad: () => Pick<Gauges, 'load' | 'lateTimers' | 'lostMs'>;
   readonly makeLog: (config: Config) => Logger;
+  /** Has the daemon that runs hand over, the last moment before the region is opened. */
+  readonly takeOver?: ((config: Config, log: Logger) => Promise<Predecessor | null>) | undefined;
 }
 
 export interface Daemon {
@@ -54,8 +60,8 @@ export interface Daemon {
   reload(): Promise<void>;
   /** Ends it. With `keep`, region and guard stay for a successor. Harmless the second time. */
   end(keep: boolean): Promise<void>;
-  /** Resolves when it has ended, however that came. */
-  readonly ended: Promise<unknown>;
+  /** Resolves when it has ended, however that came: with its configuration when a successor failed, and it is to go on. */
+  readonly ended: Promise<Config | null>;
 }
 
 /** Next hops are resolved in milliseconds; who takes longer than this does not hold up the others. */
@@ -67,7 +73,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const warnings = checkOnHost(config, platform.inspect());
   const log = options.makeLog(config);
   for (const warning of warnings) log.warn(warning);
-  const undo: (() => unknown)[] = [];
+  const predecessor = (await options.takeOver?.(config, log)) ?? null;
+  // The last step of all: whose channel closes takes its region back.
+  const undo: (() => unknown)[] = [() => predecessor?.close()];
   try {
     return await start();
   } catch (error) {
@@ -106,6 +114,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     notifier.setHooks(config.notify, keeper.left.undelivered);
     events.follow((event) => notifier.tell(event));
     await controller.start();
+    predecessor?.requireWaiting();
     keeper.from(() => ({ version: 1, ...controller.memory(), undelivered: notifier.undelivered() }));
     keeper.saveNow();
     const watch = watchEngine({ engine, controller, clock, log });
@@ -116,8 +125,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
     const meter = makeRateMeter(plane, clock);
     undo.push(() => meter.stop());
-    const { promise: ended, resolve: sayEnded } = Promise.withResolvers<undefined>();
+    const { promise: ended, resolve: sayEnded } = Promise.withResolvers<Config | null>();
     let ending: Promise<void> | null = null;
+    let isToEnd = false;
     const reload = async () => {
       try {
         const answer = await announceReload(platform, () => controller.reload(options.loadConfig));
@@ -138,15 +148,61 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       tryPath: options.tryPath,
       reload,
       down: () => void end(false),
+      handOver: async (path) => {
+        const successor = await reachSuccessor(path);
+        if (ending === null) return () => handOver(successor);
+        successor.close();
+        throw new FairleadError('refused', 'the daemon that runs is ending already');
+      },
     });
 
     const end = (keep: boolean): Promise<void> => {
-      ending ??= close(keep).finally(() => sayEnded(undefined));
+      isToEnd = true;
+      ending ??= close(keep).finally(() => sayEnded(null));
       return ending;
     };
 
+    /** Between two daemons nobody is told that the service stops. */
+    const handOver = (successor: Successor): void => {
+      if (ending !== null) {
+        successor.close();
+        return;
+      }
+      const last = controller.state().config;
+      const leaving = leaveTo(successor).catch((error: unknown) => {
+        log.error({ err: error }, `handing over failed: ${(error as Error).message}`);
+        return false;
+      });
+      ending = leaving.then((isTaken) => sayEnded(isTaken || isToEnd ? null : last));
+    };
+
+    async function leaveTo(successor: Successor): Promise<boolean> {
+      log.info('a successor takes over');
+      let trouble: string | null;
+      try {
+        await release(true);
+        successor.letGo();
+        trouble = await successor.outcome;
+      } finally {
+        successor.close();
+      }
+      if (trouble === null) log.info('the successor is ready: ended');
+      else log.error(`the successor has failed: ${trouble}; this process takes the region up again`);
+      return trouble === null;
+    }
+
     async function close(keep: boolean): Promise<void> {
       platform.notify('STOPPING=1');
+      const flows = countFlows(plane);
+      const { place } = engine.state();
+      await release(keep);
+      log.info(
+        keep ? endWords(flows, place) : `ended; ${place.path}, what was on the interfaces and socket are removed`,
+      );
+    }
+
+    /** The engine last: what can be ended before it must not lengthen the time in which nobody forwards. */
+    async function release(keep: boolean): Promise<void> {
       meter.stop();
       watch.stop();
       returnPath.stop();
@@ -156,12 +212,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       controller.stop();
       options.path.close();
       await admin.close();
-      const flows = countFlows(plane);
-      const { place } = engine.state();
       engine.end(keep);
-      log.info(
-        keep ? endWords(flows, place) : `ended; ${place.path}, what was on the interfaces and socket are removed`,
-      );
     }
 
     const { services } = controller.state();
@@ -173,7 +224,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       { socket: config.control.socket },
       `ready: ${words}, by ${formatAttachments(attached, interfaceNames(config))} (${why})`,
     );
-    platform.notify(`READY=1\nSTATUS=${words}`);
+    platform.notify(`${predecessor === null ? '' : `MAINPID=${process.pid}\n`}READY=1\nSTATUS=${words}`);
+    // The service manager knows the new one by now, and takes the end of the old one for what it is.
+    await predecessor?.ready();
     return {
       reload: async () => {
         // Said in the log already.

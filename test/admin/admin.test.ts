@@ -66,6 +66,7 @@ async function open(t: TestContext) {
         tryPath: () => Promise.resolve({ handshake: null, fullSize: 'unknown' }),
         reload: () => controller.reload(next),
         down: () => calls.push('down'),
+        handOver: () => Promise.reject(new FairleadError('refused', 'nobody takes over in this test')),
       },
     );
   const server = await openIt();

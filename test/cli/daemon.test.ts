@@ -11,7 +11,9 @@ import { ConfigError } from '../../src/base/errors.ts';
 import type { Config } from '../../src/config/config.ts';
 import type { ServerView, StatusView } from '../../src/admin/views.ts';
 import { makeClient } from '../../src/cli/client.ts';
-import { startDaemon } from '../../src/cli/daemon.ts';
+import { type DaemonOptions, startDaemon } from '../../src/cli/daemon.ts';
+import { startAgain } from '../../src/cli/start-again.ts';
+import { takeOverFromRunning } from '../../src/cli/takeover.ts';
 import { removeLeftovers } from '../../src/cli/leftovers.ts';
 import { waitUntil } from '../../src/cli/wait-until.ts';
 import { placeOfRegion } from '../../src/plane/region-place.ts';
@@ -39,7 +41,7 @@ function setUp(t: TestContext) {
     socket,
     region,
   };
-  const start = async () => {
+  const start = async (more: Partial<DaemonOptions> = {}) => {
     const daemon = await startDaemon({
       loadConfig: () => made.config,
       platform: made.platform,
@@ -49,6 +51,7 @@ function setUp(t: TestContext) {
       tryPath: () => Promise.resolve({ handshake: null, fullSize: 'unknown' as const }),
       checkLoad: () => ({ load: { sockets: 0, programs: 0, waiting: 0 }, lateTimers: 0, lostMs: 0 }),
       makeLog: () => made.log.log,
+      ...more,
     });
     t.after(() => daemon.end(false));
     return daemon;
@@ -298,4 +301,72 @@ test('what a hook was not told before the end it is told by the successor', asyn
   await start();
   const heard = (): string => (existsSync(`${folder}/heard`) ? readFileSync(`${folder}/heard`, 'utf8') : '');
   assert.ok(await waitUntil(() => heard().includes('server-maintenance'), 5000), heard());
+});
+
+test('a successor takes the region over from a daemon that runs, which ends once that one is ready', async (t) => {
+  const { start, platform, client, made, said } = setUp(t);
+  const first = await start();
+  writeFlow(platform.planes[0]!, { index: 3, client: '198.51.100.7', clientPort: 40_000 });
+  new Uint32Array(platform.planes[0]!.section('server_state'))[0] = 1;
+  await client.post('/v1/services/web/servers/web-1/drain');
+  platform.calls.length = 0;
+  platform.notified.length = 0;
+  made.config = made.withServices(WEB.replace('weight: 3', 'weight: 5'));
+  await start({ takeOver: takeOverFromRunning });
+  assert.equal(await first.ended, null);
+  assert.deepEqual(platform.calls, ['file stop and keep', 'file close', 'file adopted', 'file goes on', START]);
+  assert.deepEqual(
+    platform.notified.map((state) => state.split('\n').slice(0, 2).join(' ')),
+    [`MAINPID=${process.pid} READY=1`],
+    'a service manager hears of the new process, and of no end',
+  );
+  assert.match(said(), /adopted the region .*: 1 flow live on/);
+  assert.match(said(), /the successor is ready: ended/);
+  const servers = await client.get<ServerView[]>('/v1/servers');
+  assert.deepEqual(
+    servers.map(({ state, weight }) => `${state} ${weight}`),
+    ['drained 0', 'up 5'],
+  );
+});
+
+test('where no daemon runs, a takeover is an ordinary start and says so', async (t) => {
+  const { start, platform, said } = setUp(t);
+  await start({ takeOver: takeOverFromRunning });
+  assert.match(said(), /no fairlead answers on .*: there is nothing to take over/);
+  assert.deepEqual(platform.calls, ['file created', START]);
+  assert.match(platform.notified.join('\n'), /^READY=1/);
+});
+
+test('a successor whose configuration is wrong, or another instance, does not touch the one that runs', async (t) => {
+  const { start, platform, client, made } = setUp(t);
+  await start();
+  made.config = made.withServices(WEB.replaceAll('203.0.113.10', '203.0.113.1'));
+  await assert.rejects(start({ takeOver: takeOverFromRunning }), ConfigError);
+  made.config = { ...made.withServices(WEB), name: 'other' };
+  await assert.rejects(start({ takeOver: takeOverFromRunning }), /answers "fairlead", not "other"; it goes on/);
+  assert.deepEqual(platform.calls, ['file created', START]);
+  assert.equal((await client.get<StatusView>('/v1/status')).generation, 1);
+});
+
+test('a successor that fails half-way gives the region back, and the one before goes on as it was', async (t) => {
+  const { start, platform, client, made, said } = setUp(t);
+  const first = await start();
+  new Uint32Array(platform.planes[0]!.section('server_state'))[0] = 1;
+  const { config } = made;
+  platform.refused.set('packet', new Error('eth0 has no room for a ring'));
+  made.config = made.withServices(WEB.replace('weight: 3', 'weight: 5'));
+  await assert.rejects(start({ takeOver: takeOverFromRunning }), /no room for a ring/);
+  platform.refused.clear();
+  const last = await first.ended;
+  assert.equal(last, config, 'with the configuration that it had');
+  await startAgain(
+    last,
+    () => made.config,
+    (load) => start({ loadConfig: load }),
+  );
+  assert.match(said(), /the successor has failed: it ended; this process takes the region up again/);
+  assert.match(said(), /adopted the region .*: 1 flow live on/);
+  assert.equal((await client.get<ServerView[]>('/v1/servers'))[1]?.weight, 3);
+  await client.post('/v1/reload');
+  assert.equal((await client.get<ServerView[]>('/v1/servers'))[1]?.weight, 5, 'a reload reads the file again');
 });
