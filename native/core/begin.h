@@ -9,6 +9,7 @@
 #ifndef FL_BEGIN_H
 #define FL_BEGIN_H
 
+#include "limit.h"
 #include "schedule.h"
 #include "state.h"
 
@@ -305,12 +306,15 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	struct fl_server_state *state;
 	struct fl_tags *tags = fl_tags_at(view->region, index / FL_WAYS);
 	struct fl_flow *flow = fl_flows_at(view->region, index);
+	struct fl_client *client;
 	u16 local_port;
 
 	if (!service || !server || !flow || !tags)
 		return FL_REASON_NO_SERVER;
 	flow->flags =
 		(look->is_v6 ? FL_FLOW_V6 : 0) | (is_full_nat ? FL_FLOW_FULL_NAT : 0) | (is_dsr ? FL_FLOW_DSR : 0);
+	if (view->scratch->client != FL_NONE)
+		flow->flags |= fl_client_flag(view, service);
 	flow->protocol = look->protocol;
 	flow->client_port = look->source_port;
 	flow->vip_port = look->target_port;
@@ -370,6 +374,9 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	state = fl_server_count(view, server_slot, server->generation, FL_STATE_FREE, look->control & FL_STATE_MASK);
 	if (state)
 		fl_add(&state->flows_total, 1);
+	client = fl_clients_at(view->region, view->scratch->client);
+	if (client)
+		fl_add(&client->flows, 1u);
 	return 0;
 }
 
@@ -446,6 +453,9 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 		return allowed;
 	service = view->scratch->service;
 	view->scratch->is_untracked = allowed != 0;
+	why = fl_limit_look(view, look, service, allowed == FL_REASON_NONE);
+	if (why)
+		return why;
 	server_slot = fl_schedule(view, look, service, 0);
 	if (server_slot == FL_NONE)
 		server_slot = fl_schedule_least(view, look, service, FL_AMONG_MEMBERS);

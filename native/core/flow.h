@@ -19,6 +19,7 @@
 #ifndef FL_FLOW_H
 #define FL_FLOW_H
 
+#include "client.h"
 #include "frame.h"
 #include "hash.h"
 #include "view.h"
@@ -188,6 +189,16 @@ FL_INLINE u64 fl_return_word(u64 hash, u32 index)
 	return hash << 32 | (index + 1);
 }
 
+/* So many more open flows of a server's service. */
+FL_INLINE void fl_service_count(const struct fl_view *view, u32 slot, u32 open)
+{
+	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
+	struct fl_service_state *state = server ? fl_service_state_at(view->region, server->service) : NULL;
+
+	if (state)
+		fl_add(&state->open, open);
+}
+
 /* A flow of the server goes from one state to another: from FREE when it begins, to FREE when it ends. The server's state,
  * or NULL when it no longer stands. */
 FL_INLINE struct fl_server_state *fl_server_count(const struct fl_view *view, u32 slot, u32 generation, u32 from,
@@ -212,6 +223,8 @@ FL_INLINE struct fl_server_state *fl_server_count(const struct fl_view *view, u3
 		fl_add(&state->open, open);
 	if (waiting)
 		fl_add(&state->waiting, waiting);
+	if (open)
+		fl_service_count(view, slot, open);
 	return state;
 }
 
@@ -240,6 +253,30 @@ FL_INLINE void fl_server_lose(const struct fl_view *view, const struct fl_flow *
 	if (!(control & FL_SYN_AGAIN) &&
 	    (view->now - flow->created >= FL_PATIENCE || fl_flow_is_expired(view, flow, control)))
 		fl_add(&state->unanswered, 1);
+}
+
+/* Where a flow that counts for its client does so, or NULL. */
+FL_INLINE struct fl_client *fl_client_of(const struct fl_view *view, const struct fl_flow *flow, u32 index)
+{
+	u32 of = flow->flags & FL_FLOW_OF_NETWORK ? FL_CLIENT_NETWORK : FL_CLIENT_ADDRESS, room;
+	struct fl_addr *prefix = &view->scratch->one, *vip = &view->scratch->two;
+	u64 name;
+
+	fl_flow_addr(view, flow, index, FL_WHICH_CLIENT, prefix);
+	fl_flow_addr(view, flow, index, FL_WHICH_VIP, vip);
+	name = fl_client_name(view, prefix, vip, of, flow->flags & FL_FLOW_V6 ? 1 : 0);
+	return fl_clients_at(view->region, fl_client_find(view, name, &room));
+}
+
+/* A flow that counts for its client ends. */
+FL_PART(fl_client_lose, 0, index, nothing)
+{
+	const struct fl_flow *flow = fl_flows_at(view->region, index);
+	struct fl_client *client = flow ? fl_client_of(view, flow, index) : NULL;
+
+	if (client)
+		fl_add(&client->flows, -1u);
+	return 0;
 }
 
 FL_PART(fl_flow_seize_at, 0, index, control)
@@ -278,8 +315,11 @@ FL_PART(fl_flow_seize_at, 0, index, control)
  * caller's. False when somebody else changed the flow first. */
 FL_INLINE int fl_flow_seize(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 control)
 {
-	(void)flow;
-	return fl_flow_seize_at(view, NULL, index, control);
+	if (!fl_flow_seize_at(view, NULL, index, control))
+		return 0;
+	if (flow->flags & (FL_FLOW_OF_ADDRESS | FL_FLOW_OF_NETWORK)) /* not there: a BPF stack has no room for it */
+		fl_client_lose(view, NULL, index, 0);
+	return 1;
 }
 
 /* Gives a claimed slot back. */

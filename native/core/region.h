@@ -44,6 +44,8 @@
 	X(SERVICES, services, struct fl_service, 2)                 \
 	X(SOURCES, sources, struct fl_addr, 2)                      \
 	X(SERVERS, servers, struct fl_server, 2)                    \
+	X(LIMITS, limits, struct fl_limit, 2)                       \
+	X(ACCESS, access, struct fl_access, 2)                      \
 	X(TABLES, tables, struct fl_table_pair, 1)                  \
 	X(HOPS, hops, u64, 1)                                       \
 	X(SERVICE_STATE, service_state, struct fl_service_state, 1) \
@@ -54,7 +56,8 @@
 	X(FLOWS, flows, struct fl_flow, 1)                          \
 	X(FLOWS6, flows6, struct fl_flow6, 1)                       \
 	X(RETURNS, returns, struct fl_returns, 1)                   \
-	X(DATAGRAMS, datagrams, struct fl_datagram, 1)
+	X(DATAGRAMS, datagrams, struct fl_datagram, 1)              \
+	X(CLIENTS, clients, struct fl_client, 1)
 
 #define FL_SECTIONS(X)        \
 	FL_DIRECT_SECTIONS(X) \
@@ -173,7 +176,7 @@ struct fl_settings {
 	u32 methods;	     /* bit 1 << enum fl_method for each that a service has */
 	u32 rst_per_tick;    /* RSTs likewise */
 	u32 is_refusing;     /* a port of a VIP where no service listens refuses its client */
-	u32 reserved[25];
+	u32 reserved[22];
 	struct fl_network networks[FL_NETWORKS_MOST];
 };
 
@@ -252,8 +255,33 @@ struct fl_service {
 	u32 source_first; /* full-nat pool in SOURCES, or l3-dsr's one outer source */
 	u32 source_count; /* 0: the VIP itself */
 	u32 flags;	  /* FL_SERVICE_* */
-	u32 reserved[5];
+	u32 limit;	  /* in LIMITS, counted from 1; 0: none */
+	u32 reserved[4];
 	u32 reserve_count; /* behind the members: who takes what those have no room for */
+};
+
+/* What a service lets in. 0 is any number; rates are new flows a tick, in 1/256. */
+struct fl_limit {
+	u32 access_first; /* in ACCESS */
+	u32 access_count; /* 0: everybody */
+	u32 flows;	  /* open ones */
+	u32 rate;
+	u32 client_flows; /* of each client prefix at each VIP */
+	u32 client_rate;
+	u32 client_of; /* FL_CLIENT_* */
+	u32 reserved;
+};
+
+#define FL_CLIENT_ADDRESS 0 /* each IPv4 address, each IPv6 /64 */
+#define FL_CLIENT_NETWORK 1 /* each IPv4 /24, each IPv6 /48 */
+
+#define FL_ACCESS_MOST 4096 /* ranges of a service */
+
+/* Of a service's ranges of addresses, in ascending order from the lowest address on: each reaches to the next one. */
+struct fl_access {
+	struct fl_addr first_host; /* words in host order */
+	u32 is_allowed;
+	u32 reserved;
 };
 
 #define FL_SERVER_USED 1
@@ -305,7 +333,18 @@ struct fl_server {
 
 struct fl_service_state {
 	u32 cursor; /* of the sequence, or where the least-connection scan starts; any worker adds */
-	u32 reserved;
+	u32 open;   /* of all its servers; a commit counts anew */
+	u64 bucket; /* of new flows, see limit.h */
+};
+
+#define FL_CLIENTS 16384
+
+/* What a client prefix has at a VIP; any worker. */
+struct fl_client {
+	u64 name; /* keyed bits over both; 0: free */
+	u64 bucket;
+	u32 flows;
+	u32 reserved[3];
 };
 
 /*
@@ -373,6 +412,8 @@ struct fl_tags {
 
 #define FL_FLOW_V6 1
 #define FL_FLOW_FULL_NAT 2
+#define FL_FLOW_OF_ADDRESS 16 /* it counts for its client's address, or for its network: see limit.h */
+#define FL_FLOW_OF_NETWORK 32
 #define FL_FLOW_DSR 4 /* l2-dsr, l3-dsr: its server answers past us */
 
 #define FL_FIN_CLIENT 0x100

@@ -60,6 +60,10 @@
 	X(UNSUPPORTED, "unsupported", DROP, "a protocol to a VIP that fairlead does not balance")                      \
 	X(NO_SERVICE, "no-service", DROP, "a VIP, but no service on this port")                                        \
 	X(NO_SERVER, "no-server", DROP, "the service has no server with weight above zero")                            \
+	X(DENIED, "denied", DROP, "the service's allow and deny lists keep this client out")                           \
+	X(SERVICE_LIMITED, "service-limited", DROP, "the service has as many flows, or new ones a second, as it may")  \
+	X(CLIENT_LIMITED, "client-limited", DROP,                                                                      \
+	  "the client's prefix has as many flows, or new ones a second, as it may")                                    \
 	X(SERVERS_FULL, "servers-full", DROP, "every server that could take the flow has its max-flows")               \
 	X(NO_FLOW, "no-flow", DROP, "not a first frame, and no flow is known for it")                                  \
 	X(NO_PORT, "no-port", DROP, "full-nat has no free source port towards the server")                             \

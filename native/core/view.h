@@ -67,6 +67,7 @@ struct fl_scratch {
 	u32 tunnel_key;	  /* and that one's, or 0 */
 	u32 option;	  /* where the next option of a SYN lies */
 	u32 quote;	  /* octets of the frame in an ICMP error */
+	u32 client;	  /* in CLIENTS: for whom a new flow counts */
 	u32 service;	  /* that a first frame is for */
 	u32 server_slot;  /* chosen for it */
 	u32 refusal;	  /* why no server takes it */

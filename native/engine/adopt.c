@@ -6,12 +6,26 @@
 #include "../core/forward.h"
 #include "maps.h"
 
+static void count_for_client(const struct fl_view *view, const struct fl_flow *flow, u32 index)
+{
+	struct fl_client *client = NULL;
+
+	if (flow->flags & (FL_FLOW_OF_ADDRESS | FL_FLOW_OF_NETWORK))
+		client = fl_client_of(view, flow, index);
+	if (client)
+		client->flows++;
+}
+
 /* Live flows keep their slots and are counted anew; everything else gives its slot back. */
 static void mend_flows(const struct fl_view *view, struct fl_region *region)
 {
 	for (u64 slot = 0; slot < region->count[FL_SECTION_SERVER_STATE]; slot++)
 		region->server_state[slot].active = region->server_state[slot].inactive =
 			region->server_state[slot].open = region->server_state[slot].waiting = 0;
+	for (u64 service = 0; service < region->count[FL_SECTION_SERVICE_STATE]; service++)
+		region->service_state[service].open = 0;
+	for (u64 client = 0; client < region->count[FL_SECTION_CLIENTS]; client++)
+		region->clients[client].flows = 0;
 	for (u64 index = 0; index < region->count[FL_SECTION_FLOWS]; index++) {
 		u16 *tag = &region->tags[index / FL_WAYS].tag[index % FL_WAYS];
 		struct fl_flow *flow = &region->flows[index];
@@ -20,6 +34,7 @@ static void mend_flows(const struct fl_view *view, struct fl_region *region)
 			*tag = flow->tag;
 			fl_server_count(view, flow->server_slot, flow->server_generation, FL_STATE_FREE,
 					flow->control & FL_STATE_MASK);
+			count_for_client(view, flow, (u32)index);
 			continue;
 		}
 		*tag = 0;

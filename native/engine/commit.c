@@ -5,6 +5,7 @@
  * waits until none is in the half it wants.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -126,6 +127,25 @@ static void forget_former_servers(struct fl_region *region, u32 old_first, u32 n
 	}
 }
 
+/* Open flows of each service: those of its servers. What workers count meanwhile may be lost, until the next commit. */
+static void count_services(struct fl_region *region, u32 first, u32 capacity)
+{
+	u64 services = region->count[FL_SECTION_SERVICE_STATE];
+	u32 *open = calloc(services, sizeof(*open));
+
+	if (!open)
+		return;
+	for (u32 slot = 0; slot < capacity; slot++) {
+		const struct fl_server *server = &region->servers[first + slot];
+
+		if (server->flags & FL_SERVER_USED && server->service < services)
+			open[server->service] += fl_load(&region->server_state[slot].open);
+	}
+	for (u64 i = 0; i < services; i++)
+		fl_store(&region->service_state[i].open, open[i]);
+	free(open);
+}
+
 /* A commit of what stands, but for is_active: all who decide do so by it when this returns. */
 int fl_region_freeze(struct fl_region *region)
 {
@@ -192,6 +212,7 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 			settings->methods |= 1u << FL_METHOD_FULL_NAT;
 	}
 	forget_former_servers(region, (1 - half) * capacity, half * capacity, capacity);
+	count_services(region, half * capacity, capacity);
 	fl_store(&header->generation, header->generation + 1);
 	fl_store(&header->active_half, half);
 	return 0;

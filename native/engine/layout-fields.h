@@ -83,7 +83,28 @@
 	F(fl_service, source_first) \
 	F(fl_service, source_count) \
 	F(fl_service, flags) \
+	F(fl_service, limit) \
 	F(fl_service, reserve_count)
+
+#define FIELDS_LIMIT(F) \
+	F(fl_limit, access_first) \
+	F(fl_limit, access_count) \
+	F(fl_limit, flows) \
+	F(fl_limit, rate) \
+	F(fl_limit, client_flows) \
+	F(fl_limit, client_rate) \
+	F(fl_limit, client_of)
+
+#define FIELDS_ACCESS(F) \
+	F(fl_access, first_host) \
+	F(fl_access, is_allowed)
+
+#define FIELDS_SERVICE_STATE(F) \
+	F(fl_service_state, open)
+
+#define FIELDS_CLIENT(F) \
+	F(fl_client, name) \
+	F(fl_client, flows)
 
 #define FIELDS_SERVER(F) \
 	F(fl_server, id) \
@@ -184,6 +205,10 @@
 	S(fl_listen, FIELDS_LISTEN) \
 	S(fl_range, FIELDS_RANGE) \
 	S(fl_service, FIELDS_SERVICE) \
+	S(fl_limit, FIELDS_LIMIT) \
+	S(fl_access, FIELDS_ACCESS) \
+	S(fl_service_state, FIELDS_SERVICE_STATE) \
+	S(fl_client, FIELDS_CLIENT) \
 	S(fl_server, FIELDS_SERVER) \
 	S(fl_server_state, FIELDS_SERVER_STATE) \
 	S(fl_worker, FIELDS_WORKER) \
@@ -197,6 +222,10 @@
 	C(none, FL_NONE) \
 	C(ways, FL_WAYS) \
 	C(datagrams, FL_DATAGRAMS) \
+	C(clients, FL_CLIENTS) \
+	C(clientAddress, FL_CLIENT_ADDRESS) \
+	C(clientNetwork, FL_CLIENT_NETWORK) \
+	C(accessMost, FL_ACCESS_MOST) \
 	C(probes, FL_PROBES) \
 	C(rangesPerVip, FL_RANGES_PER_VIP) \
 	C(methodNat, FL_METHOD_NAT) \

@@ -229,6 +229,7 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			.scheduler = FL_SCHEDULER_SEQUENCE + service % (FL_SCHEDULER_COUNT - FL_SCHEDULER_SEQUENCE),
 			.is_v6 = service & WORLD_V6 ? 1 : 0,
 			.flags = world_service_flags(service),
+			.limit = service % 4 == 1,
 			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
 			.member_first = extent * WORLD_SERVERS + service * 2,
@@ -236,6 +237,19 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			.reserve_count = reserves,
 		};
 	}
+}
+
+/* A client network has few flows with some services, and part of the clients none. */
+static inline void world_write_limits(struct world_image *image)
+{
+	struct fl_limit *limit = world_block(image, FL_SECTION_LIMITS, 1, sizeof(*limit));
+	struct fl_access *access = world_block(image, FL_SECTION_ACCESS, 2, sizeof(*access));
+
+	*limit = (struct fl_limit){
+		.access_count = 2, .client_flows = 40, .client_of = FL_CLIENT_NETWORK, .rate = 256 * 40
+	};
+	access[0].is_allowed = 1;
+	access[1].first_host.word[0] = 0xff000000; /* nobody's */
 }
 
 static inline void world_write_settings(struct world_image *image)
@@ -278,6 +292,7 @@ static inline int world_commit_taking(struct fl_region *region, const u32 *gener
 	int code;
 
 	image.size = 0;
+	world_write_limits(&image);
 	world_write_settings(&image);
 	world_write_front(&image);
 	world_write_services(&image, generations, taking, region->header->generation & 1);
@@ -322,6 +337,9 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 			[FL_SECTION_FLOWS6] = slots,
 			[FL_SECTION_RETURNS] = slots / FL_WAYS,
 			[FL_SECTION_DATAGRAMS] = FL_DATAGRAMS,
+			[FL_SECTION_CLIENTS] = FL_CLIENTS,
+			[FL_SECTION_LIMITS] = 8,
+			[FL_SECTION_ACCESS] = 64,
 		},
 	};
 }
@@ -457,13 +475,14 @@ static inline u32 world_cut(u8 *data, u32 len, u32 id, u32 from, u32 size, int i
 /*
  * What must hold of a region at rest; the first thing that does not, in words, or NULL: every live flow has its tag, in
  * a bucket of its own, and a full-nat one exactly one way back, to it; nothing else has a tag or a way back; counts of
- * each server are what the table holds.
+ * each server, and all clients' together, are what the table holds.
  */
 static inline const char *world_fault(const struct fl_region *region)
 {
 	const struct fl_settings *settings = &region->settings[region->header->active_half];
 	const struct fl_server *servers = region->servers + settings->first[FL_SECTION_SERVERS];
 	u64 live_full_nat = 0, returns = 0;
+	u32 clients_flows = 0;
 	u32 active[WORLD_SERVERS] = { 0 }, inactive[WORLD_SERVERS] = { 0 }, open[WORLD_SERVERS] = { 0 },
 	    waiting[WORLD_SERVERS] = { 0 };
 
@@ -483,6 +502,7 @@ static inline const char *world_fault(const struct fl_region *region)
 		if (!tag || tag != flow->tag)
 			return "a flow has not its tag";
 		live_full_nat += (flow->flags & FL_FLOW_FULL_NAT) != 0;
+		clients_flows += (flow->flags & (FL_FLOW_OF_ADDRESS | FL_FLOW_OF_NETWORK)) != 0;
 		if (flow->server_slot >= WORLD_SERVERS)
 			return "a flow's server is beyond the section";
 		if (!(servers[flow->server_slot].flags & FL_SERVER_USED) ||
@@ -508,6 +528,10 @@ static inline const char *world_fault(const struct fl_region *region)
 				return "a way back leads to no full-nat flow";
 			returns++;
 		}
+	for (u64 i = 0; i < region->count[FL_SECTION_CLIENTS]; i++)
+		clients_flows -= region->clients[i].flows;
+	if (clients_flows)
+		return "clients have not as many flows as the table";
 	if (returns != live_full_nat)
 		return "full-nat flows and ways back are not equally many";
 	for (u32 slot = 0; slot < WORLD_SERVERS; slot++) {

@@ -17,6 +17,7 @@ import type {
 import { usualSocket } from './instance.ts';
 import type { Finding, Path } from './positions.ts';
 import type { FileDraft, ServiceDraft, TunnelDraft } from './shape.ts';
+import { buildLimit, checkLimit, type LimitDraft } from './limit.ts';
 import { buildPassive, checkPassive } from './passive.ts';
 import { GUE_PORT } from './tunnel.ts';
 
@@ -96,6 +97,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
       isBackup,
       ...(check === undefined ? {} : { check: plan(check, [...path, key, server, 'check']) }),
     }));
+  const limit: LimitDraft = { allow: draft.allow, deny: draft.deny, limits: draft.limits ?? defaults.limits };
   const service: ServiceConfig = {
     name,
     listens: draft.listen,
@@ -111,6 +113,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
         ? usualPlan(defaults.check, { method, listens: draft.listen })
         : plan(draft.check, [...path, 'check']),
     passive: buildPassive(draft.passive, defaults.passive),
+    limit: buildLimit(limit),
     minUp: draft['min-up'] ?? 1,
     panic: draft.panic ?? false,
     onNoServer: draft['on-no-server'] ?? defaults['on-no-server'] ?? 'refuse',
@@ -125,6 +128,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     const message = '"min-up" has no effect without "backup" or "panic"';
     findings.push({ path: [...path, 'min-up'], on: 'key', message });
   }
+  findings.push(...checkLimit(limit, draft.listen[0]?.vip.family ?? 4, path));
   const isTcp = draft.listen.some(({ protocol }) => protocol === 'tcp');
   findings.push(...checkPassive(draft.passive, service.passive, isTcp, [...path, 'passive']));
   return { service, findings };

@@ -4,6 +4,7 @@
 import type { Address } from '../net/address.ts';
 import type { Prefix } from '../net/prefix.ts';
 import type { CheckPlan } from './check.ts';
+import type { LimitPlan } from './limit.ts';
 import type { PassivePlan } from './passive.ts';
 
 export interface Config {
@@ -77,6 +78,8 @@ export interface ServiceConfig {
   readonly check: CheckPlan | null;
   /** What is made of what flows show of a server; null: nothing. */
   readonly passive: PassivePlan | null;
+  /** Who may begin a flow, and how many; null: everybody, any number. */
+  readonly limit: LimitPlan | null;
   /** With fewer ordinary servers up than this the backups join. */
   readonly minUp: number;
   /** With fewer than `minUp` servers up, backups among them, all are used rather than too few. */

@@ -16,6 +16,8 @@ export const LIMITS = {
   /** Fewer flows than this are no balancer; more would need 4 GiB (at 64 bytes each) and more of shared memory. */
   flows: { least: 4096, most: 67_108_864 },
   workers: 64,
+  /** Of an allow or a deny list: each makes two ranges at most (FL_ACCESS_MOST). */
+  clientPrefixes: 1000,
   /** A day. The longest time-out in use anywhere is a few hours; what is longer is a slip of the pen. */
   durationMs: 86_400_000,
 } as const;

@@ -6,6 +6,7 @@ import { type CheckDraft, checkShape, commandLine, oneCheckShape } from './check
 import { parseListen, parseServerEndpoint, parseSources, type ServerEndpoint } from './endpoint.ts';
 import { INSTANCE_PATTERN, INSTANCE_WORDS } from './instance.ts';
 import { choice, duration, grammar, must, oneOrMore, textLike, wholeNumber } from './leaves.ts';
+import { clientsShape, limitsShape } from './limit.ts';
 import { LIMITS } from './limits.ts';
 import { passiveMapShape, passiveShape } from './passive.ts';
 import { parseTunnelSource } from './tunnel.ts';
@@ -29,6 +30,7 @@ const common = {
   hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
   check: checkShape.optional(),
   passive: passiveShape.optional(),
+  limits: limitsShape.optional(),
   'on-no-server': refuseOrDrop.optional(),
   'on-servers-full': refuseOrDrop.optional(),
   hairpin: choice('way', ['snat', 'refuse']).optional(),
@@ -101,6 +103,8 @@ export const serviceShape = z.strictObject(
     source: z.union([z.literal('vip', must(sourceWords)), oneOrMore(source)]).optional(),
     servers,
     backup: servers.optional(),
+    allow: clientsShape.optional(),
+    deny: clientsShape.optional(),
     'max-flows': maxFlows.optional(),
     'min-up': wholeNumber(1, LIMITS.servers).optional(),
     panic: z.boolean(must('true or false')).optional(),

@@ -5,6 +5,7 @@ import type { Config, ServerConfig, ServiceConfig } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
 import { formatListen } from '../config/endpoint.ts';
 import { formatPlan } from '../config/format-check.ts';
+import { formatLimit } from '../config/limit.ts';
 import { formatPassive } from '../config/passive.ts';
 import { formatTunnelSource } from '../config/tunnel.ts';
 import { formatEndpoint } from '../net/address.ts';
@@ -89,6 +90,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['tunnel', tunnelText],
     ['check', ({ check }) => formatPlan(check)],
     ['passive', ({ passive }) => formatPassive(passive)],
+    ['limits', ({ limit }) => formatLimit(limit)],
     ['min-up', ({ minUp }) => String(minUp)],
     ['panic', ({ panic }) => String(panic)],
     ['on-no-server', ({ onNoServer }) => onNoServer],

@@ -1,12 +1,12 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '62a553836f27a4b6';
+export const layoutHash = '02664e87b62e3f88';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
   fl_header: {
-    octets: 608,
+    octets: 680,
     magic: 0,
     layout_hash: 8,
     size: 16,
@@ -35,8 +35,8 @@ export const layout = {
     vip_mask: 48,
     listen_mask: 52,
     icmp_per_tick: 56,
-    rst_per_tick: 148,
-    is_refusing: 152,
+    rst_per_tick: 160,
+    is_refusing: 164,
     networks: 256,
     first: 60,
   },
@@ -92,7 +92,32 @@ export const layout = {
     source_first: 28,
     source_count: 32,
     flags: 36,
+    limit: 40,
     reserve_count: 60,
+  },
+  fl_limit: {
+    octets: 32,
+    access_first: 0,
+    access_count: 4,
+    flows: 8,
+    rate: 12,
+    client_flows: 16,
+    client_rate: 20,
+    client_of: 24,
+  },
+  fl_access: {
+    octets: 24,
+    first_host: 0,
+    is_allowed: 16,
+  },
+  fl_service_state: {
+    octets: 16,
+    open: 4,
+  },
+  fl_client: {
+    octets: 32,
+    name: 0,
+    flows: 16,
   },
   fl_server: {
     octets: 64,
@@ -131,13 +156,13 @@ export const layout = {
     smooth_us8: 64,
   },
   fl_worker: {
-    octets: 512,
+    octets: 576,
     reasons: 0,
-    thread_id: 440,
-    alive_ns: 448,
-    ring_drops: 456,
-    send_errors: 464,
-    wakeups: 472,
+    thread_id: 464,
+    alive_ns: 472,
+    ring_drops: 480,
+    send_errors: 488,
+    wakeups: 496,
   },
   fl_traffic: {
     octets: 32,
@@ -194,7 +219,7 @@ export const layout = {
 
 /** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. */
 export const sections = {
-  header: { index: 0, element: 608, halves: 1 },
+  header: { index: 0, element: 680, halves: 1 },
   settings: { index: 1, element: 896, halves: 2 },
   interfaces: { index: 2, element: 64, halves: 2 },
   vips: { index: 3, element: 32, halves: 2 },
@@ -203,17 +228,20 @@ export const sections = {
   services: { index: 6, element: 64, halves: 2 },
   sources: { index: 7, element: 16, halves: 2 },
   servers: { index: 8, element: 64, halves: 2 },
-  tables: { index: 9, element: 8, halves: 1 },
-  hops: { index: 10, element: 8, halves: 1 },
-  service_state: { index: 11, element: 8, halves: 1 },
-  server_state: { index: 12, element: 72, halves: 1 },
-  workers: { index: 13, element: 512, halves: 1 },
-  traffic: { index: 14, element: 32, halves: 1 },
-  tags: { index: 15, element: 16, halves: 1 },
-  flows: { index: 16, element: 64, halves: 1 },
-  flows6: { index: 17, element: 64, halves: 1 },
-  returns: { index: 18, element: 64, halves: 1 },
-  datagrams: { index: 19, element: 64, halves: 1 },
+  limits: { index: 9, element: 32, halves: 2 },
+  access: { index: 10, element: 24, halves: 2 },
+  tables: { index: 11, element: 8, halves: 1 },
+  hops: { index: 12, element: 8, halves: 1 },
+  service_state: { index: 13, element: 16, halves: 1 },
+  server_state: { index: 14, element: 72, halves: 1 },
+  workers: { index: 15, element: 576, halves: 1 },
+  traffic: { index: 16, element: 32, halves: 1 },
+  tags: { index: 17, element: 16, halves: 1 },
+  flows: { index: 18, element: 64, halves: 1 },
+  flows6: { index: 19, element: 64, halves: 1 },
+  returns: { index: 20, element: 64, halves: 1 },
+  datagrams: { index: 21, element: 64, halves: 1 },
+  clients: { index: 22, element: 32, halves: 1 },
 } as const;
 
 export const stateNames = [
@@ -279,6 +307,9 @@ export const reasons = [
   { name: 'unsupported', verdict: 'dropped', meaning: "a protocol to a VIP that fairlead does not balance" },
   { name: 'no-service', verdict: 'dropped', meaning: "a VIP, but no service on this port" },
   { name: 'no-server', verdict: 'dropped', meaning: "the service has no server with weight above zero" },
+  { name: 'denied', verdict: 'dropped', meaning: "the service's allow and deny lists keep this client out" },
+  { name: 'service-limited', verdict: 'dropped', meaning: "the service has as many flows, or new ones a second, as it may" },
+  { name: 'client-limited', verdict: 'dropped', meaning: "the client's prefix has as many flows, or new ones a second, as it may" },
   { name: 'servers-full', verdict: 'dropped', meaning: "every server that could take the flow has its max-flows" },
   { name: 'no-flow', verdict: 'dropped', meaning: "not a first frame, and no flow is known for it" },
   { name: 'no-port', verdict: 'dropped', meaning: "full-nat has no free source port towards the server" },
@@ -300,6 +331,10 @@ export const constants = {
   none: 4294967295,
   ways: 8,
   datagrams: 4096,
+  clients: 16384,
+  clientAddress: 0,
+  clientNetwork: 1,
+  accessMost: 4096,
   probes: 8,
   rangesPerVip: 16,
   methodNat: 1,

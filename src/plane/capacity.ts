@@ -19,6 +19,8 @@ const DEFAULTS = {
   servers: 16_384,
   /** Pairs of entries. 16 MiB: 31 Maglev tables, twice over, because a changed one is written beside the old one. */
   tables: 2 * 1024 * 1024,
+  /** Ranges of clients: 8 lists of the longest there can be, or many short ones. */
+  access: 32_768,
 } as const;
 
 /** Slots for a number of flows, as FL_SLOTS_FOR of native/core/region.h counts them: 11/8, in whole buckets. */
@@ -53,7 +55,10 @@ export function countsFor(config: Config, workers: number): SectionCounts {
     flows: slots,
     flows6: slots,
     returns: buckets,
+    limits: services,
+    access: atLeast(DEFAULTS.access, need.access),
     datagrams: constants.datagrams,
+    clients: constants.clients,
   };
 }
 

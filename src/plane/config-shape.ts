@@ -11,6 +11,8 @@ export interface ConfigShape {
   readonly ranges: number;
   readonly sources: number;
   readonly maglevs: number;
+  /** Ranges of clients, as many as there can be. */
+  readonly access: number;
 }
 
 export function configShape(config: Config): ConfigShape {
@@ -26,6 +28,7 @@ export function configShape(config: Config): ConfigShape {
     listens: listens.filter(isSinglePort).length,
     ranges: listens.filter((listen) => !isSinglePort(listen)).length,
     sources: sum((service) => (service.tunnel === null ? service.sources.length : 1)),
+    access: sum(({ limit }) => (limit === null ? 0 : 2 * (limit.allow.length + limit.deny.length) + 1)),
     maglevs: services.filter((service) => service.scheduler === 'maglev' || service.scheduler === 'sh').length,
   };
 }

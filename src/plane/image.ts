@@ -9,6 +9,7 @@ import { addressWords } from './config-hash.ts';
 import { serverId, serviceId } from './identity.ts';
 import { fieldsAt, type FieldsAt, ImageWriter, setWords } from './image-writer.ts';
 import { writeFrontDoor } from './image-front.ts';
+import { writeLimits } from './image-limit.ts';
 import { ENTRIES_OF_PAIR, type PlacedTable, placeTables, type Placement } from './placement.ts';
 import type { SectionCounts } from './plane.ts';
 import { assignSlots, endFlows, tooMany } from './slots.ts';
@@ -75,7 +76,8 @@ function writeImage(
   writeSettings(writer, target, masks);
   writeInterfaces(writer, target.interfaces, counts.interfaces);
   const sourceFirst = writeSources(writer, services, counts.sources);
-  writeServices(writer, services, placement.services.length, sourceFirst);
+  const limits = writeLimits(writer, services, counts);
+  writeServices(writer, services, placement.services.length, { sourceFirst, limits });
   writeServers(writer, services, placement, sourceFirst);
   writeTables(writer, services, before);
   return writer.finish();
@@ -196,7 +198,7 @@ function writeServices(
   writer: ImageWriter,
   services: readonly PlannedService[],
   count: number,
-  sourceFirst: ReadonlyMap<bigint, number>,
+  { sourceFirst, limits }: Record<'sourceFirst' | 'limits', ReadonlyMap<bigint, number>>,
 ): void {
   const view = writer.block('services', count);
   for (const { id, slot, target, table } of services) {
@@ -215,6 +217,7 @@ function writeServices(
     view.setUint32(at('source_first'), sourceFirst.get(id) ?? 0, true);
     view.setUint32(at('source_count'), sources.length, true);
     view.setUint32(at('flags'), serviceFlags(target.config), true);
+    view.setUint32(at('limit'), limits.get(id) ?? 0, true);
   }
 }
 

@@ -165,6 +165,9 @@ export function smallCounts(flows: number, workers: number): SectionCounts {
     flows,
     flows6: flows,
     returns: buckets,
+    limits: 64,
+    access: 1024,
     datagrams: constants.datagrams,
+    clients: constants.clients,
   };
 }

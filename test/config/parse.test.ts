@@ -83,6 +83,7 @@ describe('a configuration', () => {
         ],
       },
       passive: null,
+      limit: null,
       minUp: 1,
       panic: false,
       onNoServer: 'refuse',

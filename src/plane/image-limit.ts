@@ -1,0 +1,62 @@
+// The part of an image that says what services let in: each one's limits, and its allow and deny lists as ranges.
+
+import { clientRanges, type LimitPlan } from '../config/limit.ts';
+import { constants } from '../native/layout.ts';
+import type { PlannedService } from './image.ts';
+import { fieldsAt, type ImageWriter } from './image-writer.ts';
+import type { SectionCounts } from './plane.ts';
+import { tooMany } from './slots.ts';
+
+/** A limit counts in 1/256 of a flow a tick. */
+export function rateOf(perSecond: number | null): number {
+  return perSecond === null ? 0 : Math.max(1, Math.round((perSecond * 256 * 2 ** constants.tickShift) / 1e9));
+}
+
+/** By service id, where its limits are, counted from 1. */
+export function writeLimits(
+  writer: ImageWriter,
+  services: readonly PlannedService[],
+  counts: SectionCounts,
+): Map<bigint, number> {
+  const limited = services.flatMap(({ id, target: { config } }) =>
+    config.limit === null ? [] : [{ id, plan: config.limit, isV6: config.listens[0]?.vip.family === 6 }],
+  );
+  const ranges = limited.map(({ plan }) => clientRanges(plan));
+  const total = ranges.reduce((sum, { length }) => sum + length, 0);
+  if (total > counts.access) throw tooMany('ranges of clients', total, counts.access);
+  const view = writer.block('limits', limited.length);
+  const access = writer.block('access', total);
+  let first = 0;
+  for (const [index, { plan, isV6 }] of limited.entries()) {
+    const own = ranges[index] ?? [];
+    writeLimit(view, index, plan, { first, count: own.length });
+    for (const range of own) writeRange(access, first++, range, isV6);
+  }
+  return new Map(limited.map(({ id }, index) => [id, index + 1]));
+}
+
+function writeLimit(view: DataView, index: number, plan: LimitPlan, access: { first: number; count: number }): void {
+  const at = fieldsAt('fl_limit', index);
+  view.setUint32(at('access_first'), access.first, true);
+  view.setUint32(at('access_count'), access.count, true);
+  view.setUint32(at('flows'), plan.flows ?? 0, true);
+  view.setUint32(at('rate'), rateOf(plan.newFlows), true);
+  view.setUint32(at('client_flows'), plan.client.flows ?? 0, true);
+  view.setUint32(at('client_rate'), rateOf(plan.client.newFlows), true);
+  view.setUint32(
+    at('client_of'),
+    plan.client.by === 'network' ? constants.clientNetwork : constants.clientAddress,
+    true,
+  );
+}
+
+/** Words in host order, so that the data plane compares numbers. */
+function writeRange(view: DataView, index: number, range: { first: bigint; isAllowed: boolean }, isV6: boolean): void {
+  const at = fieldsAt('fl_access', index);
+  const words = isV6 ? 4 : 1;
+  for (let word = 0; word < words; word++) {
+    const bits = (range.first >> BigInt(32 * (words - 1 - word))) & 0xffff_ffffn;
+    view.setUint32(at('first_host') + 4 * word, Number(bits), true);
+  }
+  view.setUint32(at('is_allowed'), range.isAllowed ? 1 : 0, true);
+}
