@@ -22,8 +22,7 @@ struct block {
 	u32 zero;
 };
 
-/* Where a section's elements of a half begin. */
-static u64 first_of(const struct fl_region *region, u32 section, u32 half)
+u64 fl_region_first(const struct fl_region *region, u32 section, u32 half)
 {
 	return fl_section_kinds[section].halves == 2 ? half * (region->count[section] / 2) : 0;
 }
@@ -163,7 +162,7 @@ int fl_region_freeze(struct fl_region *region)
 			memcpy(first + half * octets, first + old * octets, octets);
 	}
 	for (int section = 0; section < FL_SECTION_COUNT; section++)
-		settings->first[section] = first_of(region, section, half);
+		settings->first[section] = fl_region_first(region, section, half);
 	settings->is_active = FL_FROZEN;
 	fl_store(&region->header->active_half, half);
 	return wait_for_half(region, old);
@@ -195,13 +194,13 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 		u64 first;
 
 		read_block(region, image, size, at, &block, &length);
-		first = first_of(region, block.section, half) + block.first;
+		first = fl_region_first(region, block.section, half) + block.first;
 		memcpy((u8 *)fl_region_section(region, block.section) + first * fl_section_kinds[block.section].element,
 		       (const u8 *)image + at + sizeof(block),
 		       (size_t)block.count * fl_section_kinds[block.section].element);
 	}
 	for (int section = 0; section < FL_SECTION_COUNT; section++)
-		settings->first[section] = first_of(region, section, half);
+		settings->first[section] = fl_region_first(region, section, half);
 	settings->server_capacity = capacity;
 	settings->methods = 0;
 	for (u64 i = 0; i < region->count[FL_SECTION_SERVICES] / 2; i++) {

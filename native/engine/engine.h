@@ -72,7 +72,7 @@ void fl_region_mend(struct fl_region *region);
 /* The same where programs in the kernel are at work: only slots that nobody can be at work on. */
 void fl_region_mend_live(struct fl_region *region);
 /* move.c: another region's configuration, flows and counts come into a new one, whatever either is made of and however
- * many workers each has. Nobody may be at work on `to`; `from` is frozen, and stays so. */
+ * many workers and slots each has; flows that find no slot are lost. Nobody may be at work on `to`; `from` is frozen, and stays so. */
 int fl_region_move(struct fl_region *to, struct fl_region *from);
 /* commit.c: from now on what is ours is dropped, and no flow changes; or again not so. */
 int fl_region_freeze(struct fl_region *region);

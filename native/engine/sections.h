@@ -21,6 +21,8 @@ u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes);
 int fl_region_make_header(struct fl_region *region, const struct fl_place *place, u32 workers);
 /* Is it a finished region of our layout, and, if sizes are given, of these sizes? */
 int fl_region_is_alike(const struct fl_header *header, const struct fl_sizes *sizes, u32 workers);
+/* commit.c: where a section's elements of a half begin. */
+u64 fl_region_first(const struct fl_region *region, u32 section, u32 half);
 /* Takes the memory of those sections that a file gets only when they are used, as far as `from` uses them. */
 int fl_region_take(struct fl_region *to, const struct fl_region *from);
 /* 0, or -ENOMEM in words when the machine does not have so much memory free. */

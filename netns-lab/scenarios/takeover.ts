@@ -143,6 +143,23 @@ async function takeoverThatFails(net: Topology): Promise<void> {
   await assertAlive(sessions, 'after a takeover from nobody, which is a start');
 }
 
+async function otherSizes(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  const sessions = await openEverywhere(net);
+  for (const flows of [16_384, 131_072]) {
+    equal(await fairlead.daemon?.stop('SIGTERM'), 0);
+    await fairlead.up(net.config(net.everyService('nat'), { flows }));
+    await fairlead.logged(/took over what the region .* held: [1-9]/);
+    await assertAlive(sessions, `after a restart with ${flows} flows`);
+  }
+  equal(await fairlead.takeOver(net.config(net.everyService('nat'), { flows: 65_536 })), 0);
+  await assertAlive(sessions, 'after a takeover with other sizes');
+  equal(fairlead.regions().length, 1, 'what was set aside is gone');
+  for (const family of families) {
+    assertServed(await requests(net.client, net.vip[family], 30), 30, names, 'new connections');
+  }
+}
+
 async function stage(lab: Lab): Promise<Topology> {
   const net = await buildInline(lab, { captures: false });
   await net.fairlead.up(net.config(net.everyService('nat')));
@@ -165,5 +182,12 @@ export const scenarios: Scenario[] = [
     picture,
     stage,
     run: takeoverThatFails,
+  },
+  {
+    name: 'other-sizes',
+    title: 'a restart or a takeover with more or fewer flows carries the connections into the new table',
+    picture,
+    stage,
+    run: otherSizes,
   },
 ];

@@ -251,9 +251,14 @@ function sayRegion(log: Logger, engine: Engine, config: Config): void {
       );
       return;
     case 'set-aside':
+      if (engine.state().isInherited) {
+        log.info({ region: file }, `made the region ${file} anew in other sizes: ${memory}`);
+        return;
+      }
       log.warn(
         { region: file },
-        `${file} is of another layout or size: set aside as ${setAsidePath(place)}, its flows are lost; made a new one: ${memory}`,
+        `${file} is of another layout, or could not be carried over: set aside as ${setAsidePath(place)}, all ` +
+          `connections in it are lost; made a new one: ${memory}`,
       );
       return;
     default:

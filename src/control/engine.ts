@@ -13,7 +13,8 @@ import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config, EngineName } from '../config/config.ts';
 import { countsFor } from '../plane/capacity.ts';
-import { isAlike, type LeftRegion, openLeft } from '../plane/left-region.ts';
+import { countFlows } from '../plane/counters.ts';
+import { type LeftRegion, openLeft, openSetAside } from '../plane/left-region.ts';
 import type { Attachment, Plane, Started } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
 import { backingFor, placeOfRegion, type RegionPlace } from '../plane/region-place.ts';
@@ -132,7 +133,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       let isTaken = false;
       let started: Started;
       try {
-        left = leftElsewhere(place, wanted);
+        left = opened.outcome === 'set-aside' ? openSetAside(platform, place) : leftElsewhere(place, wanted);
         if (isFresh && left !== null) isTaken = takeOver(opened, left);
         // A predecessor that died in the middle of a switch has frozen it.
         if (!isFresh) opened.resume();
@@ -142,10 +143,13 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
         left?.plane.close();
         opened.stop(!isFresh);
         opened.close();
-        if (opened.outcome !== 'adopted') platform.removeRegion(place);
+        if (opened.outcome === 'created') platform.removeRegion(place);
+        if (opened.outcome === 'set-aside') platform.putBack(place);
         throw error;
       }
-      if (left !== null) dispose(left);
+      // What was set aside and could not be carried over stays there.
+      if (left !== null && (isTaken || opened.outcome !== 'set-aside')) dispose(left);
+      else left?.plane.close();
       return { plane: opened, place, started, candidate, engine: wanted.engine, isInherited: isTaken || !isFresh };
     });
   }
@@ -159,16 +163,22 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
 
   /** False when there is nothing to take, or nothing that fits. */
   function takeOver(opened: Plane, { plane: former, place }: LeftRegion): boolean {
-    const isUsed = readHeader(former).generation > 0;
-    if (isUsed && isAlike(opened.counts, former.counts)) {
+    if (readHeader(former).generation === 0) {
+      if (former.outcome === 'set-aside') log.warn(`the region ${place.path} is of another layout: its flows are lost`);
+      return false;
+    }
+    const flows = countFlows(former);
+    try {
       opened.takeFrom(former);
-      log.info(`took over what the region ${place.path} held`);
-      return true;
+    } catch (error) {
+      log.warn(`the region ${place.path}: ${(error as Error).message}; its connections (${counted(flows)}) are lost`);
+      return false;
     }
-    if (isUsed || former.outcome === 'set-aside') {
-      log.warn(`the region ${place.path} is of another layout or size: its flows are lost`);
-    }
-    return false;
+    log.info(`took over what the region ${place.path} held: ${counted(flows)}`);
+    const lost = flows - countFlows(opened);
+    if (lost > 0)
+      log.warn(`the smaller table had no room for ${counted(lost)}, and these connections are lost; raise "flows"`);
+    return true;
   }
 
   /** Off the interfaces, and away. The engine is at work already: what cannot be removed is no reason to end it. */
@@ -259,6 +269,10 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       log.warn('the driver has no XDP: it runs in the generic mode, behind the driver, and tc would be faster');
     }
   }
+}
+
+function counted(flows: number): string {
+  return `${flows.toLocaleString('en')} ${flows === 1 ? 'flow' : 'flows'}`;
 }
 
 /** What the data plane says is for the operator; it comes with a code (native/addon/arguments.h), mistakes of ours do not. */

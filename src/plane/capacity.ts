@@ -1,4 +1,4 @@
-// How large a region is made. Its sizes are fixed for its life, and a successor adopts it only with the same sizes, so
+// How large a region is made. Its sizes are fixed for its life, and a successor with other sizes has to make a new one, so
 // they depend on the configuration as little as possible: generous constants, and more only for who needs more.
 
 import type { Config } from '../config/config.ts';

@@ -2,9 +2,9 @@
 // that its flows can be taken over, and what it worked on can be set free.
 
 import { smallCounts } from './memory-plane.ts';
-import type { Plane, SectionCounts, SectionName } from './plane.ts';
+import type { Plane, SectionCounts } from './plane.ts';
 import type { Platform } from './platform.ts';
-import type { RegionPlace } from './region-place.ts';
+import { type RegionPlace, setAsidePath } from './region-place.ts';
 import { readInterfaceIndexes } from './sections.ts';
 
 export interface LeftRegion {
@@ -25,10 +25,15 @@ export function openLeft(platform: Platform, place: RegionPlace): LeftRegion {
   return { plane, place, interfaces };
 }
 
-/** Can what is in the one move to the other? What each worker counts for itself is added up then. */
-export function isAlike(one: SectionCounts, other: SectionCounts): boolean {
-  const names = Object.keys(one) as SectionName[];
-  return names.every((name) => name === 'workers' || name === 'traffic' || one[name] === other[name]);
+/** What was set aside a moment ago, or null when it is of another layout: nothing in it can be read then. */
+export function openSetAside(platform: Platform, place: RegionPlace): LeftRegion | null {
+  const aside = { ...place, path: setAsidePath(place) };
+  try {
+    platform.readPlane(aside).close();
+  } catch {
+    return null;
+  }
+  return openLeft(platform, aside);
 }
 
 function sizesOf(platform: Platform, place: RegionPlace): { counts: SectionCounts; workers: number } {

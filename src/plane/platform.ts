@@ -1,7 +1,7 @@
 // What the addon gives besides a plane, and the one door to it: everything above takes a Platform, so that a daemon can
 // be tried without addon, privileges or packets.
 
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { FairleadError } from '../base/errors.ts';
 import type { HostView } from '../config/host-view.ts';
 import { type Addon, loadAddon } from '../native/addon.ts';
@@ -19,6 +19,8 @@ export interface Platform {
   hasRegion(place: RegionPlace): boolean;
   /** The region and what was set aside for it, with all programs attached by them; gives the paths that were there. */
   removeRegion(place: RegionPlace): string[];
+  /** The region gives way to the one that was set aside for it. */
+  putBack(place: RegionPlace): void;
   inspect(): HostView;
   /** The name of an interface's driver, or "". */
   driverOf(interfaceName: string): string;
@@ -53,6 +55,10 @@ export function makePlatform(addon: Addon = loadAddon()): Platform {
       return false;
     }
   };
+  const remove = ({ backing, path }: RegionPlace): void => {
+    if (backing === 'maps') explained(() => addon.remove(path));
+    else rmSync(path, { force: true });
+  };
   return {
     openPlane: (place, counts, workers) => explained(() => openPlane(addon, place, counts, workers)),
     readPlane: (place) => explained(() => openReadPlane(addon, place)),
@@ -60,10 +66,13 @@ export function makePlatform(addon: Addon = loadAddon()): Platform {
     removeRegion: (place) =>
       [place.path, setAsidePath(place)].filter((path) => {
         if (!existsSync(path)) return false;
-        if (place.backing === 'maps') explained(() => addon.remove(path));
-        else rmSync(path, { force: true });
+        remove({ ...place, path });
         return true;
       }),
+    putBack: (place) => {
+      remove(place);
+      renameSync(setAsidePath(place), place.path);
+    },
     inspect: () => {
       const links = parseLinks(addon.inspect(RTM_GETLINK, AF_UNSPEC));
       return hostViewOf(links, parseAddresses(addon.inspect(RTM_GETADDR, AF_UNSPEC)));

@@ -38,6 +38,8 @@ export interface FakePlatform extends Platform {
   readonly withoutXdp: Set<string>;
   /** Where no bpffs can be mounted. */
   mountFails: Error | null;
+  /** What a move into a new region throws. */
+  doesNotFit: Error | null;
 }
 
 interface Region {
@@ -59,6 +61,7 @@ export function makeFakePlatform(): FakePlatform {
     refused: new Map(),
     withoutXdp: new Set(),
     mountFails: null,
+    doesNotFit: null,
     openPlane: (place, counts, workers) => {
       const { path } = place;
       if (locked.has(path)) throw new FairleadError('refused', `another fairlead works on the region ${path}`);
@@ -86,6 +89,11 @@ export function makeFakePlatform(): FakePlatform {
       const removed = [place.path, setAsidePath(place)].filter((path) => regions.delete(path));
       if (removed.length > 0) platform.calls.push(`${place.backing} removed`);
       return removed;
+    },
+    putBack: (place) => {
+      regions.set(place.path, regions.get(setAsidePath(place))!);
+      regions.delete(setAsidePath(place));
+      platform.calls.push(`${place.backing} put back`);
     },
     inspect: () => platform.host,
     driverOf: (name) => platform.drivers[name] ?? '',
@@ -139,6 +147,7 @@ function fakeEngine(
     },
     stop: (keep) => call(keep ? 'stop and keep' : 'stop'),
     takeFrom: (former) => {
+      if (platform.doesNotFit !== null) throw platform.doesNotFit;
       copyRegion(plane, former);
       call(`takes from ${former.kind === 'packet' ? 'file' : 'maps'}`);
     },

@@ -181,16 +181,54 @@ describe('what a predecessor left', () => {
     assert.ok(made.calls().includes('file detach eth0-old eth1-old'));
   });
 
-  test('with a table of another size is lost, with a warning, but off the interfaces all the same', () => {
+  test('with a table of another size is taken over too', () => {
     const made = setUp();
     leave(made, configFor('packet'));
     const engine = made.open(configFor('tc', 'flows: 8192'));
     assert.deepEqual(made.calls(), [
-      ...['maps created', 'file adopted', 'maps start eth0:tc eth1:tc'],
+      ...['maps created', 'file adopted', 'maps takes from file', 'maps start eth0:tc eth1:tc'],
       ...['file detach eth0 eth1', 'file close', 'file removed'],
     ]);
+    assert.equal(engine.state().isInherited, true);
+    assert.match(made.said(), /took over what the region \/dev\/shm\/fairlead\.fairlead held: 1 flow/);
+  });
+
+  test('of the same kind in other sizes is set aside, carried over and removed', () => {
+    const made = setUp();
+    leave(made, configFor('packet'));
+    const engine = made.open(configFor('packet', 'flows: 8192'));
+    assert.deepEqual(made.calls(), [
+      ...['file set-aside', 'file adopted', 'file takes from file', 'file start eth0:packet eth1:packet'],
+      ...['file detach eth0 eth1', 'file close', 'file removed'],
+    ]);
+    assert.deepEqual(made.platform.regions(), ['/dev/shm/fairlead.fairlead']);
+    assert.equal(countFlows(engine.plane), 1);
+  });
+
+  test('in other sizes is put back when the engine does not start', () => {
+    const made = setUp();
+    leave(made, configFor('packet'));
+    made.platform.refused.set('packet', new Error('no room for a ring'));
+    assert.throws(() => made.open(configFor('packet', 'flows: 8192')), /no room for a ring/);
+    made.platform.refused.clear();
+    assert.equal(countFlows(made.open(configFor('packet')).plane), 1);
+    assert.deepEqual(made.platform.regions(), ['/dev/shm/fairlead.fairlead']);
+  });
+
+  test('and does not fit stays set aside, with a warning that says what is lost', () => {
+    const made = setUp();
+    leave(made, configFor('packet'));
+    made.platform.doesNotFit = new Error('the new region has room for fewer vips');
+    const engine = made.open(configFor('packet', 'flows: 8192'));
     assert.equal(engine.state().isInherited, false);
-    assert.match(made.said(), /\/dev\/shm\/fairlead\.fairlead is of another layout or size: its flows are lost/);
+    assert.deepEqual(made.platform.regions().toSorted(), [
+      '/dev/shm/fairlead.fairlead',
+      '/dev/shm/fairlead.fairlead.old',
+    ]);
+    assert.match(
+      made.said(),
+      /fairlead\.old: the new region has room for fewer vips; its connections \(1 flow\) are lost/,
+    );
   });
 
   test('stays and goes on when the engine does not start', () => {

@@ -5,13 +5,14 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { layout, reasons, verdictNames } from '../../src/native/layout.ts';
 import { readPlacement } from '../../src/plane/adopt.ts';
-import { readReasons } from '../../src/plane/counters.ts';
+import { countFlows, readReasons } from '../../src/plane/counters.ts';
 import { readFlows } from '../../src/plane/flow-reader.ts';
 import { planImage } from '../../src/plane/image.ts';
 import { makeReplayPlane } from '../../src/plane/native-plane.ts';
-import type { ReplayPlane } from '../../src/plane/plane.ts';
+import type { ReplayPlane, SectionCounts } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
 import { buildFrame, type FrameSpec } from '../packet/frame.ts';
+import { smallCounts } from '../../src/plane/memory-plane.ts';
 import { counts } from './planes.ts';
 import { configOf, targetOf, WEB } from './targets.ts';
 
@@ -32,8 +33,8 @@ const FROM_CLIENT: FrameSpec = {
   flags: 'S',
 };
 
-function open(t: TestContext, workers = 1): ReplayPlane {
-  const plane = makeReplayPlane({ ...counts, workers, traffic: workers * counts.servers }, workers);
+function open(t: TestContext, workers = 1, sizes: SectionCounts = counts): ReplayPlane {
+  const plane = makeReplayPlane({ ...sizes, workers, traffic: workers * sizes.servers }, workers);
   t.after(() => plane.close());
   return plane;
 }
@@ -132,5 +133,81 @@ describe('a region that was moved', () => {
     old.resume();
     assert.equal(send(old, fromServer), 'forwarded: server-hit');
     assert.equal(send(old, { ...FROM_CLIENT, flags: 'A' }), 'forwarded: client-hit');
+  });
+});
+
+const EVERY_METHOD = `
+  nat: { listen: 203.0.113.10:80/tcp, method: nat, servers: { a: 10.0.1.11:8080, b: 10.0.1.12:8080 } }
+  nat6: { listen: '[2001:db8::10]:80/tcp', method: nat, servers: { a: '[2001:db8:1::11]:8080' } }
+  full: { listen: 203.0.113.11:80/tcp, method: full-nat, servers: { a: 10.0.1.11:8080 } }
+  full6: { listen: '[2001:db8::11]:80/tcp', method: full-nat, servers: { a: '[2001:db8:1::11]:8080' } }
+`;
+const VIPS = ['203.0.113.10', '2001:db8::10', '203.0.113.11', '2001:db8::11'];
+
+describe('a region that was moved into other sizes', () => {
+  /** Each client's SYN and its server's answer, which the flow is asked for again later. */
+  function fill(t: TestContext, clients: number) {
+    const plane = open(t);
+    const moment = { generation: readHeader(plane).generation, nowMs: 0 };
+    plane.commit(planImage(targetOf(configOf(EVERY_METHOD)), readPlacement(plane), plane.counts, moment).image);
+    new BigUint64Array(plane.section('hops')).fill(0x0101_1100_0000_0002n);
+    const fromClients = VIPS.flatMap((to) =>
+      Array.from({ length: clients }, (_, at): FrameSpec => {
+        const from = to.includes(':') ? '2001:db8:c::7' : '198.51.100.7';
+        return { ...FROM_CLIENT, from, to, fromPort: 20_000 + at };
+      }),
+    );
+    for (const spec of fromClients) assert.equal(send(plane, spec, OUTSIDE), 'forwarded: new-flow');
+    const fromServers = [...readFlows(plane, {})].flat().map((flow): FrameSpec => {
+      const isFullNat = flow.local !== null;
+      const to = isFullNat ? flow.local.text : flow.client.text;
+      const toPort = isFullNat ? flow.localPort : flow.clientPort;
+      const from = flow.server.text;
+      return { ...FROM_CLIENT, fromMac: '02:00:00:00:00:11', from, to, fromPort: flow.serverPort, toPort, flags: 'SA' };
+    });
+    return { plane, fromClients, fromServers };
+  }
+
+  for (const slots of [4096 * 4, 1000 * 8]) {
+    test(`carries every flow to its place among ${slots} slots, found from both sides`, (t) => {
+      const { plane: old, fromClients, fromServers } = fill(t, 300);
+      const next = open(t, 3, {
+        ...smallCounts(slots, 3),
+        services: 128,
+        service_state: 128,
+        servers: 512,
+        hops: 512,
+        server_state: 512,
+        vips: 1024,
+      });
+      next.takeFrom(old);
+      assert.equal(countFlows(next), 1200);
+      for (const spec of fromServers) assert.equal(send(next, spec, INSIDE), 'forwarded: server-hit', spec.to);
+      for (const spec of fromClients)
+        assert.equal(send(next, { ...spec, flags: 'A' }, OUTSIDE), 'forwarded: client-hit');
+      assert.equal(send(next, { ...FROM_CLIENT, fromPort: 50_000 }, OUTSIDE), 'forwarded: new-flow');
+    });
+  }
+
+  test('keeps established flows before all others where not all fit, and counts what it has', (t) => {
+    const { plane: old, fromServers, fromClients } = fill(t, 300);
+    const established = fromClients.filter((_, at) => at % 4 === 0);
+    for (const spec of fromServers) send(old, spec, INSIDE);
+    for (const spec of established) send(old, { ...spec, flags: 'A' }, OUTSIDE);
+    const next = open(t, 1, smallCounts(512, 1));
+    next.takeFrom(old);
+    const kept = countFlows(next);
+    assert.ok(kept > 450 && kept <= 512, `${kept} of 512 slots are used`);
+    const alive = established.filter(
+      (spec) => send(next, { ...spec, flags: 'A' }, OUTSIDE) === 'forwarded: client-hit',
+    );
+    assert.equal(alive.length, 300);
+  });
+
+  test('stays where it is when the configuration does not fit', (t) => {
+    const { plane: old, fromClients } = fill(t, 1);
+    const next = open(t, 1, { ...smallCounts(4096, 1), services: 32, service_state: 32 });
+    assert.throws(() => next.takeFrom(old), /room for fewer services: flows and configuration stay where they are/);
+    assert.equal(send(old, fromClients[0]!, OUTSIDE), 'forwarded: client-hit');
   });
 });
