@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import type { Background } from '../lib/background.ts';
 import { type Capture, capture } from '../lib/capture.ts';
 import { everyEngineAndMode } from '../lib/engine.ts';
+import { command, type ConfigDocument } from '../lib/fairlead.ts';
 import type { Lab } from '../lib/lab.ts';
 import { assertAlive, openEverywhere } from '../lib/open-sessions.ts';
 import { assertServed } from '../lib/proof.ts';
@@ -106,6 +107,21 @@ async function takeOverTwice(net: Topology): Promise<void> {
   }
 }
 
+/** The successor has the region, and waits for the first answer of a server that is none: there it is killed. */
+async function killHalfWay(net: Topology, good: ConfigDocument | null): Promise<void> {
+  const { fairlead, balancer } = net;
+  const slow = { listen: '203.0.113.10:81/tcp', method: 'nat', servers: { none: '10.0.1.99:8080' } } as const;
+  const check = { type: 'tcp', every: '20s', timeout: '20s' };
+  if (good !== null) fairlead.writeConfig({ ...good, services: { ...good.services, slow: { ...slow, check } } });
+  const line = `${command} up --takeover -c ${fairlead.configFile}`;
+  const successor = await balancer.start('fairlead-killed', line, {
+    ready: (process) => process.output().includes('adopted the region'),
+  });
+  successor.signal('SIGKILL');
+  await successor.ended;
+  await fairlead.logged(/the successor has failed[^]*the successor has failed: it ended[^]*"msg":"ready: /);
+}
+
 async function takeoverThatFails(net: Topology): Promise<void> {
   const { fairlead, balancer } = net;
   const sessions = await openEverywhere(net);
@@ -130,6 +146,10 @@ async function takeoverThatFails(net: Topology): Promise<void> {
   for (const family of families) {
     assertServed(await requests(net.client, net.vip[family], 9), 9, names, 'new connections');
   }
+
+  await killHalfWay(net, good);
+  equal((await fairlead.view<StatusDocument>('status')).pid, pid, 'the one before goes on once more');
+  await assertAlive(sessions, 'after a successor was killed');
 
   if (good !== null) fairlead.writeConfig(good);
   equal(await fairlead.takeOver(), 0, 'and it still hands over to one that works');
