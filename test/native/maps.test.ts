@@ -254,7 +254,10 @@ describe('what a region holds', { skip }, () => {
     const { flows, placement } = contents(first);
     const maps = open(t, mapsIn(mountBpffs(t)), 1, 8192);
     maps.takeFrom(first);
-    assert.deepEqual([contents(maps).flows, contents(maps).placement], [flows, placement]);
+    // In a table of another size they lie in another order.
+    const inOrder = (list: readonly unknown[]): string[] => list.map((flow) => JSON.stringify(flow)).toSorted();
+    assert.deepEqual(inOrder(contents(maps).flows), inOrder(flows));
+    assert.deepEqual(contents(maps).placement, placement);
     assert.equal(commitWeb(maps), 2);
   });
 });
