@@ -269,6 +269,32 @@ FL_INLINE int fl_decide_first(const struct fl_view *view, struct fl_look *look, 
 	return fl_datagram_enter(view, look, reason, 0);
 }
 
+#define FL_OPTION_LOOSE_ROUTE 131
+#define FL_OPTION_STRICT_ROUTE 137
+
+/* Does an IPv4 header have an option by which its sender chooses the way (RFC 791 §3.1, RFC 7126 §4.3)? One that cannot be
+ * walked to its end is judged by what comes before. */
+FL_CALL int fl_has_source_route(const struct fl_view *view, struct fl_frame *frame)
+{
+	const struct fl_look *look = frame->look;
+	u32 at = look->l3 + 20;
+
+	for (int i = 0; i < 40; i++) {
+		const u8 *option;
+
+		/* By way of memory, or the verifier would follow each sum of lengths that may be. */
+		fl_store(&view->scratch->option, at);
+		at = fl_load(&view->scratch->option);
+		option = at < look->l4 ? fl_bytes(frame, at, 2) : NULL;
+		if (!option || option[0] == 0 || (option[0] != 1 && option[1] < 2))
+			return 0;
+		if (option[0] == FL_OPTION_LOOSE_ROUTE || option[0] == FL_OPTION_STRICT_ROUTE)
+			return 1;
+		at += option[0] == 1 ? 1 : option[1];
+	}
+	return 0;
+}
+
 /* What the frame is. A reason whose verdict is to forward or to answer still has to be carried out. */
 FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 {
@@ -281,7 +307,15 @@ FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 		return FL_REASON_ARP_REPLY;
 	if (!look->l3)
 		return look->malformed ? look->malformed : FL_REASON_NOT_OURS;
+	/* By way of memory, or the verifier would follow the rest once for each way the answer is found. */
+	fl_store(&view->scratch->is_routed, 0U);
+	if (!look->is_v6 && look->l4 > look->l3 + 20 && !look->malformed)
+		fl_store(&view->scratch->is_routed, (u32)fl_has_source_route(view, frame));
+	if (look->vip_flags && fl_load(&view->scratch->is_routed) && fl_is_to_us(view, frame))
+		return FL_REASON_SOURCE_ROUTE;
 	reason = look->vip_flags ? fl_decide_ours(view, frame) : fl_decide_others(view, frame);
+	if ((reason == FL_REASON_SERVER_HIT || reason == FL_REASON_ICMP_ERROR) && fl_load(&view->scratch->is_routed))
+		return FL_REASON_SOURCE_ROUTE;
 	return look->is_fragment == FL_FIRST_FRAGMENT ? fl_decide_first(view, look, reason) : reason;
 }
 

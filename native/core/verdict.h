@@ -44,6 +44,7 @@
 	X(BAD_IP_CHECKSUM, "bad-ip-checksum", DROP, "the IPv4 header checksum is wrong")                               \
 	X(BAD_EXTENSION, "bad-extension", DROP, "an IPv6 extension header chain too long, broken or forbidden (RH0)")  \
 	X(BAD_L4_HEADER, "bad-l4-header", DROP, "TCP data offset or UDP length lies")                                  \
+	X(SOURCE_ROUTE, "source-route", DROP, "an IPv4 packet whose sender says by which hosts it shall go")           \
 	X(BAD_SOURCE, "bad-source", DROP, "a source address that cannot be a client's")                                \
 	X(BAD_DESTINATION, "bad-destination", DROP, "unicast IP inside a group MAC frame")                             \
 	X(LAND, "land", DROP, "source and destination are the same")                                                   \

@@ -65,7 +65,8 @@ struct fl_scratch {
 	u8 tunnel;	  /* that an ICMP error is about */
 	u8 error_side;	  /* enum fl_side: whence an ICMP error about a nat flow comes */
 	u32 tunnel_key;	  /* and that one's, or 0 */
-	u32 option;	  /* where the next option of a SYN lies */
+	u32 option;	  /* where the next option of a SYN or of an IPv4 header lies */
+	u32 is_routed;	  /* an IPv4 source route is in the frame */
 	u32 quote;	  /* octets of the frame in an ICMP error */
 	u32 client;	  /* in CLIENTS: for whom a new flow counts */
 	u32 service;	  /* that a first frame is for */

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '02664e87b62e3f88';
+export const layoutHash = 'a246db941079d5ba';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -158,11 +158,11 @@ export const layout = {
   fl_worker: {
     octets: 576,
     reasons: 0,
-    thread_id: 464,
-    alive_ns: 472,
-    ring_drops: 480,
-    send_errors: 488,
-    wakeups: 496,
+    thread_id: 472,
+    alive_ns: 480,
+    ring_drops: 488,
+    send_errors: 496,
+    wakeups: 504,
   },
   fl_traffic: {
     octets: 32,
@@ -293,6 +293,7 @@ export const reasons = [
   { name: 'bad-ip-checksum', verdict: 'dropped', meaning: "the IPv4 header checksum is wrong" },
   { name: 'bad-extension', verdict: 'dropped', meaning: "an IPv6 extension header chain too long, broken or forbidden (RH0)" },
   { name: 'bad-l4-header', verdict: 'dropped', meaning: "TCP data offset or UDP length lies" },
+  { name: 'source-route', verdict: 'dropped', meaning: "an IPv4 packet whose sender says by which hosts it shall go" },
   { name: 'bad-source', verdict: 'dropped', meaning: "a source address that cannot be a client's" },
   { name: 'bad-destination', verdict: 'dropped', meaning: "unicast IP inside a group MAC frame" },
   { name: 'land', verdict: 'dropped', meaning: "source and destination are the same" },

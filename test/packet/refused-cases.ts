@@ -190,6 +190,30 @@ const extensions: readonly PacketCase[] = [
   },
 ].map((one) => ({ ...one, services: serviceOf(tcp6) }));
 
+const options: readonly PacketCase[] = [
+  ...([131, 137] as const).flatMap((route) => [
+    { name: `a source route, option ${route}, is dropped`, options: [route, 7, 4, 203, 0, 113, 1, 0] },
+    { name: `option ${route} is found behind others`, options: [1, 68, 4, 5, 0, route, 3, 4] },
+  ]),
+].map(({ name, options: octets }) => ({
+  name,
+  services: serviceOf(tcp4),
+  frame: request(tcp4, { options: octets }),
+  said: 'dropped: source-route',
+}));
+
+const passing: readonly PacketCase[] = [
+  { name: 'record route passes', options: [7, 7, 4, 203, 0, 113, 9, 0] },
+  { name: 'a timestamp passes', options: [68, 8, 5, 0, 0, 0, 0, 0] },
+  { name: 'a number like a source route’s inside another option is none', options: [7, 7, 4, 131, 137, 131, 137, 0] },
+  { name: 'what follows the end of the options is none', options: [0, 131, 3, 4] },
+].map(({ name, options: octets }) => ({
+  name,
+  services: serviceOf(tcp4),
+  frame: request(tcp4, { options: octets }),
+  said: 'forwarded: new-flow',
+}));
+
 const FLAG_KINDS = { none: '', 'FIN alone': 'F', 'FIN, PSH and URG (XMAS)': 'FPU', 'SYN and FIN': 'SF' } as const;
 const MORE_FLAGS = { 'SYN and RST': 'SR', 'URG alone': 'U', 'PSH alone': 'P', 'SYN, ACK and FIN': 'SAF' } as const;
 
@@ -367,6 +391,8 @@ export const refusedCases: Readonly<Record<string, readonly PacketCase[]>> = {
   'frames that end inside a header': truncated,
   'lengths that lie': lies,
   'IPv6 extension headers': extensions,
+  'IPv4 options that choose a way': options,
+  'IPv4 options that do not': passing,
   'TCP flags': flags,
   'ends that cannot be': sources,
   'what is not served': services,
