@@ -140,6 +140,11 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, u32 at, struct packe
 	return 1;
 }
 
+/* IPv6's extension headers, by their numbers. */
+#define EXTENSIONS                                                                                 \
+	(1ull << FL_PROTOCOL_HOPOPTS | 1ull << FL_PROTOCOL_ROUTING | 1ull << FL_PROTOCOL_DSTOPTS | \
+	 1ull << FL_PROTOCOL_FRAGMENT | 1ull << FL_PROTOCOL_AH)
+
 /* Walks as far as the core does; beyond that the packet is judged by its addresses alone. */
 static __always_inline int read_ipv6(struct __sk_buff *skb, u32 at, struct packet *packet)
 {
@@ -155,27 +160,22 @@ static __always_inline int read_ipv6(struct __sk_buff *skb, u32 at, struct packe
 	next = ip[6];
 	at += FL_IPV6_HEADER;
 	for (int i = 0; i < FL_EXTENSIONS_MAX; i++) {
-		u32 size;
+		u32 is_fragment, is_ah, field;
 
-		if (next != FL_PROTOCOL_HOPOPTS && next != FL_PROTOCOL_ROUTING && next != FL_PROTOCOL_DSTOPTS &&
-		    next != FL_PROTOCOL_FRAGMENT && next != FL_PROTOCOL_AH)
+		if (next >= 64 || !(EXTENSIONS >> next & 1))
 			break;
 		if (bpf_skb_load_bytes(skb, at, extension, sizeof(extension)) < 0) {
 			next = 59; /* no next header: there are no ports to be had */
 			break;
 		}
-		size = (extension[1] + 1) * 8;
-		if (next == FL_PROTOCOL_AH)
-			size = (extension[1] + 2) * 4;
-		if (next == FL_PROTOCOL_FRAGMENT) {
-			size = 8;
-			packet->id = fl_get32(extension + 4);
-			if (fl_get16(extension + 2) & FL_BE16(0xfff9))
-				packet->is_fragment = 1;
-			if (fl_get16(extension + 2) & FL_BE16(0xfff8))
-				packet->is_later_fragment = 1;
-		}
-		at += size;
+		/* Without branches: who lacks CAP_PERFMON has a verifier that follows each way anew, turn by turn. */
+		is_ah = fl_is_zero(next ^ FL_PROTOCOL_AH);
+		is_fragment = fl_is_zero(next ^ FL_PROTOCOL_FRAGMENT);
+		field = fl_get16(extension + 2);
+		packet->id |= fl_get32(extension + 4) * is_fragment;
+		packet->is_fragment |= is_fragment & ~fl_is_zero(field & FL_BE16(0xfff9));
+		packet->is_later_fragment |= is_fragment & ~fl_is_zero(field & FL_BE16(0xfff8));
+		at += 8 + extension[1] * (8 - 4 * is_ah - 8 * is_fragment);
 		next = extension[0];
 		if (packet->is_later_fragment)
 			break;
