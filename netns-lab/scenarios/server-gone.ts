@@ -263,7 +263,7 @@ async function drains(net: Topology): Promise<void> {
   // Long enough for a restart.
   await fairlead.run('enable web4 web-1');
   ending.push(await sessionTo(net, 4, 80, 'web-1'));
-  for (const family of families) await fairlead.run(`drain web${family} web-1 --deadline 6s`);
+  for (const family of families) await fairlead.run(`drain web${family} web-1 --deadline 15s`);
   await fairlead.daemon?.stop('SIGTERM');
   await fairlead.up();
   const rows = await fairlead.view<ServerRow[]>('servers');

@@ -121,7 +121,7 @@ async function badWords(net: Topology): Promise<void> {
   fairlead.writeConfig(
     net.config({
       web: net.service({ method: 'l3-dsr', family: 4, tunnel }),
-      plain: net.service({ method: 'full-nat', family: 4, port: 81 }),
+      plain: net.service({ method: 'full-nat', family: 4, port: 81, more: { source: '10.0.1.200' } }),
     }),
   );
   const refused = async (on: Host, line: string, code: number, words: RegExp) => {
