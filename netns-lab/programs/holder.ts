@@ -1,13 +1,13 @@
 // Holds connections open, and asks on all of them when it is told to.
 //   node holder.ts ADDRESS PORT COUNT
 // Prints "open N" once they stand. For each line on its input it sends a request on every one and prints "alive N": how
-// many are answered within fifteen seconds.
+// many are answered within a minute.
 
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 const [host = '', port = '', count = ''] = process.argv.slice(2);
-const patienceMs = 15_000;
+const patienceMs = 60_000;
 
 /** Null: it does not stand in time. */
 function open(): Promise<Socket | null> {
