@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "../core/forward.h"
+#include "../core/batch.h"
 #include "../engine/engine.h"
 #include "packets.h"
 

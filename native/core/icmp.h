@@ -298,7 +298,7 @@ FL_INLINE int fl_rewrite_error(const struct fl_view *view, struct fl_frame *fram
 	u64 addresses = fl_change_addr(&look->source, &ends->source, look->is_v6) +
 			fl_change_addr(&look->target, &ends->target, look->is_v6);
 	u16 old = (u16)(look->ttl << 8), new = (u16)((look->ttl - 1) << 8);
-	u8 *icmp, *ip;
+	u8 *icmp;
 
 	if (look->is_v6) /* all else is in the ICMP checksum */
 		fl_change_packet(frame, fl_change16(old, new));
@@ -306,24 +306,7 @@ FL_INLINE int fl_rewrite_error(const struct fl_view *view, struct fl_frame *fram
 	if (!icmp)
 		return 0;
 	fl_put16(icmp + 2, fl_checksum_full(fl_get16(icmp + 2), quote + (look->is_v6 ? addresses : 0)));
-	if (look->is_v6) {
-		ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
-		if (!ip)
-			return 0;
-		ip[7]--;
-		fl_put_addr(ip + 8, &ends->source, 1);
-		fl_put_addr(ip + 24, &ends->target, 1);
-		return 1;
-	}
-	ip = fl_bytes(frame, look->l3, 20);
-	if (!ip)
-		return 0;
-	old = fl_get16(ip + 8);
-	ip[8]--;
-	fl_put16(ip + 10, fl_checksum_full(fl_get16(ip + 10), addresses + fl_change16(old, fl_get16(ip + 8))));
-	fl_put_addr(ip + 12, &ends->source, 0);
-	fl_put_addr(ip + 16, &ends->target, 0);
-	return 1;
+	return fl_rewrite_ip(frame, ends, addresses);
 }
 
 /* What an error from the servers' side becomes for the client, or one from the clients' side for the server. */

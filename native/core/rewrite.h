@@ -73,6 +73,34 @@ FL_INLINE u64 fl_rewrite_id(struct fl_frame *frame)
 	return change;
 }
 
+/* The IP header of NAT: other addresses, one hop less to live, and what else of it has changed by this much. False when the
+ * frame is too short. */
+FL_INLINE int fl_rewrite_ip(struct fl_frame *frame, const struct fl_ends *ends, u64 change)
+{
+	struct fl_look *look = frame->look;
+	u16 before;
+	u8 *ip;
+
+	if (look->is_v6) {
+		ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
+		if (!ip)
+			return 0;
+		ip[7]--;
+		fl_put_addr(ip + 8, &ends->source, 1);
+		fl_put_addr(ip + 24, &ends->target, 1);
+		return 1;
+	}
+	ip = fl_bytes(frame, look->l3, 20);
+	if (!ip)
+		return 0;
+	before = fl_get16(ip + 8);
+	ip[8]--;
+	fl_put16(ip + 10, fl_checksum_full(fl_get16(ip + 10), change + fl_change16(before, fl_get16(ip + 8))));
+	fl_put_addr(ip + 12, &ends->source, 0);
+	fl_put_addr(ip + 16, &ends->target, 0);
+	return 1;
+}
+
 /* NAT of a parsed TCP or UDP frame, with one hop less to live. `is_plain`: it is no fragment. False when the frame is
  * shorter than it was parsed. */
 FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends, const int is_plain)
@@ -86,33 +114,15 @@ FL_INLINE int fl_rewrite_nat(struct fl_frame *frame, const struct fl_ends *ends,
 	u64 hop = fl_change16((u16)(look->ttl << 8), (u16)((look->ttl - 1) << 8)); /* where it lies in an IPv6 header */
 	u32 fragment = is_plain ? 0 : look->is_fragment;
 	u64 id = fragment ? fl_rewrite_id(frame) : 0;
-	u8 *ip, *l4;
+	u8 *l4;
 
 	/* First, because a program in the kernel loses its pointers into the frame by it. */
 	if (fragment == FL_LATER_FRAGMENT)
 		fl_change_packet(frame, addresses + hop + id);
 	else if (!fl_change_l4_checksum(frame, at, addresses, ports, hop + id))
 		return 0;
-	if (look->is_v6) {
-		ip = fl_bytes(frame, look->l3, FL_IPV6_HEADER);
-		if (!ip)
-			return 0;
-		ip[7]--;
-		fl_put_addr(ip + 8, &ends->source, 1);
-		fl_put_addr(ip + 24, &ends->target, 1);
-	} else {
-		u16 before;
-
-		ip = fl_bytes(frame, look->l3, 20);
-		if (!ip)
-			return 0;
-		before = fl_get16(ip + 8);
-		ip[8]--;
-		fl_put16(ip + 10,
-			 fl_checksum_full(fl_get16(ip + 10), addresses + id + fl_change16(before, fl_get16(ip + 8))));
-		fl_put_addr(ip + 12, &ends->source, 0);
-		fl_put_addr(ip + 16, &ends->target, 0);
-	}
+	if (!fl_rewrite_ip(frame, ends, addresses + id))
+		return 0;
 	if (fragment == FL_LATER_FRAGMENT)
 		return 1;
 	l4 = fl_bytes(frame, look->l4, 8);

@@ -21,7 +21,7 @@
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 
-#include "../core/forward.h"
+#include "../core/batch.h"
 
 #define FL_VNET_HEADER sizeof(struct virtio_net_hdr)
 #define FL_VLAN_TAG 4

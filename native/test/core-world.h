@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../core/forward.h"
+#include "../core/batch.h"
 #include "../engine/engine.h"
 
 #define WORLD_SERVICES 16
