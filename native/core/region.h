@@ -412,9 +412,9 @@ struct fl_tags {
 
 #define FL_FLOW_V6 1
 #define FL_FLOW_FULL_NAT 2
-#define FL_FLOW_OF_ADDRESS 16 /* it counts for its client's address, or for its network: see limit.h */
-#define FL_FLOW_OF_NETWORK 32
-#define FL_FLOW_DSR 4 /* l2-dsr, l3-dsr: its server answers past us */
+#define FL_FLOW_DSR 4	     /* l2-dsr, l3-dsr: its server answers past us */
+#define FL_FLOW_OF_ADDRESS 8 /* it counts for its client's address, or for its network: see limit.h */
+#define FL_FLOW_OF_NETWORK 16
 
 #define FL_FIN_CLIENT 0x100
 #define FL_FIN_SERVER 0x200
