@@ -1,7 +1,8 @@
 /*
  * The core alone: what a frame costs when nothing but memory is in play. Prints a JSON object a line.
  *
- *   bench-core [--quick] [--file PATH]     PATH: a region file in place of anonymous memory
+ *   bench-core [--quick | --scale] [--file PATH]     --scale: ten million flows; PATH: a region file in place of
+ *                                                    anonymous memory
  *
  * Frames of random flows are made in blocks ahead of time; the clock runs over a block, in processor time of this
  * thread, so that neither the making nor another program's time slice counts. What the loop itself costs is measured with
@@ -16,6 +17,7 @@
 #include "world.h"
 
 #define REPEATS 5
+#define SCALE_FLOWS 10000000
 #define BLOCKS_OF(packets) (((packets) + BLOCK - 1) / BLOCK)
 
 typedef void (*run_fn)(struct world *world, struct block *block, u64 now);
@@ -221,16 +223,46 @@ static void measure_memory(const struct world *world)
 	print(world, "table-octets", "", (double)table / WORLD_FLOWS, "B");
 }
 
+static void open_or_exit(struct world *world, const char *file, const struct world_kind *kind, bool is_v6, u32 flows)
+{
+	if (world_open(world, file, kind, is_v6, flows)) {
+		fprintf(stderr, "bench-core: %s\n", fl_error());
+		exit(1);
+	}
+	world->flows = flows;
+}
+
+/* A table ten times as large as usual: what its hits cost, and to look through it for what has expired when nothing has. */
+static void measure_scale(const char *file)
+{
+	static struct block block;
+	double times[REPEATS];
+	struct world world;
+
+	open_or_exit(&world, file, &world_kinds[0], false, SCALE_FLOWS);
+	world_empty(&world);
+	world_establish(&world);
+	measure_hits(&world, &block, true);
+	for (u32 repeat = 0; repeat < REPEATS; repeat++) {
+		u64 start = processor_ns();
+
+		if (fl_age_sweep(&world.region, fl_now()))
+			exit(1);
+		times[repeat] = (double)(processor_ns() - start) / world.flows;
+	}
+	print(&world, "age", "", median(times, REPEATS), "ns");
+	world_close(&world);
+	if (file)
+		unlink(file);
+}
+
 static void measure(const char *file, const struct world_kind *kind, bool is_v6, bool is_quick)
 {
 	static const u32 flows[] = { 1000, 65536, 1000000 };
 	static struct block block;
 	struct world world;
 
-	if (world_open(&world, file, kind, is_v6)) {
-		fprintf(stderr, "bench-core: %s\n", fl_error());
-		exit(1);
-	}
+	open_or_exit(&world, file, kind, is_v6, WORLD_FLOWS);
 	for (u32 i = is_v6 ? 2 : 0; i < 3; i++) {
 		world.flows = flows[i];
 		world_empty(&world);
@@ -250,17 +282,23 @@ static void measure(const char *file, const struct world_kind *kind, bool is_v6,
 int main(int argc, char **argv)
 {
 	const char *file = NULL;
-	bool is_quick = false;
+	bool is_quick = false, is_scale = false;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--quick")) {
 			is_quick = true;
+		} else if (!strcmp(argv[i], "--scale")) {
+			is_scale = true;
 		} else if (!strcmp(argv[i], "--file") && i + 1 < argc) {
 			file = argv[++i];
 		} else {
-			fprintf(stderr, "usage: bench-core [--quick] [--file PATH]\n");
+			fprintf(stderr, "usage: bench-core [--quick | --scale] [--file PATH]\n");
 			return 2;
 		}
+	}
+	if (is_scale) {
+		measure_scale(file);
+		return 0;
 	}
 	for (u32 i = 0; i < WORLD_KINDS; i++)
 		measure(file, &world_kinds[i], false, is_quick);

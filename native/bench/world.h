@@ -48,7 +48,8 @@ struct world {
 	struct fl_addr vip, client, server, source; /* the first of each range */
 };
 
-int world_open(struct world *world, const char *file, const struct world_kind *kind, bool is_v6);
+/* With room for WORLD_FLOWS, or for so many if they are more. */
+int world_open(struct world *world, const char *file, const struct world_kind *kind, bool is_v6, u32 flows);
 /* The same over BPF maps, with room for so many flows, for programs in the kernel. */
 int world_open_maps(struct world *world, const struct world_kind *kind, u32 flows);
 void world_close(struct world *world);

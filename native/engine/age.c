@@ -1,7 +1,7 @@
 /*
  * Ageing: frees flows that expired, or whose server or VIP is gone, so that counts are right and slots are free before
- * they are wanted. TCP that its server has lost stays a while (orphans, core/flow.h). The tags are walked first, eight slots to a load, so that an empty table costs nothing much; VIPs are
- * asked for only in the sweep after a commit.
+ * they are wanted. TCP that its server has lost stays a while (orphans, core/flow.h). The tags are walked first, eight
+ * slots to a load, so that an empty table costs nothing much; VIPs are asked for only in the sweep after a commit.
  */
 #include "../core/forward.h"
 #include "engine.h"
@@ -51,18 +51,21 @@ static int is_lost(const struct fl_view *view, const struct fl_flow *flow, u32 i
 	return fl_flow_is_orphan(view, flow, control) && !(asks_for_vip && is_vip_gone(view, flow, index));
 }
 
-u64 fl_age_sweep(struct fl_region *region, u64 now)
+u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u64 now)
 {
-	u64 stamp = stamp_of(region);
-	u64 generation = stamp >> 1;
-	int is_first_since_commit = region->header->swept_generation != generation;
+	u64 stamp = stamp_of(region), count = region->count[FL_SECTION_TAGS];
+	u64 end = buckets < count - sweep->bucket ? sweep->bucket + buckets : count;
 	struct fl_scratch scratch;
 	struct fl_view view = { .scratch = &scratch };
 	u64 freed = 0;
 
 	if (!fl_view_open(&view, region, 0, now))
 		return 0;
-	for (u64 bucket = 0; bucket < region->count[FL_SECTION_TAGS]; bucket++) {
+	if (sweep->bucket == 0) {
+		sweep->generation = stamp >> 1;
+		sweep->asks_for_vips = region->header->swept_generation != sweep->generation;
+	}
+	for (u64 bucket = sweep->bucket; bucket < end; bucket++) {
 		const struct fl_tags *tags = &region->tags[bucket];
 
 		if (!(fl_load(&tags->word[0]) | fl_load(&tags->word[1])))
@@ -74,13 +77,13 @@ u64 fl_age_sweep(struct fl_region *region, u64 now)
 			if (!tags->tag[way])
 				continue;
 			control = fl_load(&flow->control);
-			if (!fl_state_is_live(control) || stands(&view, flow, index, control, is_first_since_commit))
+			if (!fl_state_is_live(control) || stands(&view, flow, index, control, sweep->asks_for_vips))
 				continue;
 			if (view_renew(&view, region, &stamp, now)) {
 				way--; /* once more, by what holds now */
 				continue;
 			}
-			if (is_lost(&view, flow, index, control, is_first_since_commit)) {
+			if (is_lost(&view, flow, index, control, sweep->asks_for_vips)) {
 				fl_flow_orphan(&view, NULL, index, control);
 				continue;
 			}
@@ -90,6 +93,15 @@ u64 fl_age_sweep(struct fl_region *region, u64 now)
 			}
 		}
 	}
-	region->header->swept_generation = generation;
+	if (end == count)
+		region->header->swept_generation = sweep->generation;
+	sweep->bucket = end == count ? 0 : end;
 	return freed;
+}
+
+u64 fl_age_sweep(struct fl_region *region, u64 now)
+{
+	struct fl_sweep sweep = { 0 };
+
+	return fl_age_part(region, &sweep, ~0ull, now);
 }

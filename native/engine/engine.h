@@ -78,8 +78,18 @@ int fl_region_move(struct fl_region *to, struct fl_region *from);
 int fl_region_freeze(struct fl_region *region);
 void fl_region_thaw(struct fl_region *region);
 
-/* age.c: sweeps expired and invalidated flows. One sweep over the whole table; returns flows freed. */
+/* age.c: frees expired and invalidated flows. One sweep over the whole table; returns flows freed. */
 u64 fl_age_sweep(struct fl_region *region, u64 now);
+
+/* A sweep in parts; all zeroes before the first one. */
+struct fl_sweep {
+	u64 bucket; /* the next one; 0: a sweep begins */
+	u64 generation;
+	bool asks_for_vips;
+};
+
+/* The same for the next so many buckets, at most up to the table's end. */
+u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u64 now);
 
 /*
  * An engine at work (runner.h): it forwards, ages, follows neighbours. `wake` is written (eventfd) after events were

@@ -12,6 +12,11 @@ export function measureCore(isQuick: boolean): Promise<Row[]> {
   return run(coreTool, isQuick ? ['--quick'] : []);
 }
 
+/** Ten million flows. */
+export function measureScale(): Promise<Row[]> {
+  return run(coreTool, ['--scale']);
+}
+
 /** Root only. `katran` is the object of Katran's program, or null. */
 export function measureKernel(isQuick: boolean, katran: string | null): Promise<Row[]> {
   return run(kernelTool, [...(isQuick ? ['--quick'] : []), ...(katran === null ? [] : ['--katran', katran])]);

@@ -18,6 +18,7 @@ import { longPaths, makePath, type Path, type PathName, pathNames } from './path
 import { formatRows, formatVerdict } from './report.ts';
 import { measureInTurn, type Outcome } from './rounds.ts';
 import type { Row } from './row.ts';
+import { measureScales } from './scale.ts';
 
 async function build(): Promise<void> {
   const native = join(import.meta.dirname, '..', '..', 'native');
@@ -69,10 +70,11 @@ async function run(options: Options): Promise<number> {
   const wanted = measures.filter((it) => isWanted(it.name) && (!options.isQuick || it.isLong !== true));
   const withCore = 'core'.includes(options.only) || options.only.startsWith('core');
   const withDeaths = options.only.startsWith('death') || (!options.isQuick && 'deaths'.includes(options.only));
+  const withScale = options.only.startsWith('scale') || (!options.isQuick && 'scale'.includes(options.only));
   const withKernel = 'kernel'.includes(options.only) || options.only.startsWith('kernel');
-  if (wanted.length === 0 && !withCore && !withKernel && !withDeaths) {
+  if (wanted.length === 0 && !withCore && !withScale && !withKernel && !withDeaths) {
     console.error(
-      `no measure is called ${options.only}; there are core, kernel, deaths and ${[...new Set(measures.map((it) => it.name))].join(', ')}`,
+      `no measure is called ${options.only}; there are core, kernel, scale, deaths and ${[...new Set(measures.map((it) => it.name))].join(', ')}`,
     );
     return 2;
   }
@@ -87,11 +89,13 @@ async function run(options: Options): Promise<number> {
   if (withCore) console.log(`\n${formatRows(core)}\n`);
   const kernel = withKernel ? await inKernel(options) : [];
   if (withKernel) console.log(`${formatRows(kernel)}\n`);
+  const scale = withScale ? await measureScales(options.isQuick) : [];
+  if (withScale) console.log(`${formatRows(scale)}\n`);
   const nothing: Outcome = { rows: [], troubles: [] };
   const labs = wanted.length > 0 ? await throughLabs(wanted, options) : nothing;
   const died = withDeaths ? await withDeath(options.isQuick) : nothing;
   const troubles = [...labs.troubles, ...died.troubles];
-  const all = [...core, ...kernel, ...labs.rows, ...died.rows];
+  const all = [...core, ...kernel, ...scale, ...labs.rows, ...died.rows];
   if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(all, null, 2)}\n`);
   for (const trouble of troubles) console.error(`could not be measured: ${trouble}`);
   console.log(formatVerdict(all));

@@ -6,13 +6,13 @@ export const help = `npm run bench [-- OPTION...]
 
 Measures the core alone, in user space and as the kernel runs it, and through labs the engines (packet, tc, xdp) beside
 plain kernel forwarding, nftables DNAT, HAProxy, nginx stream, a bare XDP redirect and a bare XDP_TX, in turn within one run; and how
-long a dead server still gets connections, beside HAProxy and keepalived. Figures of one run compare with each other and with
-nothing else.
+long a dead server still gets connections, beside HAProxy and keepalived; and what 10 million flows, 10,000 services and 10,000
+servers of a service cost. Figures of one run compare with each other and with nothing else.
 
-  --quick          3 repeats instead of 7, shorter ones; under five minutes, for deaths are left out unless asked for
+  --quick          3 repeats instead of 7, shorter ones; under five minutes, for deaths and scale are left out unless asked for
   --json FILE      writes rows {measure, path, flows, value, unit, against, ratio} as an array
-  --only PATTERN   only measures whose name contains PATTERN: core, kernel, packets, bulk, connections, latency,
-                   deaths
+  --only PATTERN   only measures whose name contains PATTERN: core, kernel, scale, packets, bulk, connections,
+                   latency, deaths
   --through REGEX  only through paths whose name it finds: kernel|xdp-tx|dsr
   --katran DIR     a checkout of Katran: its program is built from there and measured beside l3-dsr's IPIP in the kernel
   --help           this

@@ -20,7 +20,7 @@ import { serverId } from '../plane/identity.ts';
 import { planImage } from '../plane/image.ts';
 import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
-import type { SlotTable } from '../plane/slots.ts';
+import { type SlotTable, slotsOf } from '../plane/slots.ts';
 import { checkReplacement } from './configuration.ts';
 import { makeTarget, targetInterfaces, withUpcoming } from './desired.ts';
 import { type Events, makeEvents, partsOf } from './events.ts';
@@ -416,7 +416,7 @@ function emptyOf(config: Config): Config {
 
 /** Services with passive checks, as the last commit has them. */
 function watchedServices({ config, decisions, placement }: Applied): WatchedService[] {
-  const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
+  const slots = slotsOf(placement.servers);
   return config.services.flatMap((service, index) => {
     const { passive: plan } = service;
     if (plan === null) return [];

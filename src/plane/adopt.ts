@@ -65,7 +65,7 @@ function readTables(plane: Plane, halfIndex: number): Map<bigint, PlacedTable> {
     const first = count === 0 ? 0 : view.getUint32(at + table_first, true);
     const content = entries.slice(first, first + count);
     const extent = { first, count: count + (count & 1) };
-    tables.set(view.getBigUint64(at + id, true), { extent, tableCount, memberCount, content, madeFrom: '' });
+    tables.set(view.getBigUint64(at + id, true), { extent, tableCount, memberCount, content, madeFrom: null });
   }
   return tables;
 }

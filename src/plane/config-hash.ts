@@ -8,9 +8,13 @@ export type Words = readonly [number, number, number, number];
 
 /** An address as struct fl_addr: four little-endian words over the bytes in network order, IPv4 in the first. */
 export function addressWords(address: Address): Words {
-  const view = new DataView(address.bytes.buffer, address.bytes.byteOffset, address.bytes.byteLength);
-  if (address.family === 4) return [view.getUint32(0, true), 0, 0, 0];
-  return [view.getUint32(0, true), view.getUint32(4, true), view.getUint32(8, true), view.getUint32(12, true)];
+  const { bytes } = address;
+  if (address.family === 4) return [wordAt(bytes, 0), 0, 0, 0];
+  return [wordAt(bytes, 0), wordAt(bytes, 4), wordAt(bytes, 8), wordAt(bytes, 12)];
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 
 /** Second argument of configHash: the port as it lies in memory (network order read little-endian), protocol above it. */

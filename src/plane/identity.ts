@@ -3,12 +3,16 @@
 
 import type { ServerConfig, ServiceConfig } from '../config/config.ts';
 
-const OFFSET = 0xcbf29ce484222325n;
-const PRIME = 0x100000001b3n;
-
+/** In halves, which are plain numbers; the prime is 2^40 + 0x1b3. */
 export function hash64(text: string): bigint {
-  let hash = OFFSET;
-  for (const byte of Buffer.from(text, 'utf8')) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * PRIME);
+  let [high, low] = [0xcbf29ce4, 0x84222325];
+  for (const byte of Buffer.from(text, 'utf8')) {
+    low = (low ^ byte) >>> 0;
+    const product = low * 0x1b3;
+    high = (Math.imul(high, 0x1b3) + (low << 8) + Math.floor(product / 2 ** 32)) >>> 0;
+    low = product >>> 0;
+  }
+  const hash = (BigInt(high) << 32n) | BigInt(low);
   return hash === 0n ? 1n : hash;
 }
 
@@ -21,8 +25,15 @@ export function serviceId(service: ServiceConfig): bigint {
  * name and weight may change.
  */
 export function serverId(service: ServiceConfig, server: ServerConfig): bigint {
-  return hash64(serverIdentity(service, server));
+  const known = serverIds.get(server);
+  if (known !== undefined) return known;
+  const made = hash64(serverIdentity(service, server));
+  serverIds.set(server, made);
+  return made;
 }
+
+/** Each commit asks for all of them, and a server of a configuration never changes. */
+const serverIds = new WeakMap<ServerConfig, bigint>();
 
 /** The text behind serverId; unique in a configuration, since one service lists no endpoint twice. */
 export function serverIdentity(service: ServiceConfig, server: ServerConfig): string {

@@ -35,7 +35,7 @@ export class ImageWriter {
 
 /** Writes a struct fl_addr. */
 export function setWords(view: DataView, offset: number, words: Words): void {
-  for (const [index, word] of words.entries()) view.setUint32(offset + 4 * index, word, true);
+  for (let index = 0; index < words.length; index++) view.setUint32(offset + 4 * index, words[index]!, true);
 }
 
 type StructName = keyof typeof layout;

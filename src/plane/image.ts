@@ -3,7 +3,7 @@
 // nothing has happened.
 
 import type { ServiceConfig, Timeouts, TunnelConfig } from '../config/config.ts';
-import { constants, stateNames } from '../native/layout.ts';
+import { constants, layout, stateNames } from '../native/layout.ts';
 import { hostBits, maskOf } from '../net/prefix.ts';
 import { addressWords } from './config-hash.ts';
 import { serverId, serviceId } from './identity.ts';
@@ -26,42 +26,40 @@ export interface PlannedService {
   readonly target: TargetService;
   readonly id: bigint;
   readonly slot: number;
-  /** Parallel to config.servers. */
+  /** Parallel to config.servers, as are the slots. */
+  readonly serverIds: readonly bigint[];
   readonly serverSlots: readonly number[];
   readonly table: PlacedTable;
 }
 
 /** Throws FairleadError (refused) when the target outgrows the region. */
 export function planImage(target: Target, before: Placement, counts: SectionCounts, moment: PoolMoment): ImagePlan {
+  const named = target.services.map((service) => {
+    const { config } = service;
+    return { target: service, id: serviceId(config), serverIds: config.servers.map((it) => serverId(config, it)) };
+  });
   const services = assignSlots(
     before.services,
-    target.services.map(({ config }) => serviceId(config)),
-    {
-      what: 'services',
-      capacity: counts.services,
-    },
+    named.map(({ id }) => id),
+    { what: 'services', capacity: counts.services },
   );
-  const serverIds = target.services.flatMap(({ config }) => config.servers.map((server) => serverId(config, server)));
-  const servers = assignSlots(before.servers, serverIds, {
-    what: 'servers',
-    capacity: counts.servers,
-  });
-  const placed = target.services.map((service) => {
-    const id = serviceId(service.config);
-    const serverSlots = service.config.servers.map(
-      (server) => servers.slotOf.get(serverId(service.config, server)) ?? 0,
-    );
-    return { target: service, id, slot: services.slotOf.get(id) ?? 0, serverSlots };
-  });
+  const servers = assignSlots(
+    before.servers,
+    named.flatMap(({ serverIds }) => serverIds),
+    { what: 'servers', capacity: counts.servers },
+  );
+  const placed = named.map((service) => ({
+    ...service,
+    slot: services.slotOf.get(service.id) ?? 0,
+    serverSlots: service.serverIds.map((id) => servers.slotOf.get(id) ?? 0),
+  }));
   const { tables, pool } = placeTables(before, placed, moment);
-  const ending = new Set(target.services.flatMap(endingServers));
-  const placement = { services: services.table, servers: endFlows(servers, (id) => ending.has(id)), tables, pool };
+  const ending = new Set(
+    named.flatMap(({ target: { ends }, serverIds }) => serverIds.filter((_, index) => ends[index] !== 'no')),
+  );
+  const placement = { services: services.table, servers: endFlows(servers, ending), tables, pool };
   const planned = placed.map((service): PlannedService => ({ ...service, table: tables.get(service.id)! }));
   return { image: writeImage(target, planned, before, placement, counts), placement };
-}
-
-function endingServers({ config, ends }: TargetService): bigint[] {
-  return config.servers.flatMap((server, index) => (ends[index] === 'no' ? [] : [serverId(config, server)]));
 }
 
 function writeImage(
@@ -237,23 +235,28 @@ function writeServers(
   sourceFirst: ReadonlyMap<bigint, number>,
 ): void {
   const view = writer.block('servers', placement.servers.length);
+  // Of all there is by far the most of these, so their fields are looked up once.
+  const { octets, ...at } = layout.fl_server;
   for (const [index, { generation }] of placement.servers.entries()) {
     // A free slot keeps its generation: it must not come back with one that old flows carry.
-    view.setUint32(fieldsAt('fl_server', index)('generation'), generation, true);
+    view.setUint32(octets * index + at.generation, generation, true);
   }
-  for (const { id, target, slot, serverSlots } of services) {
+  for (const { id, target, slot, serverIds, serverSlots } of services) {
     for (const [index, server] of target.config.servers.entries()) {
-      const at = fieldsAt('fl_server', serverSlots[index] ?? 0);
+      const first = octets * (serverSlots[index] ?? 0);
       const weight = (target.weights[index] ?? 0) || (target.reserves[index] ?? 0);
-      view.setBigUint64(at('id'), serverId(target.config, server), true);
-      setWords(view, at('addr'), addressWords(server.address));
-      view.setUint16(at('port'), server.port ?? 0);
-      view.setUint16(at('flags'), serverFlags(target, index), true);
-      view.setUint32(at('service'), slot, true);
-      view.setUint32(at('max_flows'), server.maxFlows ?? 0, true);
+      view.setBigUint64(first + at.id, serverIds[index] ?? 0n, true);
+      setWords(view, first + at.addr, addressWords(server.address));
+      view.setUint16(first + at.port, server.port ?? 0);
+      view.setUint16(first + at.flags, serverFlags(target, index), true);
+      view.setUint32(first + at.service, slot, true);
+      view.setUint32(first + at.max_flows, server.maxFlows ?? 0, true);
       // lc is wlc among equals.
-      view.setUint32(at('weight'), target.config.scheduler === 'lc' ? Math.min(weight, 1) : weight, true);
-      if (target.config.tunnel !== null) writeTunnel(view, at, target.config.tunnel, sourceFirst.get(id) ?? 0);
+      view.setUint32(first + at.weight, target.config.scheduler === 'lc' ? Math.min(weight, 1) : weight, true);
+      if (target.config.tunnel !== null) {
+        const fields = fieldsAt('fl_server', serverSlots[index] ?? 0);
+        writeTunnel(view, fields, target.config.tunnel, sourceFirst.get(id) ?? 0);
+      }
     }
   }
 }

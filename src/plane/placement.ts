@@ -23,8 +23,8 @@ export interface PlacedTable {
   readonly memberCount: number;
   /** Server slots: the table's, then the members', then the reserves'. */
   readonly content: Uint32Array;
-  /** What the content was made from; equal inputs need no second making. Empty when it was read from a region. */
-  readonly madeFrom: string;
+  /** What the content was made from; like inputs need no second making. Null when it was read from a region. */
+  readonly madeFrom: PlacedService | null;
 }
 
 /** Entries of TABLES are in pairs. */
@@ -34,7 +34,7 @@ export function emptyPlacement(tablePairs: number): Placement {
   return { services: [], servers: [], pool: makeTablePool(tablePairs * ENTRIES_OF_PAIR), tables: new Map() };
 }
 
-interface PlacedService {
+export interface PlacedService {
   readonly id: bigint;
   readonly target: TargetService;
   readonly serverSlots: readonly number[];
@@ -69,23 +69,37 @@ interface Wanted extends Omit<PlacedTable, 'extent'> {
   readonly table?: PlacedTable;
 }
 
-function wantTable(there: PlacedTable | undefined, { id, target, serverSlots }: PlacedService): Wanted {
-  const { config, weights, reserves: spare } = target;
-  const servers = config.servers.map(
-    (server, i) => `${serverSlots[i]}=${server.address.text}@${server.port}*${weights[i]}+${spare[i]}`,
-  );
-  const madeFrom = `${config.scheduler} ${servers.join(' ')}`;
-  if (there?.madeFrom === madeFrom) return { ...there, id, table: there };
+function wantTable(there: PlacedTable | undefined, service: PlacedService): Wanted {
+  const { id, target, serverSlots } = service;
+  if (there !== undefined && makesTheSame(there.madeFrom, service)) return { ...there, id, table: there };
   const { table, members, reserves } = buildServiceTable(target);
   const content = Uint32Array.from([...table, ...members, ...reserves], (index) => serverSlots[index] ?? 0);
-  const made = { id, content, tableCount: table.length, memberCount: members.length, madeFrom };
+  const made = { id, content, tableCount: table.length, memberCount: members.length, madeFrom: service };
   const isLike = there?.tableCount === table.length && there.memberCount === members.length;
-  if (!isLike || !sameContent(there.content, content)) return made;
+  if (!isLike || !sameItems(there.content, content)) return made;
   return { ...made, table: { ...made, extent: there.extent } };
 }
 
-function sameContent(a: Uint32Array, b: Uint32Array): boolean {
-  return a.length === b.length && a.every((value, index) => value === b[index]);
+function makesTheSame(a: PlacedService | null, b: PlacedService): boolean {
+  if (a === null) return false;
+  const [of, next] = [a.target, b.target];
+  return (
+    of.config.scheduler === next.config.scheduler &&
+    sameItems(a.serverSlots, b.serverSlots) &&
+    sameItems(of.weights, next.weights) &&
+    sameItems(of.reserves, next.reserves) &&
+    (of.config === next.config || sameItems(endpointsOf(of), endpointsOf(next)))
+  );
+}
+
+function endpointsOf({ config }: TargetService): string[] {
+  return config.servers.map(({ address, port }) => `${address.text}@${port}`);
+}
+
+function sameItems<T>(a: ArrayLike<T>, b: ArrayLike<T>): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
 }
 
 function noRoom(capacity: number): FairleadError {

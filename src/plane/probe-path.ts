@@ -6,7 +6,7 @@ import { reasons } from '../native/layout.ts';
 import type { PathQuestion, PathSocket, ProbePath } from '../net/probe-path.ts';
 import { hash64 } from './identity.ts';
 import type { Plane } from './plane.ts';
-import type { SlotTable } from './slots.ts';
+import { type SlotTable, slotsOf } from './slots.ts';
 
 export interface PlaneProbePath extends ProbePath {
   /** The plane by whose region packets go from now on. */
@@ -33,7 +33,7 @@ export function markOf(instance: string): number {
 export function makeProbePath(instance: string, addon: Addon = loadAddon()): PlaneProbePath {
   let handle: unknown = null;
   let plane: Plane | null = null;
-  let slots = new Map<bigint, { readonly slot: number; readonly generation: number }>();
+  let table: SlotTable = [];
 
   const opened = (): unknown => {
     if (handle !== null) return handle;
@@ -43,10 +43,9 @@ export function makeProbePath(instance: string, addon: Addon = loadAddon()): Pla
   };
 
   const open = ({ protocol, isHalfOpen, vip, port, server, identity }: PathQuestion): PathSocket => {
-    const place = slots.get(hash64(identity));
-    if (place === undefined) throw new Error('the data plane does not have this server yet');
+    const slot = slotsOf(table).get(hash64(identity));
+    if (slot === undefined) throw new Error('the data plane does not have this server yet');
     const path = opened();
-    const { slot, generation } = place;
     const [fd, pin] = addon.pathSocket(
       path,
       PROTOCOLS[protocol],
@@ -54,7 +53,7 @@ export function makeProbePath(instance: string, addon: Addon = loadAddon()): Pla
       port,
       server.bytes,
       slot,
-      generation,
+      table[slot]!.generation,
       isHalfOpen ? 1 : 0,
     );
     return { fd, end: () => (handle === path ? hindranceOf(addon.pathEnd(path, pin)) : null) };
@@ -67,7 +66,7 @@ export function makeProbePath(instance: string, addon: Addon = loadAddon()): Pla
       if (handle !== null) plane.carry(handle);
     },
     place: (servers) => {
-      slots = new Map(servers.map(({ id, generation }, slot) => [id, { slot, generation }]));
+      table = servers;
     },
     close: () => {
       if (handle !== null) addon.pathClose(handle);

@@ -28,8 +28,25 @@ export interface SlotOptions {
   readonly capacity: number;
 }
 
-/** Who is wanted keeps its slot or gets a free one; who is not wanted loses its own. Throws when there are too few. */
+/** By table, where each holder is: most commits change no slot, and tables that are the same are one. */
+const slotsByTable = new WeakMap<SlotTable, ReadonlyMap<bigint, number>>();
+
+export function slotsOf(table: SlotTable): ReadonlyMap<bigint, number> {
+  const known = slotsByTable.get(table);
+  if (known !== undefined) return known;
+  const made = new Map<bigint, number>();
+  for (const [index, { id }] of table.entries()) if (id !== 0n && !made.has(id)) made.set(id, index);
+  slotsByTable.set(table, made);
+  return made;
+}
+
+/**
+ * Who is wanted keeps its slot or gets a free one; who is not wanted loses its own. The same table when nothing changes.
+ * Throws when there are too few.
+ */
 export function assignSlots(before: SlotTable, wanted: readonly bigint[], options: SlotOptions): SlotPlan {
+  const there = slotsOf(before);
+  if (there.size === wanted.length && wanted.every((id) => there.has(id))) return { table: before, slotOf: there };
   const isWanted = new Set(wanted);
   const slotOf = new Map<bigint, number>();
   const table = before.map((slot, index) => {
@@ -39,10 +56,10 @@ export function assignSlots(before: SlotTable, wanted: readonly bigint[], option
     slotOf.set(slot.id, index);
     return slot;
   });
-  const places = freePlaces(before, table, options.capacity);
+  const free = freePlaces(before, table, options.capacity);
   for (const id of wanted) {
     if (slotOf.has(id)) continue;
-    const { value: index } = places.next();
+    const { value: index } = free.next();
     if (index === undefined) throw tooMany(options.what, isWanted.size, options.capacity);
     table[index] = { id, generation: table[index]?.generation ?? 1 };
     slotOf.set(id, index);
@@ -51,15 +68,17 @@ export function assignSlots(before: SlotTable, wanted: readonly bigint[], option
 }
 
 /**
- * Ends the flows of those that `isEnding` names and that have not had theirs ended already: the epoch in the generation
- * goes on by one, and flows that carry the former one are void.
+ * Ends the flows of those in `ending` that have not had theirs ended already: the epoch in the generation goes on by one,
+ * and flows that carry the former one are void. The same table when nothing changes.
  */
-export function endFlows({ table, slotOf }: SlotPlan, isEnding: (id: bigint) => boolean): SlotTable {
-  return table.map((slot) => {
-    const isEnded = slotOf.has(slot.id) && isEnding(slot.id);
+export function endFlows({ table, slotOf }: SlotPlan, ending: ReadonlySet<bigint>): SlotTable {
+  if (ending.size === 0 && !table.some(({ hasEnded }) => hasEnded === true)) return table;
+  const ended = table.map((slot) => {
+    const isEnded = ending.has(slot.id) && slotOf.has(slot.id);
     if (!isEnded) return slot.hasEnded === true ? { id: slot.id, generation: slot.generation } : slot;
     return slot.hasEnded === true ? slot : { ...slot, generation: nextEpoch(slot.generation), hasEnded: true };
   });
+  return ended.every((slot, index) => slot === table[index]) ? table : ended;
 }
 
 /**
