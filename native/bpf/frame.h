@@ -46,7 +46,7 @@ static __always_inline void fl_forget(struct fl_frame *frame)
 	point_at(frame);
 }
 
-static int fl_resize(struct fl_frame *frame, u32 len)
+FL_INLINE int fl_cut(struct fl_frame *frame, u32 len)
 {
 	long code;
 
@@ -59,6 +59,11 @@ static int fl_resize(struct fl_frame *frame, u32 len)
 		return -1;
 	frame->len = len;
 	return 0;
+}
+
+static int fl_resize(struct fl_frame *frame, u32 len)
+{
+	return fl_cut(frame, len);
 }
 
 /* tc: the kernel notes what lies outside of what, so that it can still cut a super-frame into segments: their size stays

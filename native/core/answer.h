@@ -69,6 +69,7 @@ FL_INLINE int fl_answer_arp(const struct fl_view *view, struct fl_frame *frame)
 	fl_put32(arp + 14, target->word[0]);
 	__builtin_memcpy(ether, arp + 18, 6);
 	__builtin_memcpy(ether + 6, interface->mac, 6);
+	fl_cut_tail(frame, look->l3 + 28, FL_ETHER_LEAST);
 	return FL_REASON_ARP_REPLY;
 }
 
@@ -144,11 +145,12 @@ FL_INLINE int fl_answer_echo(const struct fl_view *view, struct fl_frame *frame)
 {
 	struct fl_look *look = frame->look;
 	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
-	u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
-	u8 *icmp = fl_bytes(frame, look->l4, 8);
+	u8 *ether, *icmp, *ip;
 	u16 before, checksum;
-	u8 *ip;
 
+	fl_cut_tail(frame, look->end, FL_ETHER_LEAST);
+	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
+	icmp = fl_bytes(frame, look->l4, 8);
 	if (!ether || !icmp || !interface)
 		return FL_REASON_SHORT_FRAME;
 	before = fl_get16(icmp);
@@ -218,7 +220,7 @@ FL_INLINE u16 fl_icmp_error_type(const struct fl_look *look, int reason)
 FL_INLINE u32 fl_quote_size(const struct fl_frame *frame, u32 head, int reason)
 {
 	struct fl_look *look = frame->look;
-	u32 quote = frame->len - look->l3, least = look->l4 - look->l3 + 8;
+	u32 quote = look->end - look->l3, least = look->l4 - look->l3 + 8;
 
 	if (FL_IS_REFUSAL(reason))
 		quote = quote > head + least ? quote - head : least;
@@ -242,7 +244,7 @@ FL_CALL int fl_answer_icmp_error(const struct fl_view *view, struct fl_frame *fr
 	int ok = 1;
 	u64 sum;
 
-	if (!interface || frame->len < look->l3)
+	if (!interface || look->end < look->l3)
 		return FL_REASON_SHORT_FRAME;
 	if (!fl_is_answerable(frame))
 		return FL_REASON_SLOW_PATH;

@@ -41,6 +41,7 @@ struct fl_look {
 	/* fl_look() zeroes what is above; what follows is set before it is read. Zeroing all takes gcc a `rep stos`, 9 ns. */
 	struct fl_addr source;
 	struct fl_addr target;
+	u32 end;	  /* where the packet ends: Ethernet padding may follow */
 	u32 index;	  /* of the flow found or entered */
 	u32 control;	  /* and its control word then */
 	u32 tcp_sequence; /* in network order */
@@ -99,6 +100,8 @@ static int fl_resize(struct fl_frame *frame, u32 len);
 /* Makes room for `octets` of outer headers between the Ethernet header, with its tags `l3` octets long, and the packet.
  * 0 or negative. After it, pointers into the frame are to be had anew. */
 FL_INLINE int fl_push(struct fl_frame *frame, u32 l3, u32 octets, u32 tunnel, u32 is_outer_v6);
+/* The same for who knows that it gets shorter; inlined. */
+FL_INLINE int fl_cut(struct fl_frame *frame, u32 len);
 /* May the frame become an answer here? Not when its checksum is still owed: the kernel would pay it into the answer. */
 static int fl_is_answerable(struct fl_frame *frame);
 
@@ -129,6 +132,8 @@ FL_INLINE int fl_resize(struct fl_frame *frame, u32 len)
 	frame->len = len;
 	return 0;
 }
+
+#define fl_cut fl_resize
 
 FL_INLINE int fl_push(struct fl_frame *frame, u32 l3, u32 octets, u32 tunnel, u32 is_outer_v6)
 {

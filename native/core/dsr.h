@@ -123,6 +123,7 @@ FL_INLINE int fl_wrap(const struct fl_view *view, struct fl_frame *frame, const 
 		return FL_REASON_OVERSIZE;
 	if (!fl_tunnel_source(view, server, tag, source))
 		return FL_REASON_NO_SERVER;
+	fl_cut_tail(frame, look->end, 0);
 	if (fl_push(frame, l3, overhead, server->tunnel, is_outer_v6) < 0)
 		return FL_REASON_NO_ROOM;
 	tunnel = fl_bytes(frame, l3 + header, 12);
@@ -221,7 +222,7 @@ FL_INLINE int fl_pass_dsr(const struct fl_view *view, struct fl_frame *frame, st
 	const u64 *hops = fl_hops_at(view->region, server_slot);
 	const struct fl_interface *out;
 	struct fl_traffic *traffic;
-	u32 room, len = frame->len;
+	u32 room, len = look->end;
 	const u8 *ether;
 	u16 mark = 0;
 	union {

@@ -11,7 +11,7 @@
 FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, u32 mtu)
 {
 	struct fl_look *look = frame->look;
-	u32 size = frame->len - look->l3;
+	u32 size = look->end - look->l3;
 
 	if (frame->gso_size) {
 		const u8 *tcp = look->kind == FL_KIND_TCP ? fl_bytes(frame, look->l4, 20) : NULL;
@@ -22,14 +22,9 @@ FL_INLINE int fl_hinder(const struct fl_view *view, struct fl_frame *frame, u32 
 	}
 	if (FL_UNLIKELY(size > mtu)) {
 		const u8 *ip = fl_bytes(frame, look->l3, 20);
-		u32 total;
 
 		if (!ip)
 			return FL_REASON_SHORT_FRAME;
-		/* Ethernet padding is not part of the packet. */
-		total = look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
-		if (!frame->gso_size && total <= mtu)
-			return 0;
 		if (!look->is_v6 && !(fl_get16(ip + 6) & FL_BE16(0x4000)))
 			return FL_REASON_OVERSIZE;
 		view->scratch->mtu = mtu;

@@ -375,6 +375,7 @@ FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, i
 
 		if (!flow && reason != FL_REASON_UNTRACKED)
 			return FL_REASON_NO_FLOW;
+		fl_cut_tail(frame, frame->look->end, FL_ETHER_LEAST);
 		if (!flow || flow->flags & FL_FLOW_DSR)
 			hindrance = fl_to_dsr_server(view, frame, flow, result);
 		else if (reason == FL_REASON_ICMP_ERROR)

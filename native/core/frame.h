@@ -2,6 +2,10 @@
  * Reads a frame's headers into struct fl_frame: Ethernet, up to two VLAN tags, ARP, IPv4 with options, IPv6 with
  * extension headers, TCP, UDP, ICMP, ICMPv6. Returns FL_REASON_NONE or why the frame is malformed. The addresses are
  * set as soon as they are known (`l3` is not 0), because a malformed frame that is not for us is not ours to drop.
+ *
+ * What follows a packet is none of it: it is not counted, quoted or wrapped, and goes no further. Only a frame that is no longer
+ * than Ethernet's shortest keeps its padding, if it is sent on as it is: whoever puts it on a wire would have to pad it again.
+ * Plain acknowledgements are such frames, and cutting costs a program in the kernel a call.
  */
 #ifndef FL_FRAME_H
 #define FL_FRAME_H
@@ -10,6 +14,7 @@
 #include "verdict.h"
 
 #define FL_ETHER_HEADER 14
+#define FL_ETHER_LEAST 60u /* octets: what is shorter is padded on the wire */
 #define FL_ETHERTYPE_ARP 0x0806
 #define FL_ETHERTYPE_IPV4 0x0800
 #define FL_ETHERTYPE_IPV6 0x86dd
@@ -134,6 +139,7 @@ FL_INLINE int fl_parse_ipv4(struct fl_frame *frame, u32 l3)
 	if (ip[0] >> 4 != 4 || header < 20 || total < header || l3 + total > frame->len)
 		return FL_REASON_BAD_IP_HEADER;
 	look->l4 = l3 + header;
+	look->end = l3 + total;
 	if (header == 20) {
 		u64 sum =
 			(u64)fl_get32(ip) + fl_get32(ip + 4) + fl_get32(ip + 8) + fl_get32(ip + 12) + fl_get32(ip + 16);
@@ -165,6 +171,7 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 	end = at + FL_BE16(fl_get16(ip + 4));
 	if (ip[0] >> 4 != 6 || end > frame->len)
 		return FL_REASON_BAD_IP_HEADER;
+	look->end = end;
 	for (int i = 0; i < FL_EXTENSIONS_MAX + 1; i++) {
 		const u8 *extension;
 

@@ -21,17 +21,6 @@
 #include "answer.h"
 #include "dsr.h"
 
-/* Where the packet ends: padding may follow. */
-FL_INLINE u32 fl_packet_end(const struct fl_frame *frame)
-{
-	const struct fl_look *look = frame->look;
-	const u8 *ip = fl_bytes(frame, look->l3, 20);
-
-	if (!ip)
-		return 0;
-	return look->l3 + (look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2)));
-}
-
 /* The ends of the TCP or UDP packet quoted at an offset, one from a client or one to it, into the scratch's key. 0, or why
  * not: it is neither, or not the 8 octets behind its IP header are quoted. */
 FL_CALL int fl_quote_read(const struct fl_view *view, struct fl_frame *frame, u32 at, u32 is_v6, u32 is_from_client)
@@ -63,7 +52,7 @@ FL_CALL int fl_quote_read(const struct fl_view *view, struct fl_frame *frame, u3
 	if (key->protocol != FL_PROTOCOL_TCP && key->protocol != FL_PROTOCOL_UDP)
 		return FL_REASON_UNSUPPORTED;
 	ports = fl_bytes(frame, l4, 8);
-	if (!ports || l4 + 8 > fl_packet_end(frame))
+	if (!ports || l4 + 8 > frame->look->end)
 		return FL_REASON_SHORT_QUOTE;
 	key->client_port = fl_get16(is_from_client ? ports : ports + 2);
 	key->other_port = fl_get16(is_from_client ? ports + 2 : ports);
@@ -236,7 +225,7 @@ FL_INLINE int fl_rewrite_quote(const struct fl_view *view, struct fl_frame *fram
 	struct fl_look *look = frame->look;
 	const struct fl_ends *ends = &view->scratch->ends;
 	const struct fl_addr *source = &view->scratch->one, *target = &view->scratch->two;
-	u32 at = look->l4 + 8, l4 = at + FL_IPV6_HEADER, end = fl_packet_end(frame), field;
+	u32 at = look->l4 + 8, l4 = at + FL_IPV6_HEADER, end = look->end, field;
 	struct fl_addr before;
 	u8 *ip, *ports, *checksum;
 	u64 addresses, changed;
@@ -346,7 +335,7 @@ FL_INLINE int fl_pass_error(const struct fl_view *view, struct fl_frame *frame, 
 	const u64 *hops = fl_hops_at(view->region, flow->server_slot);
 	const struct fl_interface *out;
 	struct fl_traffic *traffic;
-	u32 len = frame->len;
+	u32 len = look->end;
 	union {
 		u64 word;
 		u8 octet[8];

@@ -24,7 +24,7 @@ FL_INLINE int fl_pass_to_server(const struct fl_view *view, struct fl_frame *fra
 	const u64 *hops;
 	const struct fl_interface *out;
 	struct fl_traffic *traffic;
-	u32 len = frame->len;
+	u32 len = frame->look->end;
 	struct fl_ends *ends = &view->scratch->ends;
 	const u8 *ether;
 	union {
@@ -90,7 +90,7 @@ FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *fra
 	u32 index = frame->look->index;
 	const struct fl_interface *out;
 	struct fl_traffic *traffic;
-	u32 len = frame->len;
+	u32 len = frame->look->end;
 	struct fl_ends *ends = &view->scratch->ends;
 	u8 client_interface, mac[6];
 	int hindrance;

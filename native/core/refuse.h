@@ -64,12 +64,9 @@ FL_INLINE int fl_is_refusable(u32 reason)
 }
 
 /* How far a segment moves its sender's sequence number on. */
-FL_INLINE u32 fl_segment_length(const struct fl_look *look, const u8 *ip, const u8 *tcp)
+FL_INLINE u32 fl_segment_length(const struct fl_look *look, const u8 *tcp)
 {
-	u32 total = look->is_v6 ? FL_IPV6_HEADER + FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2));
-	u32 headers = look->l4 - look->l3 + (u32)(tcp[12] >> 4) * 4;
-
-	return total - headers + !!(tcp[13] & FL_TCP_SYN) + !!(tcp[13] & FL_TCP_FIN);
+	return look->end - look->l4 - (u32)(tcp[12] >> 4) * 4 + !!(tcp[13] & FL_TCP_SYN) + !!(tcp[13] & FL_TCP_FIN);
 }
 
 /* The IP header of a RST, back to the frame's sender. False when the frame is too short. */
@@ -112,22 +109,21 @@ FL_CALL int fl_answer_rst(const struct fl_view *view, struct fl_frame *frame, in
 	struct fl_look *look = frame->look;
 	const struct fl_interface *interface = fl_interface_of(view, frame->interface);
 	u32 l4 = look->l3 + (look->is_v6 ? FL_IPV6_HEADER : 20), total = l4 + FL_TCP_HEADER;
-	u8 *ether, *ip = fl_bytes(frame, look->l3, 20), *tcp = fl_bytes(frame, look->l4, FL_TCP_HEADER);
+	u8 *ether, *tcp = fl_bytes(frame, look->l4, FL_TCP_HEADER);
 	u32 sequence = look->tcp_acknowledged, acknowledged = 0, flags = FL_TCP_RST;
 
-	if (!interface || !ip || !tcp)
+	if (!interface || !tcp)
 		return FL_REASON_SHORT_FRAME;
 	if (!fl_is_answerable(frame))
 		return FL_REASON_SLOW_PATH;
 	if (fl_budget_of(view)->rst_spent++ >= view->settings->rst_per_tick)
 		return FL_REASON_RST_LIMITED;
-	ip = fl_bytes(frame, look->l3, 20);
 	tcp = fl_bytes(frame, look->l4, FL_TCP_HEADER);
-	if (!ip || !tcp)
+	if (!tcp)
 		return FL_REASON_SHORT_FRAME;
 	if (!(look->tcp_flags & FL_TCP_ACK)) {
 		sequence = 0;
-		acknowledged = FL_BE32(FL_BE32(look->tcp_sequence) + fl_segment_length(look, ip, tcp));
+		acknowledged = FL_BE32(FL_BE32(look->tcp_sequence) + fl_segment_length(look, tcp));
 		flags |= FL_TCP_ACK;
 	}
 	if (total < frame->len && fl_resize(frame, total) < 0)

@@ -9,6 +9,21 @@
 #define FL_TCP_CHECKSUM 16
 #define FL_UDP_CHECKSUM 6
 
+/*
+ * Takes away what follows the packet, which ends at `end`, unless the frame is no longer than `padded`. A super-frame has no
+ * such thing: it was never on a wire, and the kernel would forget the size of its segments. One branch, and nothing is learned
+ * of the length by it, or the verifier would follow everything once for each case.
+ */
+FL_INLINE void fl_cut_tail(struct fl_frame *frame, u32 end, u32 padded)
+{
+	u32 is_cut = ((end - frame->len) & (padded - frame->len)) >> 31 & fl_is_zero(frame->gso_size);
+
+	fl_hide(is_cut);
+	if (FL_UNLIKELY(is_cut))
+		(void)fl_cut(frame, end);
+	fl_forget(frame);
+}
+
 FL_INLINE int fl_rewrite_macs(struct fl_frame *frame, const u8 target[6], const u8 source[6])
 {
 	u8 *ether = fl_bytes(frame, 0, FL_ETHER_HEADER);

@@ -14,7 +14,8 @@
 
 #include "state.h"
 
-/* Whole, unfragmented, with hops to go; TCP in the middle of a connection, or UDP. Fills what the look says of it. */
+/* Whole, unfragmented, with nothing behind it but the padding of a short frame, and with hops to go; TCP in the middle of a
+ * connection, or UDP. Fills what the look says of it. */
 FL_INLINE int fl_short_read(struct fl_frame *frame, const int is_v6)
 {
 	const u32 at = FL_ETHER_HEADER + (is_v6 ? FL_IPV6_HEADER : 20);
@@ -30,7 +31,7 @@ FL_INLINE int fl_short_read(struct fl_frame *frame, const int is_v6)
 		length = FL_BE16(fl_get16(ip + 4));
 		look->protocol = ip[6];
 		look->ttl = ip[7];
-		if (ip[0] >> 4 != 6 || at + length > frame->len)
+		if (ip[0] >> 4 != 6)
 			return 0;
 	} else {
 		u64 sum =
@@ -40,10 +41,12 @@ FL_INLINE int fl_short_read(struct fl_frame *frame, const int is_v6)
 		length = total - 20;
 		look->protocol = ip[9];
 		look->ttl = ip[8];
-		if (ip[0] != 0x45 || fl_get16(ip + 6) & FL_BE16(0x3fff) || total < 20 ||
-		    FL_ETHER_HEADER + total > frame->len || fl_fold(sum) != 0xffff)
+		if (ip[0] != 0x45 || fl_get16(ip + 6) & FL_BE16(0x3fff) || total < 20 || fl_fold(sum) != 0xffff)
 			return 0;
 	}
+	look->end = at + length;
+	if (frame->len != look->end && (frame->len < look->end || frame->len > FL_ETHER_LEAST))
+		return 0;
 	if (look->ttl <= 1 || length < 8)
 		return 0;
 	if (look->protocol == FL_PROTOCOL_TCP) {

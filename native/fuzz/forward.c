@@ -5,7 +5,7 @@
  *
  * The script, one octet for the kind of step:
  *   0 raw frame      u8 dress, u16 length, octets
- *   1 built frame    u8 service, server and side, u8 client, u8 TCP flags, u8 payload, u8 dress, u16 place, u8 bend
+ *   1 built frame    u8 service, server, side and padding, u8 client, u8 TCP flags, u8 payload, u8 dress, u16 place, u8 bend
  *   2 clock          u16 ticks
  *   3 event          u8 kind: sweep, servers replaced by mask, next hop lost or found
  */
@@ -175,17 +175,27 @@ static void check_refusal(const struct fl_frame *before, const struct fl_frame *
 	MUST(!l4 || !(before->data[l4 + 13] & FL_TCP_RST), "a RST in answer to a RST");
 }
 
+/* How long a frame is without what follows its packet, but for the padding that it may keep. */
+static u32 length_of(const struct fl_frame *frame, int is_wrapped)
+{
+	u32 l3 = l3_of(frame->data, frame->len);
+	u32 end = l3 + (frame->data[l3] >> 4 == 6 ? 40 + FL_BE16(fl_get16(frame->data + l3 + 4))
+						  : FL_BE16(fl_get16(frame->data + l3 + 2)));
+
+	return frame->gso_size || (frame->len <= FL_ETHER_LEAST && !is_wrapped) ? frame->len : end;
+}
+
 /* Behind the outer headers is the packet, which but for a SYN's MSS is what came. */
 static void check_wrapped(const struct fl_frame *before, const struct fl_frame *after, int was_right)
 {
-	u32 l3 = l3_of(before->data, before->len);
-	u8 *unwrapped = malloc(before->len);
+	u32 l3 = l3_of(before->data, before->len), len = length_of(before, 1);
+	u8 *unwrapped = malloc(len);
 
 	MUST(unwrapped, "no memory");
-	memcpy(unwrapped, after->data + after->outer, before->len);
+	memcpy(unwrapped, after->data + after->outer, len);
 	memcpy(unwrapped, before->data, l3);
-	MUST(!was_right || is_l4_right(unwrapped, before->len), "wrong checksum in a tunnel");
-	for (u32 i = 0, changed = 0; i < before->len; i++) {
+	MUST(!was_right || is_l4_right(unwrapped, len), "wrong checksum in a tunnel");
+	for (u32 i = 0, changed = 0; i < len; i++) {
 		changed += unwrapped[i] != before->data[i];
 		MUST(changed <= 4, "the packet in a tunnel is another");
 	}
@@ -212,7 +222,8 @@ static void check_result(const struct fl_frame *before, const struct fl_frame *a
 	MUST(after->data[6] == 2 && after->data[11] == 1 + result->out_interface, "not from the out interface's MAC");
 	MUST(is_ipv4_right(after->data, after->len), "wrong IPv4 checksum, reason %u", result->reason);
 	if (result->verdict == FL_FORWARD) {
-		MUST(after->len == before->len + after->outer, "a forwarded frame changed its length");
+		MUST(after->len == length_of(before, after->outer) + after->outer,
+		     "a forwarded frame changed its length");
 		MUST(after->csum_start == (before->csum_start ? before->csum_start + after->outer : 0) &&
 			     after->gso_size == before->gso_size,
 		     "offload state lost");
@@ -330,7 +341,7 @@ static void run_built(struct script *script)
 	u8 kind = take(script), client = take(script), flags = take(script), payload = take(script),
 	   dress = take(script);
 	u16 place = take16(script);
-	u8 bend = take(script), octets[2000];
+	u8 bend = take(script), octets[2200];
 	u32 service = kind % WORLD_SERVICES, slot = service * 2 + (kind >> 4 & 1), len, l3, size;
 	struct world_ends ends = {
 		.from = world_client(client % LOCALS, service & WORLD_V6 ? 1 : 0),
@@ -366,6 +377,10 @@ static void run_built(struct script *script)
 		octets[place % len] ^= bend;
 	if (dress & 64)
 		len = place % (len + 1);
+	if (kind & 128) {
+		memset(octets + len, 0xee, place % 99);
+		len += place % 99;
+	}
 	if (dress & 8)
 		mend_ipv4(octets, len);
 	run(octets, len, dress, dress & 2 ? plain_l4(octets, len, &l3, &size) : 0);

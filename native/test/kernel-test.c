@@ -295,6 +295,15 @@ static u32 cut(u8 *data, u32 len)
 	return world_cut(data, len, some(6), some(4) ? from : 48, size, some(3) == 0);
 }
 
+/* What follows the packet: padding, or a trailer. */
+static u32 pad(u8 *data, u32 len)
+{
+	u32 size = len < FL_ETHER_LEAST && some(4) ? FL_ETHER_LEAST - len : some(100);
+
+	memset(data + len, 0xee, size);
+	return len + size;
+}
+
 /* What a broken or hostile sender makes of it. */
 static u32 bend(u8 *data, u32 len)
 {
@@ -391,6 +400,8 @@ static void test_random(u32 frames)
 
 		if (some(6) == 0)
 			len = cut(data, len);
+		if (some(4) == 0)
+			len = pad(data, len);
 		if (some(6) == 0)
 			len = bend(data, len);
 		if (some(500) == 0)

@@ -52,7 +52,7 @@ export function readWorkers(plane: Plane): WorkerReading[] {
   });
 }
 
-/** Frames and octets as they came in: `in` from clients, `out` from the server. */
+/** Frames and octets as they came in, without what follows a packet: `in` from clients, `out` from the server. */
 export interface Traffic {
   readonly inFrames: number;
   readonly inOctets: number;

@@ -68,6 +68,12 @@ const arpCases: readonly PacketCase[] = [
     out: arp({ ...answer, tags: [9], padding: 14 }),
   },
   {
+    name: 'what follows an ARP request in a longer frame is not sent back',
+    frame: arp({ ...question, padding: 300 }),
+    said: 'answered: arp-reply',
+    out: arp(answer),
+  },
+  {
     name: 'an ARP probe (RFC 5227) for a VIP is answered, so that nobody takes the address',
     frame: arp({ ...question, sender: '0.0.0.0' }),
     said: 'answered: arp-reply',
@@ -250,6 +256,12 @@ const echoCases: readonly PacketCase[] = [
     out: { ...pong, payload: echo(4, payloadOf(1476), true) },
   },
   {
+    name: 'what follows an echo request in its frame is not sent back',
+    frame: { ...ping, padding: 300 },
+    said: 'answered: echo-reply',
+    out: pong,
+  },
+  {
     name: 'an echo request of nothing but zeros gets FFFF as the checksum of its reply, not the other zero',
     frame: { ...ping, payload: echo(4, new Uint8Array(32)) },
     said: 'answered: echo-reply',
@@ -384,6 +396,13 @@ const errorCases: readonly PacketCase[] = [
     services: serviceOf(tcp4),
     frame: request(tcp4, { payload: payloadOf(1460), padding: 40 }),
     said: 'forwarded: new-flow',
+  },
+  {
+    name: 'an ICMP error quotes nothing of what follows the packet',
+    services: serviceOf(udp4),
+    frame: request(udp4, { ttl: 1, payload: payloadOf(20), padding: 60 }),
+    said: 'answered: time-exceeded',
+    out: withPrecedence(icmpError(request(udp4, { ttl: 1, payload: payloadOf(20) }), TIME_EXCEEDED, HOST)),
   },
   {
     name: 'a server’s frame whose TTL ends here is answered to the server',

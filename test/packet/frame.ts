@@ -80,6 +80,11 @@ export function buildFrame(spec: FrameSpec): Uint8Array {
   return join(macs(spec), tagged(spec.tags ?? [], type), l3, l4, new Uint8Array(spec.padding ?? 0));
 }
 
+/** As fairlead sends it on: what follows the packet is cut off, but for the padding of Ethernet's shortest frames. */
+export function withoutTail(spec: FrameSpec): FrameSpec {
+  return buildFrame(spec).length > 60 ? { ...spec, padding: 0 } : spec;
+}
+
 export function macs({ toMac, fromMac }: { toMac: string; fromMac: string }): Uint8Array {
   return join(macOf(toMac), macOf(fromMac));
 }

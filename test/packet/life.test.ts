@@ -160,15 +160,17 @@ for (const engine of engines) {
           assert.deepEqual(stage.counts(server), { active: 1, inactive: 0, total: 1 });
         });
 
-        test('traffic is counted by direction, in frames and octets as they came in', (t) => {
+        test('traffic is counted by direction, in frames and octets as they came in, without what follows a packet', (t) => {
           const stage = openStage(t, engine);
           const exchange: Exchange = { ...ends, protocol: 'udp' };
           stage.configure(serviceOf(exchange));
           const octets = (size: number): number => 14 + (family === 4 ? 20 : 40) + 8 + size;
-          stage.send(request(exchange, { payload: payloadOf(10) }));
-          stage.send(request(exchange, { payload: payloadOf(100) }));
-          stage.send(reply(exchange, localOf(stage), { payload: payloadOf(1000) }), { via: INSIDE });
-          const expected = { inFrames: 2, inOctets: octets(10) + octets(100), outFrames: 1, outOctets: octets(1000) };
+          stage.send(request(exchange, { payload: payloadOf(10), padding: 8 }));
+          stage.send(request(exchange, { payload: payloadOf(1), padding: 17 }));
+          stage.send(request(exchange, { payload: payloadOf(100), padding: 30 }));
+          stage.send(reply(exchange, localOf(stage), { payload: payloadOf(1000), padding: 400 }), { via: INSIDE });
+          const inOctets = octets(10) + octets(1) + octets(100);
+          const expected = { inFrames: 3, inOctets, outFrames: 1, outOctets: octets(1000) };
           assert.deepEqual(stage.traffic(server), expected);
         });
       });

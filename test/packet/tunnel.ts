@@ -17,7 +17,7 @@ export interface TunnelSpec {
   readonly tag: number;
 }
 
-/** The inner frame's packet in the tunnel, its tags and its padding where they were. */
+/** The inner frame's packet in the tunnel, its tags where they were, its padding left behind. */
 export function buildTunnel(spec: TunnelSpec, inner: FrameSpec): Uint8Array {
   const frame = buildFrame(inner);
   const l3 = 14 + 4 * (inner.tags?.length ?? 0);
@@ -27,7 +27,7 @@ export function buildTunnel(spec: TunnelSpec, inner: FrameSpec): Uint8Array {
   const isOuter6 = addressOf(spec.from).family === 6;
   const ip = (isOuter6 ? outerIpv6 : outerIpv4)(spec, protocolOf(spec, isInner6), header.length + packet.length);
   const type = isOuter6 ? 0x86dd : 0x0800;
-  return join(macs(spec), tagged(inner.tags ?? [], type), ip, header, frame.subarray(l3));
+  return join(macs(spec), tagged(inner.tags ?? [], type), ip, header, packet);
 }
 
 function protocolOf({ type }: TunnelSpec, isInner6: boolean): number {
