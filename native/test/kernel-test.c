@@ -16,7 +16,7 @@
 #include "../engine/program.h"
 #include "../engine/replay.h"
 #include "check.h"
-#include "core-world.h"
+#include "core-odd.h"
 
 #define SLOTS 512
 #define ROOM 4096
@@ -160,6 +160,15 @@ static struct outcome both(const u8 *data, u32 len, u8 interface)
 	return outcome;
 }
 
+/* From where a flow is: nowhere, a little, within what may be under way, and beyond, on either side. */
+static u32 some_distance(void)
+{
+	static const u32 far[] = { 1, 4, 2 * FL_RESET_NEAR, 2 * FL_WINDOW, 1u << 31 };
+	u32 distance = some(far[some(5)]);
+
+	return some(2) ? distance : -distance;
+}
+
 /* A frame of a few clients and services, so that flows are met again, with what a connection's frames carry. */
 static u32 make_frame(u8 *data, u8 *interface)
 {
@@ -185,6 +194,8 @@ static u32 make_frame(u8 *data, u8 *interface)
 		.acknowledged = some(3),
 	};
 
+	if (ends.flags & FL_TCP_RST)
+		ends.sequence = some_distance();
 	*interface = (u8)(some(10) == 0);
 	ends.interface = *interface;
 	return world_frame(data, &ends);
@@ -215,50 +226,30 @@ static u32 make_answer(u8 *data, const struct outcome *sent, u8 *interface)
 	return make_answer_with(data, sent, interface, flags[some(sizeof(flags))]);
 }
 
-static u32 write_icmp(u8 *data, const struct world_ends *ends, u16 type_and_code, const u8 *quoted, u32 size)
-{
-	u32 l3 = FL_ETHER_HEADER, head = ends->is_v6 ? FL_IPV6_HEADER : 20, length = 8 + size;
-	u8 icmp[8 + QUOTE] = { type_and_code >> 8, (u8)type_and_code };
-	u8 *ip = data + l3;
-
-	if (ends->is_v6)
-		fl_put32(icmp + 4, FL_BE32(1280 + some(200)));
-	else
-		fl_put16(icmp + 6, FL_BE16(some(1500)));
-	memcpy(icmp + 8, quoted, size);
-	world_frame(data, ends);
-	memcpy(ip + head, icmp, length);
-	if (ends->is_v6) {
-		ip[6] = FL_PROTOCOL_ICMP6;
-		fl_put16(ip + 4, FL_BE16(length));
-	} else {
-		ip[9] = FL_PROTOCOL_ICMP;
-		fl_put16(ip + 2, FL_BE16(20 + length));
-		fl_put16(ip + 10, 0);
-		fl_put16(ip + 10, FL_BE16(~world_sum(ip, 20, 0)));
-	}
-	return l3 + head + length;
-}
-
-/* What a router says of a frame that was sent on ("too big", to whom it came from), or a client of its answer. */
+/* What a router says of a frame that was sent on, to whom it seems to come from: a client, or for its answers a VIP; or a
+ * client says it of a dsr server's answer. Some quote less than they ought to. */
 static u32 make_error(u8 *data, const struct outcome *sent, u8 *interface)
 {
 	const u8 *ip = sent->data + FL_ETHER_HEADER;
-	struct world_ends ends = { .is_v6 = ip[0] >> 4 == 6, .protocol = FL_PROTOCOL_UDP, .ttl = 64 };
+	struct world_ends ends = { .is_v6 = ip[0] >> 4 == 6, .ttl = some(40) ? 64 : (u8)some(3) };
 	u32 size = sent->len - FL_ETHER_HEADER < QUOTE ? sent->len - FL_ETHER_HEADER : QUOTE;
+	u16 kind = some(2) ? (ends.is_v6 ? FL_ICMP6_TOO_BIG << 8 : 0x304) : odd_error_kind(some(8), ends.is_v6);
+	u32 rest = ends.is_v6 ? 1280 + some(200) : some(1500);
 	u8 answer[ROOM];
 
-	ends.from = world_addr(ends.is_v6 ? 0xfd000009 : 0x0a000900, 9, ends.is_v6);
-	ends.interface = *interface = 1;
-	fl_get_addr(&ends.to, ip + (ends.is_v6 ? 8 : 12), ends.is_v6);
-	if (some(2) && size >= 60) {
+	ends.from = some(8) ? world_addr(ends.is_v6 ? 0xfd000009 : 0x0a000900, 9, ends.is_v6)
+			    : world_server(some(WORLD_SERVERS));
+	ends.interface = *interface = sent->result.out_interface;
+	if (some(4) == 0 && size >= 60) {
 		make_answer(answer, sent, interface);
 		ip = answer + FL_ETHER_HEADER;
 		size = 28 + ends.is_v6 * 20;
-		fl_get_addr(&ends.to, ip + (ends.is_v6 ? 8 : 12), ends.is_v6);
 		ends.interface = *interface = 0;
 	}
-	return write_icmp(data, &ends, ends.is_v6 ? FL_ICMP6_TOO_BIG << 8 : 0x304, ip, size);
+	if (some(8) == 0)
+		size = some(size + 1);
+	fl_get_addr(&ends.to, ip + (ends.is_v6 ? 8 : 12), ends.is_v6);
+	return odd_icmp(data, &ends, kind, rest, ip, size);
 }
 
 /* The server does not own the VIP and sends the frame to its gateway. */
@@ -277,10 +268,11 @@ static u32 make_next(u8 *data, const struct outcome *last, u8 *interface)
 {
 	if (!last->len || some(2))
 		return make_frame(data, interface);
-	switch (some(8)) {
+	switch (some(9)) {
 	case 0:
-		return make_error(data, last, interface);
 	case 1:
+		return make_error(data, last, interface);
+	case 2:
 		return make_return(data, last, interface);
 	default:
 		return make_answer(data, last, interface);
@@ -391,7 +383,7 @@ static bool is_run(u32 len)
 static void test_random(u32 frames)
 {
 	struct outcome last = { 0 };
-	u32 reasons[FL_REASON_COUNT] = { 0 }, kinds = 0;
+	u32 reasons[FL_REASON_COUNT] = { 0 }, translated[2] = { 0 }, kinds = 0;
 	u8 data[ROOM];
 
 	for (u32 i = 0; i < frames; i++) {
@@ -400,6 +392,8 @@ static void test_random(u32 frames)
 
 		if (some(6) == 0)
 			len = cut(data, len);
+		if (some(10) == 0)
+			len = odd_add(data, len, some(100));
 		if (some(4) == 0)
 			len = pad(data, len);
 		if (some(6) == 0)
@@ -418,18 +412,23 @@ static void test_random(u32 frames)
 		if (!last.is_same)
 			return;
 		reasons[last.result.reason]++;
+		if (last.result.reason == FL_REASON_ICMP_ERROR && fl_get32(last.data + 30) != fl_get32(data + 30))
+			translated[last.result.out_interface]++;
 		if (last.result.verdict != FL_FORWARD)
 			last.len = 0;
 	}
 	for (u32 i = 0; i < FL_REASON_COUNT; i++)
 		kinds += reasons[i] > 0;
-	printf("  %u frames, %u reasons; %u hits, %u new flows\n", frames, kinds,
-	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW]);
+	printf("  %u frames, %u reasons; %u hits, %u new flows; %u errors to clients, %u to servers\n", frames, kinds,
+	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW],
+	       translated[0], translated[1]);
 	CHECK(kinds >= 18);
 	CHECK(reasons[FL_REASON_REFUSED_GONE]);
 	CHECK(reasons[FL_REASON_PATH_MTU] && reasons[FL_REASON_ICMP_ERROR] && reasons[FL_REASON_CAME_BACK] &&
 	      reasons[FL_REASON_UNTRACKED] && reasons[FL_REASON_SERVERS_FULL]);
 	CHECK(reasons[FL_REASON_EARLY_FRAGMENT] && reasons[FL_REASON_BAD_FRAGMENT]);
+	CHECK(reasons[FL_REASON_BAD_RESET] && reasons[FL_REASON_SOURCE_ROUTE] && reasons[FL_REASON_BAD_EXTENSION]);
+	CHECK(reasons[FL_REASON_SHORT_QUOTE] && translated[0] > frames / 2000 && translated[1] > frames / 2000);
 	CHECK(reasons[FL_REASON_CLIENT_HIT] > frames / 20 && reasons[FL_REASON_NEW_FLOW] > frames / 100);
 }
 
