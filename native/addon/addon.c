@@ -117,7 +117,7 @@ static napi_value addon_open(napi_env env, napi_callback_info info)
 	    !read_text(env, arguments[1], path, sizeof(path)) || !read_u32(env, arguments[3], &workers))
 		return NULL;
 	if (napi_get_typedarray_info(env, arguments[2], &type, &length, (void **)&counts, NULL, NULL) != napi_ok ||
-	    type != napi_float64_array || length != FL_SECTION_COUNT || mode > FL_OPEN_MAPS) {
+	    type != napi_float64_array || length != FL_SECTION_COUNT || mode > FL_OPEN_LEFT) {
 		napi_throw_type_error(env, NULL, "one count for each section is wanted here");
 		return NULL;
 	}

@@ -68,6 +68,7 @@ struct fl_region {
 	int maps; /* 1: each section is a BPF map, and `base` is NULL */
 	int map_fd[FL_SECTION_COUNT];
 	int is_writable;
+	int is_left; /* a predecessor's, maybe of another version: sections that are not alike are NULL, and have no elements */
 	u64 *claims; /* packet engine: see bpf/guard.bpf.c; parallel to FLOWS, or NULL */
 #define X(NAME, section, type, halves) type *section;
 	FL_SECTIONS(X)

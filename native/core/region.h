@@ -20,6 +20,8 @@
 #include "verdict.h"
 
 #define FL_MAGIC 0x6461656c72696166ull /* "fairlead" */
+/* Raise it when what is there means something else than before without lying elsewhere: flags, hashes, orders. */
+#define FL_REGION_VERSION 1
 #define FL_TICK_SHIFT 27
 #define FL_NONE 0xffffffffu
 #define FL_INTERFACES_MOST 8
@@ -70,6 +72,10 @@ enum fl_section {
 		FL_SECTION_COUNT
 };
 
+/* Room for those that later versions have, so that what comes after a list of them stays where it is. */
+#define FL_SECTIONS_MOST 40
+_Static_assert(FL_SECTION_COUNT <= FL_SECTIONS_MOST, "FL_SECTIONS_MOST is too small");
+
 enum fl_method {
 	FL_METHOD_NONE,
 	FL_METHOD_NAT,
@@ -118,19 +124,26 @@ enum fl_state {
 		FL_STATE_COUNT
 };
 
-/* Where a section lies in a region file. */
+/* Where a section lies in a region file. Sections of two versions are alike when they have the same shape. */
 struct fl_place {
+	u64 shape; /* see fl_layout_shape() */
 	u64 offset;
 	u64 count; /* elements, both halves together */
 	u32 element;
 	u32 halves;
 };
 
-/* Written when the region is made, then only by a commit (active_half, generation) and by workers (pressure_tick). */
+/*
+ * Written when the region is made, then only by a commit (active_half, generation), by workers (pressure_tick) and by the
+ * sweep (live_flows, swept_generation). Up to the places it is the same in all versions: by them a later one finds what it
+ * can carry over.
+ */
 struct fl_header {
 	u64 magic;
 	u64 layout_hash; /* of the layout text that TypeScript compares as well */
 	u64 size;
+	u64 live_flows; /* when they were last swept */
+	struct fl_place place[FL_SECTIONS_MOST];
 	u64 seed[4];	   /* flow hash keys */
 	u64 schedule_seed; /* keys the choice of a server by hash */
 	u64 generation;	   /* commits so far */
@@ -143,7 +156,6 @@ struct fl_header {
 	u32 reserved_word;
 	u64 swept_generation; /* the commit by which the last sweep asked for VIPs */
 	u64 reserved[2];
-	struct fl_place place[FL_SECTION_COUNT];
 };
 
 #define FL_STANDBY 0 /* everything passes to the host */
@@ -171,12 +183,12 @@ struct fl_settings {
 	u32 vip_mask; /* sizes of the hash tables in use, less one */
 	u32 listen_mask;
 	u32 icmp_per_tick; /* ICMP errors a worker may originate in a tick */
-	u32 first[FL_SECTION_COUNT];
+	u32 first[FL_SECTIONS_MOST];
 	u32 server_capacity; /* of one half; the stride of TRAFFIC */
 	u32 methods;	     /* bit 1 << enum fl_method for each that a service has */
 	u32 rst_per_tick;    /* RSTs likewise */
 	u32 is_refusing;     /* a port of a VIP where no service listens refuses its client */
-	u32 reserved[22];
+	u32 reserved[5];
 	struct fl_network networks[FL_NETWORKS_MOST];
 };
 

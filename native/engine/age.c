@@ -64,6 +64,7 @@ u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u
 	if (sweep->bucket == 0) {
 		sweep->generation = stamp >> 1;
 		sweep->asks_for_vips = region->header->swept_generation != sweep->generation;
+		sweep->live = 0;
 	}
 	for (u64 bucket = sweep->bucket; bucket < end; bucket++) {
 		const struct fl_tags *tags = &region->tags[bucket];
@@ -77,10 +78,14 @@ u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u
 			if (!tags->tag[way])
 				continue;
 			control = fl_load(&flow->control);
-			if (!fl_state_is_live(control) || stands(&view, flow, index, control, sweep->asks_for_vips))
+			if (!fl_state_is_live(control))
+				continue;
+			sweep->live++;
+			if (stands(&view, flow, index, control, sweep->asks_for_vips))
 				continue;
 			if (view_renew(&view, region, &stamp, now)) {
 				way--; /* once more, by what holds now */
+				sweep->live--;
 				continue;
 			}
 			if (is_lost(&view, flow, index, control, sweep->asks_for_vips)) {
@@ -89,13 +94,16 @@ u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u
 			}
 			if (fl_flow_seize(&view, flow, index, control)) {
 				fl_flow_release(&view, flow, index);
+				sweep->live--;
 				freed++;
 			}
 		}
 	}
-	if (end == count)
-		region->header->swept_generation = sweep->generation;
 	sweep->bucket = end == count ? 0 : end;
+	if (end == count) {
+		region->header->swept_generation = sweep->generation;
+		region->header->live_flows = sweep->live;
+	}
 	return freed;
 }
 

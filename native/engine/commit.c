@@ -150,8 +150,13 @@ int fl_region_freeze(struct fl_region *region)
 {
 	u32 old = region->header->active_half & 1, half = 1 - old;
 	struct fl_settings *settings = &region->settings[half];
-	int code = wait_for_half(region, half);
+	int code;
 
+	if (region->is_left) { /* only programs in the kernel may be at work, of another version even: by one word of theirs */
+		fl_store(&region->settings[old].is_active, (u32)FL_FROZEN);
+		return region->maps ? fl_maps_settle(region) : 0;
+	}
+	code = wait_for_half(region, half);
 	if (code)
 		return code;
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {

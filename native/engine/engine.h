@@ -23,6 +23,7 @@ enum fl_open_mode {
 	FL_OPEN_FILE,	/* made or adopted, locked against a second writer */
 	FL_OPEN_READ,	/* another process's region, read-only; a file or a directory of maps */
 	FL_OPEN_MAPS,	/* BPF maps pinned in a directory: made or adopted, locked; "": pinned nowhere, for replay */
+	FL_OPEN_LEFT, /* what a predecessor left, a file or a directory, of this version or another, to be moved from; locked */
 };
 
 enum fl_open_outcome {
@@ -66,6 +67,8 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size);
 
 /* layout.c: hash of sizes, offsets, names and constants of the region; TypeScript holds the same. */
 u64 fl_layout_hash(void);
+/* The same of one section: where its fields lie, what states are called, and FL_REGION_VERSION. */
+u64 fl_layout_shape(u32 section);
 
 /* adopt.c: puts right what a killed predecessor left half done. Nobody else may be at work. */
 void fl_region_mend(struct fl_region *region);
@@ -85,6 +88,7 @@ u64 fl_age_sweep(struct fl_region *region, u64 now);
 struct fl_sweep {
 	u64 bucket; /* the next one; 0: a sweep begins */
 	u64 generation;
+	u64 live; /* flows that were met */
 	bool asks_for_vips;
 };
 

@@ -9,6 +9,8 @@
 	F(fl_header, magic) \
 	F(fl_header, layout_hash) \
 	F(fl_header, size) \
+	F(fl_header, live_flows) \
+	F(fl_header, place) \
 	F(fl_header, seed) \
 	F(fl_header, schedule_seed) \
 	F(fl_header, generation) \
@@ -16,10 +18,10 @@
 	F(fl_header, worker_count) \
 	F(fl_header, buckets) \
 	F(fl_header, pressure_tick) \
-	F(fl_header, created_ns) \
-	F(fl_header, place)
+	F(fl_header, created_ns)
 
 #define FIELDS_PLACE(F) \
+	F(fl_place, shape) \
 	F(fl_place, offset) \
 	F(fl_place, count) \
 	F(fl_place, element) \
@@ -275,6 +277,7 @@
 	C(openFile, FL_OPEN_FILE) \
 	C(openRead, FL_OPEN_READ) \
 	C(openMaps, FL_OPEN_MAPS) \
+	C(openLeft, FL_OPEN_LEFT) \
 	C(attachPacket, FL_ATTACH_PACKET) \
 	C(attachTc, FL_ATTACH_TC) \
 	C(attachXdp, FL_ATTACH_XDP) \

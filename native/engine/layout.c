@@ -98,6 +98,39 @@ u64 fl_layout_hash(void)
 	return hash_of(text);
 }
 
+static const char *const section_types[] = {
+#define X(NAME, name, type, halves) #type,
+	FL_SECTIONS(X)
+#undef X
+};
+
+#define FIELDS_OF(type, fields)                                 \
+	if (!strcmp("struct " #type, section_types[section])) { \
+		fields(FIELD)                                   \
+	}
+
+u64 fl_layout_shape(u32 section)
+{
+	static const char *const section_names[] = {
+#define X(NAME, name, type, halves) #name,
+		FL_SECTIONS(X)
+#undef X
+	};
+	static const size_t elements[] = {
+#define X(NAME, name, type, halves) sizeof(type),
+		FL_SECTIONS(X)
+#undef X
+	};
+
+	used = 0;
+	emit("%s %zu %d\n", section_names[section], elements[section], FL_REGION_VERSION);
+	FL_LAYOUT(FIELDS_OF)
+#define X(NAME, name) emit("%s\n", name);
+	FL_STATES(X)
+#undef X
+	return hash_of(text);
+}
+
 #ifdef FL_LAYOUT_MAIN
 int main(void)
 {

@@ -39,19 +39,6 @@ static u64 entries_for(u32 section, u64 count)
 	return section <= FL_SECTION_INTERFACES ? 1 : count;
 }
 
-static void point_at(struct fl_region *region, u32 section, void *memory, u64 count)
-{
-	region->count[section] = count;
-	switch (section) {
-#define X(NAME, name, type, halves)    \
-	case FL_SECTION_##NAME:        \
-		region->name = memory; \
-		break;
-		FL_SECTIONS(X)
-#undef X
-	}
-}
-
 static size_t mapped_size(u64 octets)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -69,7 +56,7 @@ static int take_map(struct fl_region *region, u32 section, int fd, u64 count, in
 	if (memory == MAP_FAILED)
 		return fl_fail(-errno, "the map %s cannot be mapped: %s", fl_section_kinds[section].name,
 			       strerror(errno));
-	point_at(region, section, memory, count);
+	fl_region_point_at(region, section, memory, count);
 	return 0;
 }
 
@@ -150,19 +137,24 @@ static int get_map(const char *directory, u32 section, struct bpf_map_info *info
 	return fd;
 }
 
+/* Negative without words: there is none of this version. */
+static int adopt_map(struct fl_region *region, const char *directory, u32 section, int protection)
+{
+	struct bpf_map_info info;
+	int fd = get_map(directory, section, &info);
+
+	return fd < 0 ? fd
+		      : take_map(region, section, fd,
+				 (u64)info.max_entries * info.value_size / fl_section_kinds[section].element,
+				 protection);
+}
+
 /* Takes the maps that are pinned there. Negative without words: not a whole region of this version. */
 static int adopt(struct fl_region *region, const char *directory, int protection)
 {
-	struct bpf_map_info info;
-
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++) {
-		int fd = get_map(directory, section, &info), code;
+		int code = adopt_map(region, directory, section, protection);
 
-		if (fd < 0)
-			return fd;
-		code = take_map(region, section, fd,
-				(u64)info.max_entries * info.value_size / fl_section_kinds[section].element,
-				protection);
 		if (code)
 			return code;
 	}
@@ -311,6 +303,28 @@ int fl_maps_read(struct fl_region *region, const char *path)
 	if (code || !fl_region_is_alike(region->header, NULL, 0))
 		return fl_fail(-EINVAL, "%s is not a region of this version's layout", path);
 	return 0;
+}
+
+int fl_maps_left(struct fl_region *region, const char *path)
+{
+	int code;
+
+	prepare(region);
+	region->fd = open_locked(path);
+	if (region->fd < 0)
+		return region->fd;
+	code = adopt_map(region, path, FL_SECTION_HEADER, PROT_READ | PROT_WRITE);
+	if (code)
+		return fl_fail(-EINVAL,
+			       "%s is of a version whose header is laid out otherwise: its connections are lost", path);
+	code = fl_region_check_left(region->header, path);
+	for (u32 section = FL_SECTION_HEADER + 1; !code && section < FL_SECTION_COUNT; section++)
+		if (fl_region_find(region->header, section))
+			code = adopt_map(region, path, section, PROT_READ | PROT_WRITE);
+	if (code == -ENOENT)
+		return fl_fail(code, "%s is no whole region", path);
+	region->size = region->header->size;
+	return code;
 }
 
 void fl_maps_close(struct fl_region *region)

@@ -6,6 +6,9 @@
  * Who forwards over the old region goes on, but frozen: what is ours is dropped, and nothing changes any more. So the new
  * engine may start while the old one still keeps the host from touching what is ours.
  *
+ * What another version left is moved from as well, as far as its sections are alike to ours: without those that are not,
+ * counts begin anew and next hops are asked for again. When what flows need is not alike, there is nothing to move.
+ *
  * Flows keep their slots where both tables have the same number of buckets, else each is entered anew (reenter.c), and
  * those that find no room are lost. Sections of the configuration may have grown; into smaller ones nothing is moved.
  */
@@ -59,11 +62,10 @@ static void add_counts(struct fl_region *to, const struct fl_region *from)
 {
 	u64 servers = from->count[FL_SECTION_SERVERS] / 2;
 
-	for (u32 worker = 0; worker < from->header->worker_count; worker++) {
+	for (u64 worker = 0; worker < from->count[FL_SECTION_WORKERS]; worker++)
 		add_worker(&to->workers[0], &from->workers[worker]);
-		for (u64 slot = 0; slot < servers; slot++)
-			add_traffic(&to->traffic[slot], &from->traffic[worker * servers + slot]);
-	}
+	for (u64 i = 0; i < from->count[FL_SECTION_TRAFFIC]; i++)
+		add_traffic(&to->traffic[i % servers], &from->traffic[i]);
 }
 
 /* Sections that are holes in a file until they are needed stay so: reading a hole gives zeros, writing them takes room. */

@@ -54,6 +54,7 @@ u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes)
 		u64 count = sizes->count[section] * fl_section_kinds[section].halves;
 
 		place[section] = (struct fl_place){
+			.shape = fl_layout_shape(section),
 			.offset = at,
 			.count = count,
 			.element = fl_section_kinds[section].element,
@@ -64,15 +65,23 @@ u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes)
 	return at;
 }
 
+void fl_region_point_at(struct fl_region *region, u32 section, void *memory, u64 count)
+{
+	region->count[section] = count;
+	switch (section) {
+#define X(NAME, name, type, halves)    \
+	case FL_SECTION_##NAME:        \
+		region->name = memory; \
+		break;
+		FL_SECTIONS(X)
+#undef X
+	}
+}
+
 static void point_at(struct fl_region *region, const struct fl_place *place)
 {
-	u8 *base = region->base;
-
-#define X(NAME, name, type, halves)                                      \
-	region->name = (type *)(base + place[FL_SECTION_##NAME].offset); \
-	region->count[FL_SECTION_##NAME] = place[FL_SECTION_##NAME].count;
-	FL_SECTIONS(X)
-#undef X
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
+		fl_region_point_at(region, section, (u8 *)region->base + place[section].offset, place[section].count);
 }
 
 int fl_region_make_header(struct fl_region *region, const struct fl_place *place, u32 workers)
@@ -91,7 +100,7 @@ int fl_region_make_header(struct fl_region *region, const struct fl_place *place
 	header->size = region->size;
 	header->worker_count = workers;
 	header->buckets = place[FL_SECTION_TAGS].count;
-	memcpy(header->place, place, sizeof(header->place));
+	memcpy(header->place, place, FL_SECTION_COUNT * sizeof(*place));
 	/* The magic comes last: a file without it was never finished. */
 	fl_store(&header->magic, (u64)FL_MAGIC);
 	return 0;
@@ -215,6 +224,50 @@ int fl_region_is_alike(const struct fl_header *header, const struct fl_sizes *si
 	       header->worker_count == workers;
 }
 
+/* What a region has of its own, and what a move does without: counts begin anew, next hops are asked for again. */
+static bool may_be_unlike(u32 section)
+{
+	static const u32 sections[] = { FL_SECTION_HOPS,    FL_SECTION_SERVICE_STATE, FL_SECTION_SERVER_STATE,
+					FL_SECTION_WORKERS, FL_SECTION_TRAFFIC,	      FL_SECTION_DATAGRAMS,
+					FL_SECTION_CLIENTS };
+
+	for (u32 i = 0; i < sizeof(sections) / sizeof(*sections); i++)
+		if (sections[i] == section)
+			return true;
+	return false;
+}
+
+const struct fl_place *fl_region_find(const struct fl_header *header, u32 section)
+{
+	u64 shape = fl_layout_shape(section);
+
+	for (u32 i = 0; i < FL_SECTIONS_MOST; i++) {
+		const struct fl_place *place = &header->place[i];
+
+		if (place->shape != shape || place->element != fl_section_kinds[section].element ||
+		    place->halves != fl_section_kinds[section].halves || place->count % place->halves ||
+		    place->offset % ALIGNMENT)
+			continue;
+		if (place->offset > header->size || place->count > (header->size - place->offset) / place->element)
+			return NULL;
+		return place;
+	}
+	return NULL;
+}
+
+int fl_region_check_left(const struct fl_header *header, const char *path)
+{
+	if (header->magic != FL_MAGIC)
+		return fl_fail(-EINVAL, "%s is no region", path);
+	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
+		if (!may_be_unlike(section) && !fl_region_find(header, section))
+			return fl_fail(-EINVAL,
+				       "%s is of a version whose %s are laid out otherwise: its connections, %llu when "
+				       "they were last counted, are lost",
+				       path, fl_section_kinds[section].name, (unsigned long long)header->live_flows);
+	return 0;
+}
+
 static int is_alike(int fd, const struct fl_sizes *sizes, u32 workers, struct fl_header *header)
 {
 	struct stat status;
@@ -327,12 +380,42 @@ static int open_read(struct fl_region *region, const char *path)
 	return code;
 }
 
+static int open_left(struct fl_region *region, const char *path)
+{
+	struct fl_header header = { 0 };
+	struct stat status;
+	int code;
+
+	if (stat(path, &status))
+		return fl_fail(-errno, "cannot open the region %s: %s", path, strerror(errno));
+	if (S_ISDIR(status.st_mode))
+		return fl_maps_left(region, path);
+	region->fd = open_locked(path);
+	if (region->fd < 0)
+		return region->fd;
+	if (pread(region->fd, &header, sizeof(header), 0) != sizeof(header) || fstat(region->fd, &status) ||
+	    header.size != (u64)status.st_size)
+		return fl_fail(-EINVAL, "%s is no whole region", path);
+	code = fl_region_check_left(&header, path);
+	if (code)
+		return code;
+	region->size = header.size;
+	code = map(region, path, PROT_READ | PROT_WRITE);
+	for (u32 section = 0; !code && section < FL_SECTION_COUNT; section++) {
+		const struct fl_place *place = fl_region_find(&header, section);
+
+		if (place)
+			fl_region_point_at(region, section, (u8 *)region->base + place->offset, place->count);
+	}
+	return code;
+}
+
 int fl_region_open(struct fl_region *region, const char *path, enum fl_open_mode mode, const struct fl_sizes *sizes,
 		   u32 workers, enum fl_open_outcome *outcome)
 {
 	int code;
 
-	*region = (struct fl_region){ .fd = -1, .is_writable = mode != FL_OPEN_READ };
+	*region = (struct fl_region){ .fd = -1, .is_writable = mode != FL_OPEN_READ, .is_left = mode == FL_OPEN_LEFT };
 	*outcome = FL_OPEN_CREATED;
 	if (mode == FL_OPEN_MEMORY)
 		code = create(region, "memory", sizes, workers);
@@ -340,6 +423,8 @@ int fl_region_open(struct fl_region *region, const char *path, enum fl_open_mode
 		code = open_file(region, path, sizes, workers, outcome);
 	else if (mode == FL_OPEN_MAPS)
 		code = fl_maps_open(region, path, sizes, workers, outcome);
+	else if (mode == FL_OPEN_LEFT)
+		code = open_left(region, path);
 	else
 		code = open_read(region, path);
 	if (code)

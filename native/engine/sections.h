@@ -19,6 +19,12 @@ extern const struct fl_section_kind fl_section_kinds[FL_SECTION_COUNT];
 u64 fl_region_plan(struct fl_place *place, const struct fl_sizes *sizes);
 /* Fills the header of a region whose sections are in place, the magic last. */
 int fl_region_make_header(struct fl_region *region, const struct fl_place *place, u32 workers);
+/* The region has so many elements of the section there. */
+void fl_region_point_at(struct fl_region *region, u32 section, void *memory, u64 count);
+/* Where a region, of this version or another, has what is alike to our section; NULL when it has nothing like it. */
+const struct fl_place *fl_region_find(const struct fl_header *header, u32 section);
+/* 0: all that flows need is alike to ours. Else -EINVAL, and words that say what is lost. */
+int fl_region_check_left(const struct fl_header *header, const char *path);
 /* Is it a finished region of our layout, and, if sizes are given, of these sizes? */
 int fl_region_is_alike(const struct fl_header *header, const struct fl_sizes *sizes, u32 workers);
 /* commit.c: where a section's elements of a half begin. */

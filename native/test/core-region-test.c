@@ -175,6 +175,75 @@ static void test_foreign(void)
 	clean();
 }
 
+/* As if another version had made it: with its own hash, another order of sections, and these laid out otherwise. */
+static void make_foreign(const u32 *unlike, u32 count)
+{
+	struct fl_header header;
+	struct fl_place first;
+	int fd = open(path, O_RDWR);
+
+	if (fd < 0 || pread(fd, &header, sizeof(header), 0) != sizeof(header))
+		abort();
+	header.layout_hash++;
+	for (u32 i = 0; i < count; i++)
+		header.place[unlike[i]].shape++;
+	first = header.place[0];
+	memmove(&header.place[0], &header.place[1], (FL_SECTIONS_MOST - 1) * sizeof(first));
+	header.place[FL_SECTIONS_MOST - 1] = first;
+	if (pwrite(fd, &header, sizeof(header), 0) != sizeof(header))
+		abort();
+	close(fd);
+}
+
+static int open_left(struct fl_region *region)
+{
+	enum fl_open_outcome none;
+
+	return fl_region_open(region, aside, FL_OPEN_LEFT, NULL, 0, &none);
+}
+
+static void test_left(void)
+{
+	static const u32 workers[] = { FL_SECTION_WORKERS, FL_SECTION_TRAFFIC, FL_SECTION_HOPS },
+			 flows[] = { FL_SECTION_FLOWS };
+	struct fl_region region, left, again;
+	u32 generations[WORLD_SERVERS];
+
+	CASE("flows are carried over from another version's region, whatever of it is laid out otherwise but what "
+	     "flows need");
+	clean();
+	world_generations(generations);
+	CHECK(!open_file(&region) && !world_commit(&region, generations));
+	CHECK(send_frame(&region) == FL_REASON_NEW_FLOW);
+	CHECK(fl_age_sweep(&region, 1000 * WORLD_TICK) == 0 && region.header->live_flows == 1);
+	fl_region_close(&region);
+	make_foreign(workers, 3);
+	sizes = world_sizes(SLOTS * 2, 1);
+	CHECK(!open_file(&region) && outcome == FL_OPEN_SET_ASIDE);
+	CHECK(!open_left(&left));
+	CHECK(!left.workers && !left.count[FL_SECTION_WORKERS] && left.count[FL_SECTION_FLOWS] == SLOTS);
+	CHECK(open_left(&again) == -EBUSY);
+	CHECK(!fl_region_move(&region, &left));
+	CHECK(left.settings[left.header->active_half].is_active == FL_FROZEN);
+	fl_region_close(&left);
+	CHECK(send_frame(&region) == FL_REASON_NO_NEIGHBOUR);
+	CHECK(!world_commit(&region, generations));
+	CHECK(send_frame(&region) == FL_REASON_CLIENT_HIT);
+	CHECK(!world_fault(&region));
+	fl_region_close(&region);
+
+	CASE("flows that are laid out otherwise are lost, and it is said how many");
+	make_foreign(flows, 1);
+	sizes = world_sizes(SLOTS, 1);
+	CHECK(!open_file(&region) && outcome == FL_OPEN_SET_ASIDE);
+	CHECK(open_left(&left) == -EINVAL && says("whose flows are laid out otherwise: its connections, 0 when"));
+	fl_region_close(&region);
+	write_file("fai", 3);
+	CHECK(!rename(path, aside));
+	CHECK(open_left(&left) == -EINVAL && says("is no whole region"));
+	clean();
+}
+
 static void test_commit_refusals(void)
 {
 	struct fl_region region;
@@ -259,6 +328,7 @@ int main(void)
 	test_life();
 	test_killed();
 	test_foreign();
+	test_left();
 	test_commit_refusals();
 	test_full();
 	clean();

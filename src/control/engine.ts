@@ -14,10 +14,10 @@ import type { Logger } from '../base/log.ts';
 import type { Config, EngineName } from '../config/config.ts';
 import { countsFor } from '../plane/capacity.ts';
 import { countFlows } from '../plane/counters.ts';
-import { type LeftRegion, openLeft, openSetAside } from '../plane/left-region.ts';
+import { type LeftRegion, openLeft } from '../plane/left-region.ts';
 import type { Attachment, Plane, Started } from '../plane/plane.ts';
 import type { Platform } from '../plane/platform.ts';
-import { backingFor, placeOfRegion, type RegionPlace } from '../plane/region-place.ts';
+import { backingFor, placeOfRegion, type RegionPlace, setAsidePath } from '../plane/region-place.ts';
 import { readHeader } from '../plane/sections.ts';
 import { makeSwitchPlane } from '../plane/switch-plane.ts';
 import { type Candidate, chooseEngine, formatAttachments } from './engine-choice.ts';
@@ -129,11 +129,13 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       const workers = workersFor(place, wanted);
       const opened = platform.openPlane(place, countsFor(wanted, workers), workers);
       const isFresh = readHeader(opened).generation === 0;
+      const isSetAside = opened.outcome === 'set-aside';
+      const leftAt = isSetAside ? { ...place, path: setAsidePath(place) } : elsewhere(place, wanted);
       let left: LeftRegion | null = null;
       let isTaken = false;
       let started: Started;
       try {
-        left = opened.outcome === 'set-aside' ? openSetAside(platform, place) : leftElsewhere(place, wanted);
+        if (leftAt !== null) left = openIfAlike(leftAt);
         if (isFresh && left !== null) isTaken = takeOver(opened, left);
         // A predecessor that died in the middle of a switch has frozen it.
         if (!isFresh) opened.resume();
@@ -144,29 +146,37 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
         opened.stop(!isFresh);
         opened.close();
         if (opened.outcome === 'created') platform.removeRegion(place);
-        if (opened.outcome === 'set-aside') platform.putBack(place);
+        if (isSetAside) platform.putBack(place);
         throw error;
       }
       // What was set aside and could not be carried over stays there.
-      if (left !== null && (isTaken || opened.outcome !== 'set-aside')) dispose(left);
+      if (leftAt !== null && (isTaken || !isSetAside)) dispose(leftAt, left);
       else left?.plane.close();
       return { plane: opened, place, started, candidate, engine: wanted.engine, isInherited: isTaken || !isFresh };
     });
   }
 
-  /** What another kind of engine left of this instance. */
-  function leftElsewhere(place: RegionPlace, wanted: Config): LeftRegion | null {
+  /** Where another kind of engine left a region of this instance. */
+  function elsewhere(place: RegionPlace, wanted: Config): RegionPlace | null {
     const backing = place.backing === 'maps' ? 'file' : 'maps';
     const other = placeOfRegion(wanted.name, backing, platform.bpffs(wanted.bpffs, false));
-    return platform.hasRegion(other) ? openLeft(platform, other) : null;
+    return platform.hasRegion(other) ? other : null;
+  }
+
+  /** Null, and said, when nothing of it can be taken over. */
+  function openIfAlike(place: RegionPlace): LeftRegion | null {
+    try {
+      return openLeft(platform, place);
+    } catch (error) {
+      if (!(error instanceof FairleadError) || error.code !== 'failed') throw error;
+      log.warn(error.message);
+      return null;
+    }
   }
 
   /** False when there is nothing to take, or nothing that fits. */
   function takeOver(opened: Plane, { plane: former, place }: LeftRegion): boolean {
-    if (readHeader(former).generation === 0) {
-      if (former.outcome === 'set-aside') log.warn(`the region ${place.path} is of another layout: its flows are lost`);
-      return false;
-    }
+    if (readHeader(former).generation === 0) return false;
     const flows = countFlows(former);
     try {
       opened.takeFrom(former);
@@ -182,10 +192,10 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
   }
 
   /** Off the interfaces, and away. The engine is at work already: what cannot be removed is no reason to end it. */
-  function dispose({ plane: former, place, interfaces }: LeftRegion): void {
+  function dispose(place: RegionPlace, left: LeftRegion | null): void {
     try {
-      former.detach(interfaces);
-      former.close();
+      left?.plane.detach(left.interfaces);
+      left?.plane.close();
       platform.removeRegion(place);
     } catch (error) {
       log.warn(`${place.path} could not be removed: ${(error as Error).message}; "fairlead down" removes it`);
@@ -232,7 +242,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
     }
     const before = plane.become(next);
     before.stop(false);
-    dispose({ plane: before, place: current.place, interfaces: [] });
+    dispose(current.place, { plane: before, place: current.place, interfaces: [] });
     return { plane: next, place, started };
   }
 

@@ -1,31 +1,33 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = 'a246db941079d5ba';
+export const layoutHash = 'e2d193c0b6cfca53';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
   fl_header: {
-    octets: 680,
+    octets: 1416,
     magic: 0,
     layout_hash: 8,
     size: 16,
-    seed: 24,
-    schedule_seed: 56,
-    generation: 64,
-    active_half: 72,
-    worker_count: 76,
-    buckets: 80,
-    pressure_tick: 84,
-    created_ns: 88,
-    place: 128,
+    live_flows: 24,
+    place: 32,
+    seed: 1312,
+    schedule_seed: 1344,
+    generation: 1352,
+    active_half: 1360,
+    worker_count: 1364,
+    buckets: 1368,
+    pressure_tick: 1372,
+    created_ns: 1376,
   },
   fl_place: {
-    octets: 24,
-    offset: 0,
-    count: 8,
-    element: 16,
-    halves: 20,
+    octets: 32,
+    shape: 0,
+    offset: 8,
+    count: 16,
+    element: 24,
+    halves: 28,
   },
   fl_settings: {
     octets: 896,
@@ -35,8 +37,8 @@ export const layout = {
     vip_mask: 48,
     listen_mask: 52,
     icmp_per_tick: 56,
-    rst_per_tick: 160,
-    is_refusing: 164,
+    rst_per_tick: 228,
+    is_refusing: 232,
     networks: 256,
     first: 60,
   },
@@ -219,7 +221,7 @@ export const layout = {
 
 /** Index of each section; `element` in octets; `halves` 2 where a commit writes the inactive half. */
 export const sections = {
-  header: { index: 0, element: 680, halves: 1 },
+  header: { index: 0, element: 1416, halves: 1 },
   settings: { index: 1, element: 896, halves: 2 },
   interfaces: { index: 2, element: 64, halves: 2 },
   vips: { index: 3, element: 32, halves: 2 },
@@ -385,6 +387,7 @@ export const constants = {
   openFile: 1,
   openRead: 2,
   openMaps: 3,
+  openLeft: 4,
   attachPacket: 1,
   attachTc: 2,
   attachXdp: 3,

@@ -26,6 +26,12 @@ export function openPlane(addon: Addon, { backing, path }: RegionPlace, counts: 
     : wrap(addon, 'packet', addon.open(constants.openFile, path, countsArray(counts), workers));
 }
 
+/** Sections that are not alike to ours are empty in it. */
+export function openLeftPlane(addon: Addon, { backing, path }: RegionPlace): Plane {
+  const [handle] = addon.open(constants.openLeft, path, new Float64Array(NAMES.length), 0);
+  return wrap(addon, backing === 'maps' ? 'kernel' : 'packet', [handle, constants.openAdopted]);
+}
+
 /** Another process's region, to look at. */
 export function openReadPlane(addon: Addon, { backing, path }: RegionPlace): Plane {
   const opened = addon.open(constants.openRead, path, new Float64Array(NAMES.length), 0);

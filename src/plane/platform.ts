@@ -6,7 +6,7 @@ import { FairleadError } from '../base/errors.ts';
 import type { HostView } from '../config/host-view.ts';
 import { type Addon, loadAddon } from '../native/addon.ts';
 import { hostViewOf, parseAddresses, parseLinks } from '../net/netlink.ts';
-import { openPlane, openReadPlane } from './native-plane.ts';
+import { openLeftPlane, openPlane, openReadPlane } from './native-plane.ts';
 import type { Plane, SectionCounts } from './plane.ts';
 import { makeProbePath, type PlaneProbePath, removeProbePath } from './probe-path.ts';
 import { type RegionPlace, setAsidePath } from './region-place.ts';
@@ -14,6 +14,11 @@ import { type RegionPlace, setAsidePath } from './region-place.ts';
 export interface Platform {
   /** Throws `refused` when another process has the region, `failed` when the machine lacks what it needs. */
   openPlane(place: RegionPlace, counts: SectionCounts, workers: number): Plane;
+  /**
+   * What a predecessor left there, of this version or another, to be taken over from. Throws `refused` when another
+   * process has it, `failed` when nothing of it can be taken over.
+   */
+  openLeft(place: RegionPlace): Plane;
   /** Another process's region, to look at. */
   readPlane(place: RegionPlace): Plane;
   hasRegion(place: RegionPlace): boolean;
@@ -61,6 +66,7 @@ export function makePlatform(addon: Addon = loadAddon()): Platform {
   };
   return {
     openPlane: (place, counts, workers) => explained(() => openPlane(addon, place, counts, workers)),
+    openLeft: (place) => explained(() => openLeftPlane(addon, place)),
     readPlane: (place) => explained(() => openReadPlane(addon, place)),
     hasRegion: ({ path }) => existsSync(path),
     removeRegion: (place) =>

@@ -38,6 +38,8 @@ export interface FakePlatform extends Platform {
   readonly withoutXdp: Set<string>;
   /** Where no bpffs can be mounted. */
   mountFails: Error | null;
+  /** What was left is of another version, and nothing of it can be taken over. */
+  isUnlike: boolean;
   /** What a move into a new region throws. */
   doesNotFit: Error | null;
 }
@@ -61,6 +63,7 @@ export function makeFakePlatform(): FakePlatform {
     refused: new Map(),
     withoutXdp: new Set(),
     mountFails: null,
+    isUnlike: false,
     doesNotFit: null,
     openPlane: (place, counts, workers) => {
       const { path } = place;
@@ -78,6 +81,16 @@ export function makeFakePlatform(): FakePlatform {
       platform.calls.push(`${place.backing} ${opened.outcome}`);
       platform.planes.push(opened);
       return opened;
+    },
+    openLeft: (place) => {
+      const { path } = place;
+      if (locked.has(path)) throw new FairleadError('refused', `another fairlead works on the region ${path}`);
+      if (platform.isUnlike)
+        throw new FairleadError('failed', `${path} is of a version whose flows are laid out otherwise`);
+      const { counts, workers, memory } = regions.get(path)!;
+      locked.add(path);
+      platform.calls.push(`${place.backing} adopted`);
+      return fakeEngine(platform, place, makeMemoryPlane(counts, workers, memory), () => locked.delete(path));
     },
     readPlane: ({ path }) => {
       const there = regions.get(path);

@@ -231,6 +231,25 @@ describe('what a predecessor left', () => {
     );
   });
 
+  test('by another version whose flows are laid out otherwise stays set aside, and it is said what is lost', () => {
+    const made = setUp();
+    leave(made, configFor('packet'));
+    made.platform.isUnlike = true;
+    const engine = made.open(configFor('packet', 'flows: 8192'));
+    assert.equal(engine.state().isInherited, false);
+    assert.ok(made.platform.regions().includes('/dev/shm/fairlead.fairlead.old'));
+    assert.match(made.said(), /fairlead\.old is of a version whose flows are laid out otherwise/);
+  });
+
+  test('by another version for another kind of engine is removed once the wanted one is at work', () => {
+    const made = setUp();
+    leave(made, configFor('packet'));
+    made.platform.isUnlike = true;
+    made.open(configFor('tc'));
+    assert.deepEqual(made.calls(), ['maps created', 'maps start eth0:tc eth1:tc', 'file removed']);
+    assert.match(made.said(), /fairlead is of a version whose flows are laid out otherwise/);
+  });
+
   test('stays and goes on when the engine does not start', () => {
     const made = setUp();
     leave(made, configFor('packet'));

@@ -13,7 +13,7 @@ import { readFlowCounts, readReasons, readTraffic } from '../../src/plane/counte
 import { readFlows } from '../../src/plane/flow-reader.ts';
 import { planImage } from '../../src/plane/image.ts';
 import { smallCounts } from '../../src/plane/memory-plane.ts';
-import { openPlane, openReadPlane } from '../../src/plane/native-plane.ts';
+import { openLeftPlane, openPlane, openReadPlane } from '../../src/plane/native-plane.ts';
 import type { Plane, SectionName } from '../../src/plane/plane.ts';
 import type { RegionPlace } from '../../src/plane/region-place.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
@@ -36,6 +36,16 @@ function open(t: TestContext, place: RegionPlace, workers = 1, flows = 4096): Pl
 function commitWeb(plane: Plane): number {
   const moment = { generation: readHeader(plane).generation, nowMs: 0 };
   return plane.commit(planImage(targetOf(configOf(WEB)), readPlacement(plane), plane.counts, moment).image);
+}
+
+/** As if another version had made it, which has laid out these otherwise. */
+function makeForeign(plane: Plane, unlike: readonly SectionName[]): void {
+  const header = new DataView(plane.section('header'));
+  header.setBigUint64(layout.fl_header.layout_hash, 1n, true);
+  for (const name of unlike) {
+    const at = layout.fl_header.place + sections[name].index * layout.fl_place.octets + layout.fl_place.shape;
+    header.setBigUint64(at, 1n, true);
+  }
 }
 
 describe('a region of maps', { skip }, () => {
@@ -83,6 +93,35 @@ describe('a region of maps', { skip }, () => {
       next.close();
     }
     assert.equal(openReadPlane(addon, { backing: 'maps', path: `${place.path}_old` }).counts.flows, 8192);
+  });
+
+  test('of another version is carried over as far as it is alike: flows live on, counts begin anew', (t) => {
+    const place = mapsIn(mountBpffs(t));
+    const first = open(t, place);
+    commitWeb(first);
+    writeFlow(first, { index: 3, client: '198.51.100.7', clientPort: 40_000 });
+    makeForeign(first, ['workers', 'hops']);
+    first.close();
+    const second = open(t, place);
+    assert.equal(second.outcome, 'set-aside');
+    const left = openLeftPlane(addon, { backing: 'maps', path: `${place.path}_old` });
+    assert.deepEqual([left.counts.workers, left.counts.hops, left.counts.flows], [0, 0, 4096]);
+    second.takeFrom(left);
+    left.close();
+    assert.deepEqual(
+      [...readFlows(second, {})].flat().map(({ client }) => client.text),
+      ['198.51.100.7'],
+    );
+    assert.equal(readPlacement(second).servers.length, 2);
+    assert.equal(commitWeb(second), 2);
+  });
+
+  test('whose flows another version has laid out otherwise is not taken over', (t) => {
+    const place = mapsIn(mountBpffs(t));
+    const first = open(t, place);
+    makeForeign(first, ['flows']);
+    first.close();
+    assert.throws(() => openLeftPlane(addon, place), /region is of a version whose flows are laid out otherwise/);
   });
 
   test('is read while the first works on it, and only read', (t) => {
