@@ -161,6 +161,7 @@ static struct fl_sizes sizes_for(u32 flows, u32 workers)
 					  [FL_SECTION_RETURNS] = FL_SLOTS_FOR(flows) / FL_WAYS,
 					  [FL_SECTION_DATAGRAMS] = FL_DATAGRAMS,
 					  [FL_SECTION_CLIENTS] = FL_CLIENTS,
+					  [FL_SECTION_STICKIES] = flows / 32,
 					  [FL_SECTION_LIMITS] = 8,
 					  [FL_SECTION_ACCESS] = 64,
 				  } };

@@ -12,6 +12,7 @@
 #include "limit.h"
 #include "schedule.h"
 #include "state.h"
+#include "sticky.h"
 
 #define FL_PORT_FIRST 1024 /* full-nat's source ports */
 #define FL_PORT_COUNT 64512
@@ -423,6 +424,7 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 		return fl_method_is_dsr(service->method) ? FL_REASON_CAME_BACK : FL_REASON_BAD_SOURCE;
 	view->scratch->service = index;
 	view->scratch->refusal = FL_REASON_NO_SERVER;
+	view->scratch->is_sticky = service->sticky_ticks != 0;
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN &&
 	    !view->scratch->is_moved)
 		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : fl_untracked_or(service, FL_REASON_NO_FLOW);
@@ -441,6 +443,33 @@ FL_PART(fl_table_full, FL_REASON_TABLE_FULL, service_index, nothing)
 }
 
 /*
+ * The server for a first frame: the one that is remembered for its client, or else the one that the service chooses, which
+ * is remembered then. What a reserve takes is not: its client shall go back when there is room.
+ */
+FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look, u32 service, u32 is_new)
+{
+	u32 slot = FL_NONE, again;
+
+	if (view->scratch->is_sticky)
+		slot = fl_sticky_find(view, look, service, is_new);
+	if (slot != FL_NONE)
+		return slot;
+	slot = fl_schedule(view, look, service, 0);
+	if (slot == FL_NONE)
+		slot = fl_schedule_least(view, look, service, FL_AMONG_MEMBERS);
+	if (slot == FL_NONE)
+		return fl_schedule_least(view, look, service, FL_AMONG_RESERVES);
+	if (!view->scratch->is_sticky || !is_new || fl_sticky_enter(view, look, service, slot))
+		return slot;
+	/* Somebody wrote into the bucket meanwhile, perhaps for another flow of this client's. */
+	again = fl_sticky_find(view, look, service, is_new);
+	if (again != FL_NONE)
+		return again;
+	fl_sticky_enter(view, look, service, slot);
+	return slot;
+}
+
+/*
  * The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, FL_REASON_UNTRACKED and the scratch's
  * server_slot, or why not. The steps are called one after
  * the other, and not each by the one before, because a BPF stack of 512 octets is shared by all that are open.
@@ -456,11 +485,7 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	why = fl_limit_look(view, look, service, allowed == FL_REASON_NONE);
 	if (why)
 		return why;
-	server_slot = fl_schedule(view, look, service, 0);
-	if (server_slot == FL_NONE)
-		server_slot = fl_schedule_least(view, look, service, FL_AMONG_MEMBERS);
-	if (server_slot == FL_NONE)
-		server_slot = fl_schedule_least(view, look, service, FL_AMONG_RESERVES);
+	server_slot = fl_server_choose(view, look, service, allowed == FL_REASON_NONE);
 	if (server_slot == FL_NONE)
 		return view->scratch->refusal;
 	view->scratch->server_slot = server_slot;

@@ -426,8 +426,10 @@ FL_INLINE int fl_conclude(const struct fl_view *view, struct fl_frame *frame, in
 
 	view->scratch->moved.to = 0;
 	reason = fl_carry_out(view, frame, decided, result);
-	if (view->scratch->moved.to)
+	if (view->scratch->moved.to) {
 		fl_flow_moved(view, frame->look, 0, 0);
+		fl_sticky_note(view, frame->look, 0, 0);
+	}
 	result->reason = reason;
 	result->verdict = fl_verdict_of(reason);
 	if (reason < FL_REASON_COUNT)

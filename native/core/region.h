@@ -59,7 +59,8 @@
 	X(FLOWS6, flows6, struct fl_flow6, 1)                       \
 	X(RETURNS, returns, struct fl_returns, 1)                   \
 	X(DATAGRAMS, datagrams, struct fl_datagram, 1)              \
-	X(CLIENTS, clients, struct fl_client, 1)
+	X(CLIENTS, clients, struct fl_client, 1)                    \
+	X(STICKIES, stickies, struct fl_stickies, 1)
 
 #define FL_SECTIONS(X)        \
 	FL_DIRECT_SECTIONS(X) \
@@ -149,13 +150,15 @@ struct fl_header {
 	u64 generation;	   /* commits so far */
 	u32 active_half;
 	u32 worker_count;
-	u32 buckets;	   /* of TAGS, FLOWS / 8, RETURNS */
-	u32 pressure_tick; /* when a flow was last refused a slot; 0: never */
-	u64 created_ns;	   /* CLOCK_REALTIME */
-	u32 is_sampling;   /* whoever forwards reports what it decides */
-	u32 reserved_word;
+	u32 buckets;	      /* of TAGS, FLOWS / 8, RETURNS */
+	u32 pressure_tick;    /* when a flow was last refused a slot; 0: never */
+	u64 created_ns;	      /* CLOCK_REALTIME */
+	u32 is_sampling;      /* whoever forwards reports what it decides */
+	u32 sticky_buckets;   /* of STICKIES */
 	u64 swept_generation; /* the commit by which the last sweep asked for VIPs */
-	u64 reserved[2];
+	u32 sticky_tick;      /* when remembered clients were last counted */
+	u32 reserved_word;
+	u64 reserved[1];
 };
 
 #define FL_STANDBY 0 /* everything passes to the host */
@@ -254,6 +257,8 @@ struct fl_table_pair {
 #define FL_HASH_CLIENT 0
 #define FL_HASH_CLIENT_PORT 1
 
+#define FL_STICKY_PORT 0xff /* sticky_by: the client's whole address, and its port */
+
 struct fl_service {
 	u64 id; /* of the name; the control plane finds its slots again by it */
 	u8 method;
@@ -268,7 +273,10 @@ struct fl_service {
 	u32 source_count; /* 0: the VIP itself */
 	u32 flags;	  /* FL_SERVICE_* */
 	u32 limit;	  /* in LIMITS, counted from 1; 0: none */
-	u32 reserved[4];
+	u32 sticky_ticks; /* a client's server is remembered for so long after its last new flow; 0: it is not */
+	u8 sticky_by;	  /* so many bits of an address are a client; or FL_STICKY_PORT */
+	u8 reserved1[3];
+	u32 reserved[2];
 	u32 reserve_count; /* behind the members: who takes what those have no room for */
 };
 
@@ -298,8 +306,9 @@ struct fl_access {
 
 #define FL_SERVER_USED 1
 #define FL_SERVER_V6 2
-#define FL_SERVER_ENDED 4 /* its flows have been ended: for the control plane, which does so once */
-#define FL_SERVER_MOVES 8 /* TCP of flows that have been ended goes to another server; else it is reset */
+#define FL_SERVER_ENDED 4    /* its flows have been ended: for the control plane, which does so once */
+#define FL_SERVER_MOVES 8    /* TCP of flows that have been ended goes to another server; else it is reset */
+#define FL_SERVER_RESERVE 16 /* it is no member, and takes only what members have no room for */
 
 /*
  * A generation: who has the slot, and in the epoch's bits how often this one's flows have been ended. A flow is good
@@ -346,6 +355,8 @@ struct fl_server {
 struct fl_service_state {
 	u32 cursor; /* of the sequence, or where the least-connection scan starts; any worker adds */
 	u32 open;   /* of all its servers; a commit counts anew */
+	u32 sticky; /* clients remembered, as last counted */
+	u32 reserved;
 	u64 bucket; /* of new flows, see limit.h */
 };
 
@@ -358,6 +369,35 @@ struct fl_client {
 	u32 flows;
 	u32 reserved[3];
 };
+
+#define FL_STICKY_WAYS 16   /* the first is the bucket's own */
+#define FL_STICKY_CLIENTS 8 /* of a bucket: when they are so many, one in 500 finds it full (Poisson) */
+#define FL_STICKY_CLAIMED 1u
+
+/* A client, and the server that it goes to. A server is of one service, so it says which service remembers it. */
+struct fl_sticky {
+	struct fl_addr client; /* the rest of its prefix is zero */
+	u64 server;	       /* slot, and generation << 32; 0: free */
+	u32 seen;	       /* tick of its last new flow */
+	u16 port;	       /* with FL_STICKY_PORT; else 0 */
+	u8 by;		       /* as its service's sticky_by */
+	u8 is_kept;	       /* a flow of its came to stand, so it makes room last */
+};
+
+/*
+ * A bucket of remembered clients; any worker. control: FL_STICKY_CLAIMED while somebody writes, the rest counts writes. Who
+ * writes claims the bucket by compare-and-swap from what it was when the client was looked for; who reads looks twice.
+ * `seen` and is_kept are stored without a claim.
+ */
+struct fl_stickies {
+	union {
+		struct {
+			u32 control;
+			u32 claimed; /* tick of the last claim */
+		};
+		struct fl_sticky way[FL_STICKY_WAYS]; /* from 1 on */
+	};
+} __attribute__((aligned(64)));
 
 /*
  * Of a server: any worker or the ageing thread, by atomic addition, when a flow changes state; the three of the
@@ -533,6 +573,7 @@ _Static_assert(sizeof(struct fl_flow) == 64, "a flow is one cache line");
 _Static_assert(sizeof(struct fl_flow6) == 64, "its IPv6 addresses are one more");
 _Static_assert(sizeof(struct fl_datagram) == 64, "");
 _Static_assert(sizeof(struct fl_service) == 64, "");
+_Static_assert(sizeof(struct fl_stickies) == 512, "");
 _Static_assert(sizeof(struct fl_server) == 64, "");
 _Static_assert(sizeof(struct fl_interface) == 64, "");
 _Static_assert(sizeof(struct fl_vip) == 32, "");

@@ -76,6 +76,11 @@ struct fl_scratch {
 	u32 orphan;	  /* the flow found that its server has lost, or FL_NONE */
 	u32 is_hairpin;	  /* its server would answer it around us, so it is entered as full-nat's */
 	u32 is_moved;	  /* a first frame: of a connection that another server had */
+	u32 is_sticky;	  /* its service remembers clients: sticky.h */
+	u32 sticky_bucket;
+	u32 sticky_control;	 /* the bucket's, when the client was looked for */
+	u32 sticky_way;		 /* where the client was found, or FL_NONE */
+	struct fl_sticky sticky; /* the client's entry, but for the server */
 	struct fl_moved moved;
 	u64 now_ns;
 	struct fl_look look;

@@ -1,10 +1,12 @@
 /*
  * What a predecessor that was killed in the middle of a frame may have left: slots claimed by a worker that no longer
  * is, words in RETURNS without a flow, counts that one swap is missing from. All three are put right from the one thing
- * that is always whole, the live entries.
+ * that is always whole, the live entries. Claimed buckets of remembered clients are released: an entry half written names
+ * no server.
  */
 #include "../core/forward.h"
 #include "maps.h"
+#include "sections.h"
 
 static void count_for_client(const struct fl_view *view, const struct fl_flow *flow, u32 index)
 {
@@ -72,6 +74,14 @@ static void mend_returns(const struct fl_view *view, struct fl_region *region)
 	}
 }
 
+static void mend_stickies(struct fl_region *region)
+{
+	if (!fl_region_is_sticky(region))
+		return;
+	for (u64 i = 0; i < region->count[FL_SECTION_STICKIES]; i++)
+		region->stickies[i].control &= ~FL_STICKY_CLAIMED;
+}
+
 #define ORPHANS_MOST 64 /* ageing holds one slot at a time, the slow path another */
 
 /* Gives slots back that were claimed before a grace period and still are, by the same claim: whoever claimed them is no
@@ -121,4 +131,5 @@ void fl_region_mend(struct fl_region *region)
 		return;
 	mend_flows(&view, region);
 	mend_returns(&view, region);
+	mend_stickies(region);
 }

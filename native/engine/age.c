@@ -4,7 +4,11 @@
  * slots to a load, so that an empty table costs nothing much; VIPs are asked for only in the sweep after a commit.
  */
 #include "../core/forward.h"
-#include "engine.h"
+#include "sections.h"
+
+#include <stdlib.h>
+
+#define STICKY_TICKS 37 /* 5 s */
 
 /* Which configuration is in force. */
 static u64 stamp_of(const struct fl_region *region)
@@ -49,6 +53,38 @@ static int stands(const struct fl_view *view, const struct fl_flow *flow, u32 in
 static int is_lost(const struct fl_view *view, const struct fl_flow *flow, u32 index, u32 control, int asks_for_vip)
 {
 	return fl_flow_is_orphan(view, flow, control) && !(asks_for_vip && is_vip_gone(view, flow, index));
+}
+
+/* Clients that services remember, for who asks how many. */
+static void count_stickies(const struct fl_view *view, struct fl_region *region)
+{
+	u64 services = region->count[FL_SECTION_SERVICE_STATE];
+	u32 first = view->settings->first[FL_SECTION_SERVICES];
+	u32 *clients = calloc(services, sizeof(*clients));
+
+	for (u64 i = 0; clients && i < region->count[FL_SECTION_STICKIES]; i++)
+		for (u32 way = 1; way < FL_STICKY_WAYS; way++) {
+			const struct fl_sticky *sticky = &region->stickies[i].way[way];
+			const struct fl_server *server = fl_sticky_server(view, sticky->server);
+
+			if (server && server->service < services &&
+			    fl_sticky_holds(view, sticky, server, fl_services_at(region, first + server->service)))
+				clients[server->service]++;
+		}
+	for (u64 i = 0; clients && i < services; i++)
+		fl_store(&region->service_state[i].sticky, clients[i]);
+	free(clients);
+}
+
+/* Each few seconds: the table may be large, and nobody waits for its count. Where no service remembers clients, in either
+ * half, it may have no memory. */
+static void count_stickies_when_due(const struct fl_view *view, struct fl_region *region)
+{
+	if (view->now - region->header->sticky_tick < STICKY_TICKS)
+		return;
+	region->header->sticky_tick = view->now;
+	if (fl_region_is_sticky(region))
+		count_stickies(view, region);
 }
 
 u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u64 now)
@@ -100,10 +136,11 @@ u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u
 		}
 	}
 	sweep->bucket = end == count ? 0 : end;
-	if (end == count) {
-		region->header->swept_generation = sweep->generation;
-		region->header->live_flows = sweep->live;
-	}
+	if (end < count)
+		return freed;
+	region->header->swept_generation = sweep->generation;
+	region->header->live_flows = sweep->live;
+	count_stickies_when_due(&view, region);
 	return freed;
 }
 

@@ -54,6 +54,32 @@ static int read_block(const struct fl_region *region, const u8 *image, size_t si
 	return 0;
 }
 
+static int take_section(struct fl_region *region, u32 section)
+{
+	return fl_region_reserve(region->maps ? -1 : region->fd, "the region", region->header->place[section].offset,
+				 fl_region_octets(region, section));
+}
+
+/* What only some services need. */
+static int take_for_services(struct fl_region *region, const u8 *content, u32 count)
+{
+	bool has_v6 = false, is_sticky = false;
+	int code = 0;
+
+	for (u32 i = 0; i < count; i++) {
+		struct fl_service service;
+
+		memcpy(&service, content + (size_t)i * sizeof(service), sizeof(service));
+		has_v6 |= service.is_v6;
+		is_sticky |= service.sticky_ticks != 0;
+	}
+	if (has_v6)
+		code = take_section(region, FL_SECTION_FLOWS6);
+	if (!code && is_sticky)
+		code = take_section(region, FL_SECTION_STICKIES);
+	return code;
+}
+
 /* Checks every block and takes the memory that the image will touch. */
 static int check_image(struct fl_region *region, const u8 *image, size_t size)
 {
@@ -72,16 +98,8 @@ static int check_image(struct fl_region *region, const u8 *image, size_t size)
 						 region->header->place[FL_SECTION_TABLES].offset +
 							 (u64)block.first * sizeof(struct fl_table_pair),
 						 (u64)block.count * sizeof(struct fl_table_pair));
-		for (u32 i = 0; !code && block.section == FL_SECTION_SERVICES && i < block.count; i++) {
-			struct fl_service service;
-
-			memcpy(&service, content + (size_t)i * sizeof(service), sizeof(service));
-			if (!service.is_v6)
-				continue;
-			code = fl_region_reserve(backing, "the region", region->header->place[FL_SECTION_FLOWS6].offset,
-						 region->count[FL_SECTION_FLOWS6] * sizeof(struct fl_flow6));
-			break;
-		}
+		if (!code && block.section == FL_SECTION_SERVICES)
+			code = take_for_services(region, content, block.count);
 		if (code)
 			return code;
 	}

@@ -86,7 +86,9 @@
 	F(fl_service, source_count) \
 	F(fl_service, flags) \
 	F(fl_service, limit) \
-	F(fl_service, reserve_count)
+	F(fl_service, reserve_count) \
+	F(fl_service, sticky_ticks) \
+	F(fl_service, sticky_by)
 
 #define FIELDS_LIMIT(F) \
 	F(fl_limit, access_first) \
@@ -102,11 +104,23 @@
 	F(fl_access, is_allowed)
 
 #define FIELDS_SERVICE_STATE(F) \
-	F(fl_service_state, open)
+	F(fl_service_state, open) \
+	F(fl_service_state, sticky)
 
 #define FIELDS_CLIENT(F) \
 	F(fl_client, name) \
 	F(fl_client, flows)
+
+#define FIELDS_STICKY(F) \
+	F(fl_sticky, client) \
+	F(fl_sticky, server) \
+	F(fl_sticky, seen) \
+	F(fl_sticky, port) \
+	F(fl_sticky, by)
+
+#define FIELDS_STICKIES(F) \
+	F(fl_stickies, control) \
+	F(fl_stickies, way)
 
 #define FIELDS_SERVER(F) \
 	F(fl_server, id) \
@@ -211,6 +225,8 @@
 	S(fl_access, FIELDS_ACCESS) \
 	S(fl_service_state, FIELDS_SERVICE_STATE) \
 	S(fl_client, FIELDS_CLIENT) \
+	S(fl_sticky, FIELDS_STICKY) \
+	S(fl_stickies, FIELDS_STICKIES) \
 	S(fl_server, FIELDS_SERVER) \
 	S(fl_server_state, FIELDS_SERVER_STATE) \
 	S(fl_worker, FIELDS_WORKER) \
@@ -251,6 +267,10 @@
 	C(serviceRefusesFull, FL_SERVICE_REFUSES_FULL) \
 	C(serviceHairpin, FL_SERVICE_HAIRPIN) \
 	C(serviceRefusesHairpin, FL_SERVICE_REFUSES_HAIRPIN) \
+	C(stickyPort, FL_STICKY_PORT) \
+	C(stickyWays, FL_STICKY_WAYS) \
+	C(stickyClients, FL_STICKY_CLIENTS) \
+	C(stickyClaimed, FL_STICKY_CLAIMED) \
 	C(hashClient, FL_HASH_CLIENT) \
 	C(hashClientPort, FL_HASH_CLIENT_PORT) \
 	C(vipUsed, FL_VIP_USED) \
@@ -267,6 +287,7 @@
 	C(serverV6, FL_SERVER_V6) \
 	C(serverEnded, FL_SERVER_ENDED) \
 	C(serverMoves, FL_SERVER_MOVES) \
+	C(serverReserve, FL_SERVER_RESERVE) \
 	C(generationEpoch, FL_GENERATION_EPOCH) \
 	C(generationEpochOne, FL_GENERATION_EPOCH_ONE) \
 	C(flowV6, FL_FLOW_V6) \

@@ -10,7 +10,8 @@
  * counts begin anew and next hops are asked for again. When what flows need is not alike, there is nothing to move.
  *
  * Flows keep their slots where both tables have the same number of buckets, else each is entered anew (reenter.c), and
- * those that find no room are lost. Sections of the configuration may have grown; into smaller ones nothing is moved.
+ * those that find no room are lost; and so do remembered clients. Sections of the configuration may have grown; into
+ * smaller ones nothing is moved.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,7 +22,8 @@
 /* What is each worker's own, and what says how the region itself is made. */
 static bool is_copied(u32 section)
 {
-	return section != FL_SECTION_HEADER && section != FL_SECTION_WORKERS && section != FL_SECTION_TRAFFIC;
+	return section != FL_SECTION_HEADER && section != FL_SECTION_WORKERS && section != FL_SECTION_TRAFFIC &&
+	       section != FL_SECTION_STICKIES;
 }
 
 /* What flows are found by, and what names them by their place. */
@@ -124,6 +126,12 @@ int fl_region_move(struct fl_region *to, struct fl_region *from)
 		if (is_copied(section) && (is_same_table || !is_of_flows(section)))
 			copy_section(to, from, section);
 	point_at_half(to);
+	if (fl_region_is_sticky(from)) {
+		if (to->count[FL_SECTION_STICKIES] == from->count[FL_SECTION_STICKIES])
+			copy_section(to, from, FL_SECTION_STICKIES);
+		else
+			fl_region_remember(to, from);
+	}
 	if (!is_same_table)
 		fl_region_reenter(to, from);
 	add_counts(to, from);

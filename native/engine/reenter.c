@@ -1,8 +1,8 @@
 /*
- * Flows from one table into another with another number of buckets: each has another home there. Those that are open go
+ * Flows, and remembered clients, from one table into another with another number of buckets: each has another home there. Those that are open go
  * first, so that a table that is smaller keeps what its clients would miss most.
  */
-#include "../core/flow.h"
+#include "../core/sticky.h"
 #include "reenter.h"
 
 static u32 free_ways(const struct fl_region *region, u32 bucket)
@@ -86,4 +86,47 @@ u64 fl_region_reenter(struct fl_region *to, const struct fl_region *from)
 		}
 	}
 	return lost;
+}
+
+/* The place for an entry: a free one, else the longest unseen. */
+static struct fl_sticky *sticky_room(struct fl_stickies *bucket, u32 now)
+{
+	struct fl_sticky *room = &bucket->way[1];
+
+	for (u32 way = 1; way < FL_STICKY_WAYS; way++) {
+		struct fl_sticky *sticky = &bucket->way[way];
+
+		if (!sticky->server)
+			return sticky;
+		if (now - sticky->seen > now - room->seen)
+			room = sticky;
+	}
+	return room;
+}
+
+static void remember(const struct fl_view *view, struct fl_region *to, const struct fl_sticky *sticky)
+{
+	const struct fl_server *server = fl_sticky_server(view, sticky->server);
+	const struct fl_service *service = NULL;
+	struct fl_sticky *room;
+
+	if (server)
+		service = fl_services_at(to, view->settings->first[FL_SECTION_SERVICES] + server->service);
+	if (!service || !fl_sticky_holds(view, sticky, server, service))
+		return;
+	room = sticky_room(&to->stickies[fl_sticky_home(to->header, sticky, service->id, service->is_v6)], view->now);
+	if (!room->server || view->now - sticky->seen < view->now - room->seen)
+		*room = *sticky;
+}
+
+void fl_region_remember(struct fl_region *to, const struct fl_region *from)
+{
+	struct fl_scratch scratch;
+	struct fl_view view = { .scratch = &scratch };
+
+	if (!fl_view_open(&view, to, 0, fl_now()))
+		return;
+	for (u64 i = 0; i < from->count[FL_SECTION_STICKIES]; i++)
+		for (u32 way = 1; way < FL_STICKY_WAYS; way++)
+			remember(&view, to, &from->stickies[i].way[way]);
 }

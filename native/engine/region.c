@@ -3,8 +3,8 @@
  *
  * A region file belongs to the process that holds its flock; the lock goes with the process, however it ends, and the
  * file stays, so a successor adopts the flows. Memory is taken up front, because a hole in a file under a full
- * /dev/shm is a SIGBUS in the middle of a packet. Two sections are taken later, by the commit that first needs them:
- * TABLES by the extent, FLOWS6 with the first IPv6 service.
+ * /dev/shm is a SIGBUS in the middle of a packet. Three sections are taken later, by the commit that first needs them:
+ * TABLES by the extent, FLOWS6 with the first IPv6 service, STICKIES with the first service that remembers clients.
  */
 #define _GNU_SOURCE
 #include "maps.h"
@@ -100,6 +100,7 @@ int fl_region_make_header(struct fl_region *region, const struct fl_place *place
 	header->size = region->size;
 	header->worker_count = workers;
 	header->buckets = place[FL_SECTION_TAGS].count;
+	header->sticky_buckets = place[FL_SECTION_STICKIES].count;
 	memcpy(header->place, place, FL_SECTION_COUNT * sizeof(*place));
 	/* The magic comes last: a file without it was never finished. */
 	fl_store(&header->magic, (u64)FL_MAGIC);
@@ -137,7 +138,15 @@ int fl_region_reserve(int fd, const char *path, u64 offset, u64 size)
 		       strerror(errno));
 }
 
-/* A file's holes are found by what is in them: tables up to the last entry, and IPv6 addresses all or none. */
+bool fl_region_is_sticky(const struct fl_region *region)
+{
+	for (u64 i = 0; i < region->count[FL_SECTION_SERVICES]; i++)
+		if (region->services[i].sticky_ticks)
+			return true;
+	return false;
+}
+
+/* A file's holes are found by what is in them: tables up to the last entry, IPv6 addresses and clients all or none. */
 int fl_region_take(struct fl_region *to, const struct fl_region *from)
 {
 	const struct fl_place *place = to->header->place;
@@ -156,6 +165,9 @@ int fl_region_take(struct fl_region *to, const struct fl_region *from)
 	if (!code && has_v6)
 		code = fl_region_reserve(to->fd, "the region", place[FL_SECTION_FLOWS6].offset,
 					 to->count[FL_SECTION_FLOWS6] * sizeof(struct fl_flow6));
+	if (!code && fl_region_is_sticky(from))
+		code = fl_region_reserve(to->fd, "the region", place[FL_SECTION_STICKIES].offset,
+					 to->count[FL_SECTION_STICKIES] * sizeof(struct fl_stickies));
 	return code;
 }
 
@@ -176,7 +188,7 @@ static int map(struct fl_region *region, const char *path, int protection)
 
 static bool is_taken_later(int section)
 {
-	return section == FL_SECTION_TABLES || section == FL_SECTION_FLOWS6;
+	return section == FL_SECTION_TABLES || section == FL_SECTION_FLOWS6 || section == FL_SECTION_STICKIES;
 }
 
 static int create(struct fl_region *region, const char *path, const struct fl_sizes *sizes, u32 workers)
@@ -229,7 +241,7 @@ static bool may_be_unlike(u32 section)
 {
 	static const u32 sections[] = { FL_SECTION_HOPS,    FL_SECTION_SERVICE_STATE, FL_SECTION_SERVER_STATE,
 					FL_SECTION_WORKERS, FL_SECTION_TRAFFIC,	      FL_SECTION_DATAGRAMS,
-					FL_SECTION_CLIENTS };
+					FL_SECTION_CLIENTS, FL_SECTION_STICKIES };
 
 	for (u32 i = 0; i < sizeof(sections) / sizeof(*sections); i++)
 		if (sections[i] == section)

@@ -31,6 +31,8 @@ int fl_region_is_alike(const struct fl_header *header, const struct fl_sizes *si
 u64 fl_region_first(const struct fl_region *region, u32 section, u32 half);
 /* Takes the memory of those sections that a file gets only when they are used, as far as `from` uses them. */
 int fl_region_take(struct fl_region *to, const struct fl_region *from);
+/* Has a service remembered clients, by either half? Else STICKIES may have no memory yet. */
+bool fl_region_is_sticky(const struct fl_region *region);
 /* 0, or -ENOMEM in words when the machine does not have so much memory free. */
 int fl_region_afford(u64 octets);
 /* Takes memory of a region's file, of which errors name the path; -1 is a region that has all its memory already. */

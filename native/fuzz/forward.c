@@ -59,6 +59,7 @@ static void begin(void)
 	memset(region.returns, 0, SLOTS / FL_WAYS * sizeof(*region.returns));
 	memset(region.service_state, 0, WORLD_SERVICES * sizeof(*region.service_state));
 	memset(region.server_state, 0, WORLD_SERVERS * sizeof(*region.server_state));
+	memset(region.stickies, 0, WORLD_STICKIES * sizeof(*region.stickies));
 	memset(region.workers, 0, sizeof(*region.workers));
 	world_generations(generations);
 	last_generation = 1;

@@ -18,6 +18,7 @@
 #define WORLD_SERVERS 32 /* two of each service: service * 2, service * 2 + 1 */
 #define WORLD_VIPS 16
 #define WORLD_LISTENS 64
+#define WORLD_STICKIES 2 /* full soon */
 #define WORLD_TICK (1ull << FL_TICK_SHIFT)
 #define WORLD_VIP_PORT 80
 #define WORLD_SERVER_PORT 8080
@@ -176,6 +177,19 @@ static inline u32 world_service_flags(u32 service)
 	return flags[service % 3] | FL_SERVICE_HAIRPIN;
 }
 
+/* Half of the services of each method remember their clients: by address, by a prefix, by address and port. */
+static inline int world_is_sticky(u32 service)
+{
+	return __builtin_popcount(service) % 2;
+}
+
+static inline u8 world_sticky_by(u32 service)
+{
+	static const u8 by[2][3] = { { 32, 29, FL_STICKY_PORT }, { 128, 125, FL_STICKY_PORT } };
+
+	return by[service & WORLD_V6 ? 1 : 0][service % 3];
+}
+
 /* Servers, bit by bit, whose connections go to another when they are ended. */
 static u32 world_moving;
 
@@ -202,7 +216,8 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 				.port = world_is_nat(service) ? FL_BE16(WORLD_SERVER_PORT) : 0,
 				.flags = world_is_used(generations[slot])
 						 ? FL_SERVER_USED | (world_server_is_v6(slot) ? FL_SERVER_V6 : 0) |
-							   (world_moving >> slot & 1 ? FL_SERVER_MOVES : 0)
+							   (world_moving >> slot & 1 ? FL_SERVER_MOVES : 0) |
+							   (taking >> slot & 1 ? 0 : FL_SERVER_RESERVE)
 						 : 0,
 				.tunnel = world_is_tunnel(service) ? FL_TUNNEL_GRE + slot % 3 : FL_TUNNEL_NONE,
 				.tunnel_flags = FL_TUNNEL_CLAMP | (slot & 4 ? FL_TUNNEL_KEY | FL_TUNNEL_FRAGMENT : 0),
@@ -230,6 +245,8 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			.is_v6 = service & WORLD_V6 ? 1 : 0,
 			.flags = world_service_flags(service),
 			.limit = service % 4 == 1,
+			.sticky_ticks = world_is_sticky(service) ? 75 : 0, /* 10 s */
+			.sticky_by = world_sticky_by(service),
 			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
 			.member_first = extent * WORLD_SERVERS + service * 2,
@@ -338,6 +355,7 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 			[FL_SECTION_RETURNS] = slots / FL_WAYS,
 			[FL_SECTION_DATAGRAMS] = FL_DATAGRAMS,
 			[FL_SECTION_CLIENTS] = FL_CLIENTS,
+			[FL_SECTION_STICKIES] = WORLD_STICKIES,
 			[FL_SECTION_LIMITS] = 8,
 			[FL_SECTION_ACCESS] = 64,
 		},

@@ -6,7 +6,7 @@ import { interfaceNames } from '../control/desired.ts';
 import { notFound } from '../control/overrides.ts';
 import type { ControlState } from '../control/state.ts';
 import { formatEndpoint } from '../net/address.ts';
-import { type EndpointFilter, type FlowRecord, readFlows } from '../plane/flow-reader.ts';
+import { type EndpointFilter, type FlowFilter, type FlowRecord, readFlows } from '../plane/flow-reader.ts';
 import type { Plane } from '../plane/plane.ts';
 
 export interface FlowQuery {
@@ -37,7 +37,19 @@ export interface FlowView {
 /** Lines, some hundred to a chunk. Throws not-found at once for a service that is not there. */
 export function streamFlows(plane: Plane, state: ControlState, query: FlowQuery): AsyncGenerator<string> {
   const owners = slotOwners(state);
-  const { service, client, server } = query;
+  const filter = filterOf(state, owners, query);
+  const names = interfaceNames(state.config);
+  return lines(readFlows(plane, filter), query.limit ?? Number.POSITIVE_INFINITY, (flow) =>
+    viewFlow(flow, owners.get(flow.serverSlot), names),
+  );
+}
+
+/** What the table's reader is asked for. Throws not-found for a service that is not there. */
+export function filterOf(
+  state: ControlState,
+  owners: Map<number, Owner>,
+  { service, client, server }: FlowQuery,
+): Pick<FlowFilter, 'client' | 'server' | 'serverSlots'> {
   if (service !== undefined && !state.services.some(({ config }) => config.name === service)) {
     throw notFound(
       'service',
@@ -46,38 +58,34 @@ export function streamFlows(plane: Plane, state: ControlState, query: FlowQuery)
     );
   }
   const slots = service === undefined ? undefined : slotsOf(owners, service);
-  const filter = {
+  return {
     ...(client === undefined ? {} : { client }),
     ...(server === undefined ? {} : { server }),
     ...(slots === undefined ? {} : { serverSlots: slots }),
   };
-  const names = interfaceNames(state.config);
-  return lines(readFlows(plane, filter), query.limit ?? Number.POSITIVE_INFINITY, (flow) =>
-    viewFlow(flow, owners.get(flow.serverSlot), names),
-  );
 }
 
-async function* lines(
-  batches: Iterable<FlowRecord[]>,
+export async function* lines<T>(
+  batches: Iterable<T[]>,
   limit: number,
-  view: (flow: FlowRecord) => FlowView,
+  view: (record: T) => object,
 ): AsyncGenerator<string> {
   let left = limit;
   for (const batch of batches) {
     const wanted = batch.slice(0, left);
     left -= wanted.length;
-    if (wanted.length > 0) yield wanted.map((flow) => `${JSON.stringify(view(flow))}\n`).join('');
+    if (wanted.length > 0) yield wanted.map((record) => `${JSON.stringify(view(record))}\n`).join('');
     if (left === 0) return;
     await setImmediate();
   }
 }
 
-interface Owner {
+export interface Owner {
   readonly service: string;
   readonly server: string;
 }
 
-function slotOwners(state: ControlState): Map<number, Owner> {
+export function slotOwners(state: ControlState): Map<number, Owner> {
   return new Map(
     state.services.flatMap((service) =>
       service.servers.map(

@@ -39,6 +39,13 @@ export function formatMetrics(plane: Plane, state: ControlState, gauges: Gauges)
     hooks.map((hook, index) => [{ hook: hook.hook, index }, read(hook)]);
   return [
     gauge('flows', 'Tracked flows.', [[{}, countFlows(plane)]]),
+    gauge(
+      'sticky_clients',
+      'Clients that a service remembers, counted every five seconds.',
+      state.services.flatMap(({ config, stickyClients }) =>
+        stickyClients === null ? [] : [[{ service: config.name }, stickyClients]],
+      ),
+    ),
     gauge('server_up', '1 for a server that its checks call up, or that has none.', ofServers(isUp)),
     gauge(
       'server_weight',

@@ -25,6 +25,7 @@ import {
 } from './input.ts';
 import type { RateMeter } from './rate-meter.ts';
 import { clearSocket, permitSocket } from './socket.ts';
+import { streamStickies } from './sticky-stream.ts';
 import { viewChecks } from './check-views.ts';
 import { streamEvents } from './event-stream.ts';
 import { formatMetrics, type Gauges } from './metrics.ts';
@@ -99,6 +100,10 @@ function addViews(server: FastifyInstance, options: AdminOptions): void {
   server.get('/v1/flows', (request, reply) => {
     const lines = streamFlows(plane, controller.state(), parseInput(flowsQuery, request.query));
     return reply.type('application/x-ndjson').send(Readable.from(lines, { objectMode: false }));
+  });
+  server.get('/v1/stickies', (request, reply) => {
+    const stickies = streamStickies(plane, controller.state(), parseInput(flowsQuery, request.query));
+    return reply.type('application/x-ndjson').send(Readable.from(stickies, { objectMode: false }));
   });
   server.get('/v1/paths', (request) => {
     const { service } = parseInput(serversQuery, request.query);

@@ -5,7 +5,7 @@ import { interfaceNames } from '../control/desired.ts';
 import { endpointOf } from '../control/plan.ts';
 import type { EngineState } from '../control/engine.ts';
 import type { ControlState, ServerState, ServiceState } from '../control/state.ts';
-import { describeMemory } from '../plane/capacity.ts';
+import { describeMemory, stickyClientsOf } from '../plane/capacity.ts';
 import { countFlows, readHop, readReasons, readWorkers } from '../plane/counters.ts';
 import type { Plane } from '../plane/plane.ts';
 
@@ -20,6 +20,8 @@ export interface StatusView {
   readonly interfaces: readonly InterfaceView[];
   readonly workers: readonly WorkerView[];
   readonly flows: { readonly inUse: number; readonly capacity: number };
+  /** Clients that services remember; null: none of them does. */
+  readonly stickyClients: { readonly remembered: number; readonly capacity: number } | null;
   readonly memory: string;
   readonly services: { readonly up: number; readonly down: number };
   readonly servers: { readonly up: number; readonly down: number; readonly drained: number };
@@ -77,10 +79,17 @@ export function viewStatus(plane: Plane, state: ControlState, { engine, rates }:
       wakeups,
     })),
     flows: { inUse: countFlows(plane), capacity: state.config.flows },
+    stickyClients: viewStickyClients(state),
     memory: describeMemory(state.config.flows, plane.counts, place.backing),
     services: { up, down: state.services.length - up },
     servers: { up: servers.length - down - drained, down, drained },
   };
+}
+
+function viewStickyClients({ services, config }: ControlState): StatusView['stickyClients'] {
+  const counts = services.flatMap(({ stickyClients }) => (stickyClients === null ? [] : [stickyClients]));
+  const remembered = counts.reduce((sum, count) => sum + count, 0);
+  return counts.length === 0 ? null : { remembered, capacity: stickyClientsOf(config) };
 }
 
 function viewInterface({ host }: ControlState, name: string, id: number): Omit<InterfaceView, 'by'> {
@@ -108,6 +117,8 @@ export interface ServiceView extends Load {
   readonly listen: readonly string[];
   readonly method: string;
   readonly scheduler: string;
+  /** Clients that it remembers; null: none. */
+  readonly stickyClients: number | null;
   readonly state: 'up' | 'down';
   readonly servers: number;
   /** Servers that get new flows. */
@@ -119,13 +130,14 @@ export interface ServiceView extends Load {
 }
 
 export function viewServices(state: ControlState): ServiceView[] {
-  return state.services.map(({ config, servers, areBackupsUsed, isPanic }) => {
+  return state.services.map(({ config, servers, areBackupsUsed, isPanic, stickyClients }) => {
     const usable = servers.filter(({ weight }) => weight > 0).length;
     return {
       service: config.name,
       listen: config.listens.map(formatListen),
       method: config.method,
       scheduler: config.scheduler,
+      stickyClients,
       state: usable > 0 ? 'up' : 'down',
       servers: servers.length,
       usable,

@@ -4,14 +4,17 @@
 import { once } from 'node:events';
 import { Command, InvalidArgumentError } from 'commander';
 import type { FlowView } from '../admin/flow-stream.ts';
+import type { StickyView } from '../admin/sticky-stream.ts';
 import { type CommonOptions, contextOf, withCommon } from './common.ts';
 import { type Column, formatAge, tableLines } from './output.ts';
+import { formatStickies } from './sticky.ts';
 
 interface FlowsOptions extends CommonOptions {
   readonly client?: string;
   readonly server?: string;
   readonly service?: string;
   readonly limit?: number;
+  readonly sticky?: true;
 }
 
 export function flowsCommand(): Command {
@@ -20,17 +23,23 @@ export function flowsCommand(): Command {
     .option('--client <address>', 'only of this client, with or without a port')
     .option('--server <address>', 'only of the server at this address, with or without a port')
     .option('--service <name>', 'only of this service')
-    .option('--limit <n>', 'so many at most', parseLimit);
-  return withCommon(command).action(async ({ client, server, service, limit, ...options }: FlowsOptions) => {
+    .option('--limit <n>', 'so many at most', parseLimit)
+    .option('--sticky', 'the clients that services remember, in place of flows');
+  return withCommon(command).action(async ({ client, server, service, limit, sticky, ...options }: FlowsOptions) => {
     const context = contextOf(options);
-    const lines = context.client.lines('/v1/flows', { client, server, service, limit });
-    const shown = context.format === 'json' ? lines : formatFlows(flowsOf(lines), context.isTerminal);
+    const path = sticky === true ? '/v1/stickies' : '/v1/flows';
+    const lines = context.client.lines(path, { client, server, service, limit });
+    const table = (): AsyncGenerator<string> =>
+      sticky === true
+        ? formatStickies(parsed<StickyView>(lines), context.isTerminal)
+        : formatFlows(parsed<FlowView>(lines), context.isTerminal);
+    const shown = context.format === 'json' ? lines : table();
     for await (const line of shown) await write(`${line}\n`);
   });
 }
 
-async function* flowsOf(lines: AsyncIterable<string>): AsyncGenerator<FlowView> {
-  for await (const line of lines) yield JSON.parse(line) as FlowView;
+async function* parsed<T>(lines: AsyncIterable<string>): AsyncGenerator<T> {
+  for await (const line of lines) yield JSON.parse(line) as T;
 }
 
 function parseLimit(text: string): number {

@@ -16,13 +16,14 @@ export function statusCommand(): Command {
 }
 
 export function formatStatus(status: StatusView, nowMs: number, isTerminal = false): string {
-  const { engine, flows, services, servers } = status;
+  const { engine, flows, stickyClients, services, servers } = status;
   const facts = formatFacts([
     ['instance', `${status.instance}, pid ${status.pid}`],
     ['since', `${status.since} (${formatAge(nowMs - Date.parse(status.since))})`],
     ['engine', `${engine.kind}: ${engine.why}`],
     ['region', `${engine.path}, ${engine.region}, ${counted(status.generation, 'commit')}`],
     ['flows', `${formatCount(flows.inUse)} of ${formatCount(flows.capacity)}`],
+    ...stickyFact(stickyClients),
     ['memory', status.memory],
     ['services', `${services.up} up, ${services.down} down`],
     ['servers', `${servers.up} up, ${servers.down} down, ${servers.drained} drained`],
@@ -32,6 +33,11 @@ export function formatStatus(status: StatusView, nowMs: number, isTerminal = fal
     formatTable(WORKERS, status.workers, isTerminal),
   ];
   return [facts, ...tables].join('\n\n');
+}
+
+function stickyFact(clients: StatusView['stickyClients']): [string, string][] {
+  if (clients === null) return [];
+  return [['sticky', `${formatCount(clients.remembered)} of ${formatCount(clients.capacity)} clients`]];
 }
 
 const INTERFACES: readonly Column<StatusView['interfaces'][number]>[] = [

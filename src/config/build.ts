@@ -19,6 +19,7 @@ import type { Finding, Path } from './positions.ts';
 import type { FileDraft, ServiceDraft, TunnelDraft } from './shape.ts';
 import { buildLimit, checkLimit, type LimitDraft } from './limit.ts';
 import { buildPassive, checkPassive } from './passive.ts';
+import { buildSticky, checkSticky } from './sticky.ts';
 import { GUE_PORT } from './tunnel.ts';
 
 export type Defaults = NonNullable<FileDraft['defaults']>;
@@ -43,6 +44,7 @@ export function buildConfig(draft: FileDraft, services: readonly ServiceConfig[]
     bpffs: draft.bpffs ?? null,
     workers: draft.workers ?? 'auto',
     flows: draft.flows ?? 1_048_576,
+    stickyClients: draft['sticky-clients'] ?? null,
     timeouts: {
       synSent: timeouts['syn-sent'] ?? 60_000,
       synReceived: timeouts['syn-received'] ?? 60_000,
@@ -97,12 +99,14 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
       isBackup,
       ...(check === undefined ? {} : { check: plan(check, [...path, key, server, 'check']) }),
     }));
+  const family = draft.listen[0]?.vip.family ?? 4;
   const limit: LimitDraft = { allow: draft.allow, deny: draft.deny, limits: draft.limits ?? defaults.limits };
   const service: ServiceConfig = {
     name,
     listens: draft.listen,
     method,
     scheduler,
+    sticky: buildSticky(draft.sticky, defaults.sticky, family),
     hash: draft.hash ?? defaults.hash ?? 'client',
     sources: draft.source === undefined || draft.source === 'vip' ? [] : draft.source.flat(),
     hairpin: draft.hairpin ?? defaults.hairpin ?? 'snat',
@@ -128,7 +132,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     const message = '"min-up" has no effect without "backup" or "panic"';
     findings.push({ path: [...path, 'min-up'], on: 'key', message });
   }
-  findings.push(...checkLimit(limit, draft.listen[0]?.vip.family ?? 4, path));
+  findings.push(...checkLimit(limit, family, path), ...checkSticky(draft.sticky, defaults.sticky, family, path));
   const isTcp = draft.listen.some(({ protocol }) => protocol === 'tcp');
   findings.push(...checkPassive(draft.passive, service.passive, isTcp, [...path, 'passive']));
   return { service, findings };

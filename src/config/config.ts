@@ -6,6 +6,7 @@ import type { Prefix } from '../net/prefix.ts';
 import type { CheckPlan } from './check.ts';
 import type { LimitPlan } from './limit.ts';
 import type { PassivePlan } from './passive.ts';
+import type { StickyPlan } from './sticky.ts';
 
 export interface Config {
   readonly version: 1;
@@ -18,6 +19,8 @@ export interface Config {
   readonly workers: number | 'auto';
   /** Capacity of the flow table, 4,096 to 67,108,864. */
   readonly flows: number;
+  /** Clients that services with `sticky` remember together; null: a quarter of `flows`. */
+  readonly stickyClients: number | null;
   readonly timeouts: Timeouts;
   /** What becomes of a client that comes to a port of a VIP where no service listens. */
   readonly onNoService: RefuseOrDrop;
@@ -64,6 +67,8 @@ export interface ServiceConfig {
   readonly listens: readonly Listen[];
   readonly method: Method;
   readonly scheduler: SchedulerName;
+  /** Whether and by what a client's next flows go to its server; null: each flow is scheduled. */
+  readonly sticky: StickyPlan | null;
   /** What `sh` and `maglev` hash: the client's address, or its address and port. */
   readonly hash: HashKey;
   /** The pool that full-nat takes its source addresses from; empty: the VIP itself. */

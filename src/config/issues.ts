@@ -5,9 +5,6 @@ import type { Finding, Path } from './positions.ts';
 import { keysAt } from './shape.ts';
 import { didYouMean } from './suggest.ts';
 
-/** Keys of the design that this version does not know yet: whoever writes one of them has not mistyped it. */
-const LATER_KEYS = ['sticky'];
-
 type Issue = z.core.$ZodIssue;
 
 /** Needs issues that were made with `reportInput`; `base` is the path of the value that was parsed. */
@@ -49,7 +46,6 @@ function explain(issue: Issue, path: Path): Finding[] {
 
 function explainKey(word: string, path: Path): Finding {
   const place = { path: [...path, word], on: 'key' } as const;
-  if (LATER_KEYS.includes(word)) return { ...place, message: `key "${word}" is not in this version` };
   const known = keysAt(path);
   const hint = didYouMean(word, known) ?? `known here: ${known.join(', ')}`;
   return { ...place, message: `unknown key "${word}"`, hint };

@@ -15,6 +15,8 @@ export const LIMITS = {
   port: 65_535,
   /** Fewer flows than this are no balancer; more would need 4 GiB (at 64 bytes each) and more of shared memory. */
   flows: { least: 4096, most: 67_108_864 },
+  /** 64 bytes each. */
+  stickyClients: { least: 1024, most: 67_108_864 },
   workers: 64,
   /** Of an allow or a deny list: each makes two ranges at most (FL_ACCESS_MOST). */
   clientPrefixes: 1000,

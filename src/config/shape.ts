@@ -9,6 +9,7 @@ import { choice, duration, grammar, must, oneOrMore, textLike, wholeNumber } fro
 import { clientsShape, limitsShape } from './limit.ts';
 import { LIMITS } from './limits.ts';
 import { passiveMapShape, passiveShape } from './passive.ts';
+import { stickyMapShape, stickyShape } from './sticky.ts';
 import { parseTunnelSource } from './tunnel.ts';
 
 export const NAME_PATTERN = /^[A-Za-z0-9._-]{1,63}$/;
@@ -28,6 +29,7 @@ const common = {
   method: choice('method', ['nat', 'full-nat', 'l2-dsr', 'l3-dsr']).optional(),
   scheduler: choice('scheduler', ['rr', 'wrr', 'lc', 'wlc', 'lrt', 'p2c', 'sh', 'maglev']).optional(),
   hash: choice('hash', ['client', 'client-port'], ['client-mac']).optional(),
+  sticky: stickyShape.optional(),
   check: checkShape.optional(),
   passive: passiveShape.optional(),
   limits: limitsShape.optional(),
@@ -132,6 +134,7 @@ export const fileShape = z.strictObject(
       .union([z.literal('auto'), wholeNumber(1, LIMITS.workers)], must(`auto or 1 to ${LIMITS.workers}`))
       .optional(),
     flows: wholeNumber(LIMITS.flows.least, LIMITS.flows.most).optional(),
+    'sticky-clients': wholeNumber(LIMITS.stickyClients.least, LIMITS.stickyClients.most).optional(),
     timeouts: z
       .strictObject(
         {
@@ -189,6 +192,8 @@ export function keysAt(path: readonly (string | number)[]): readonly string[] {
     log: fileShape.shape.log.unwrap().shape,
     defaults: common,
     'services.*': serviceShape.shape,
+    'services.*.sticky': stickyMapShape.shape,
+    'defaults.sticky': stickyMapShape.shape,
     'services.*.passive': passiveMapShape.shape,
     'defaults.passive': passiveMapShape.shape,
     'services.*.tunnel': tunnel.shape,

@@ -7,6 +7,7 @@ import { formatListen } from '../config/endpoint.ts';
 import { formatPlan } from '../config/format-check.ts';
 import { formatLimit } from '../config/limit.ts';
 import { formatPassive } from '../config/passive.ts';
+import { formatSticky } from '../config/sticky.ts';
 import { formatTunnelSource } from '../config/tunnel.ts';
 import { formatEndpoint } from '../net/address.ts';
 import type { Change } from './change.ts';
@@ -30,6 +31,7 @@ export function fixedChanges(before: Config, after: Config): string[] {
     bpffs: (config: Config) => config.bpffs ?? '',
     workers: (config: Config) => config.workers,
     flows: (config: Config) => config.flows,
+    'sticky-clients': (config: Config) => config.stickyClients,
     control: ({ control }: Config) => `${control.socket} ${control.group ?? ''} ${control.state}`,
   };
   return Object.entries(fixed).flatMap(([key, read]) => (read(before) === read(after) ? [] : [key]));
@@ -85,6 +87,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['method', (service) => service.method, ', its flows end'],
     ['scheduler', (service) => service.scheduler],
     ['hash', (service) => service.hash],
+    ['sticky', ({ sticky }) => formatSticky(sticky)],
     ['source', (service) => service.sources.map((address) => address.text).join(' ') || 'vip'],
     ['hairpin', ({ hairpin }) => hairpin],
     ['tunnel', tunnelText],

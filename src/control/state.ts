@@ -11,9 +11,10 @@ import {
   readTraffic,
   type Traffic,
 } from '../plane/counters.ts';
-import { serverId } from '../plane/identity.ts';
+import { serverId, serviceId } from '../plane/identity.ts';
 import type { Placement } from '../plane/placement.ts';
 import type { Plane } from '../plane/plane.ts';
+import { readStickyCount } from '../plane/sticky-reader.ts';
 import type { Target } from '../plane/target.ts';
 import type { Decision } from './decide.ts';
 import type { Health, ServerReport } from './health.ts';
@@ -49,6 +50,8 @@ export interface ServiceState {
   readonly servers: readonly ServerState[];
   readonly areBackupsUsed: boolean;
   readonly isPanic: boolean;
+  /** Whom it remembers, as counted within the last seconds; null: it remembers nobody. */
+  readonly stickyClients: number | null;
 }
 
 export interface ServerState {
@@ -74,10 +77,12 @@ export function describeServices(
 ): ServiceState[] {
   const { config, overrides, placement, target, decisions } = applied;
   const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
+  const serviceSlots = new Map(placement.services.map(({ id }, slot) => [id, slot]));
   return config.services.map((service, serviceIndex) => ({
     config: service,
     areBackupsUsed: decisions[serviceIndex]?.areBackupsUsed ?? false,
     isPanic: decisions[serviceIndex]?.isPanic ?? false,
+    stickyClients: service.sticky === null ? null : readStickyCount(plane, serviceSlots.get(serviceId(service)) ?? 0),
     servers: service.servers.map((server, serverIndex) => {
       const slot = slots.get(serverId(service, server)) ?? 0;
       return {

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = 'e2d193c0b6cfca53';
+export const layoutHash = '8d5ffc245341efbd';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -96,6 +96,8 @@ export const layout = {
     flags: 36,
     limit: 40,
     reserve_count: 60,
+    sticky_ticks: 44,
+    sticky_by: 48,
   },
   fl_limit: {
     octets: 32,
@@ -113,13 +115,27 @@ export const layout = {
     is_allowed: 16,
   },
   fl_service_state: {
-    octets: 16,
+    octets: 24,
     open: 4,
+    sticky: 8,
   },
   fl_client: {
     octets: 32,
     name: 0,
     flows: 16,
+  },
+  fl_sticky: {
+    octets: 32,
+    client: 0,
+    server: 16,
+    seen: 24,
+    port: 28,
+    by: 30,
+  },
+  fl_stickies: {
+    octets: 512,
+    control: 0,
+    way: 0,
   },
   fl_server: {
     octets: 64,
@@ -234,7 +250,7 @@ export const sections = {
   access: { index: 10, element: 24, halves: 2 },
   tables: { index: 11, element: 8, halves: 1 },
   hops: { index: 12, element: 8, halves: 1 },
-  service_state: { index: 13, element: 16, halves: 1 },
+  service_state: { index: 13, element: 24, halves: 1 },
   server_state: { index: 14, element: 72, halves: 1 },
   workers: { index: 15, element: 576, halves: 1 },
   traffic: { index: 16, element: 32, halves: 1 },
@@ -244,6 +260,7 @@ export const sections = {
   returns: { index: 20, element: 64, halves: 1 },
   datagrams: { index: 21, element: 64, halves: 1 },
   clients: { index: 22, element: 32, halves: 1 },
+  stickies: { index: 23, element: 512, halves: 1 },
 } as const;
 
 export const stateNames = [
@@ -361,6 +378,10 @@ export const constants = {
   serviceRefusesFull: 2,
   serviceHairpin: 4,
   serviceRefusesHairpin: 8,
+  stickyPort: 255,
+  stickyWays: 16,
+  stickyClients: 8,
+  stickyClaimed: 1,
   hashClient: 0,
   hashClientPort: 1,
   vipUsed: 1,
@@ -377,6 +398,7 @@ export const constants = {
   serverV6: 2,
   serverEnded: 4,
   serverMoves: 8,
+  serverReserve: 16,
   generationEpoch: 4278190080,
   generationEpochOne: 16777216,
   flowV6: 1,

@@ -28,6 +28,11 @@ export function slotsFor(flows: number): number {
   return Math.ceil(Math.floor((flows * 11) / 8) / constants.ways) * constants.ways;
 }
 
+/** How many clients are remembered, in buckets half full. */
+export function stickyClientsOf({ stickyClients, flows }: Config): number {
+  return stickyClients ?? Math.ceil(flows / 4);
+}
+
 export function countsFor(config: Config, workers: number): SectionCounts {
   const need = configShape(config);
   const slots = slotsFor(config.flows);
@@ -59,6 +64,7 @@ export function countsFor(config: Config, workers: number): SectionCounts {
     access: atLeast(DEFAULTS.access, need.access),
     datagrams: constants.datagrams,
     clients: constants.clients,
+    stickies: Math.ceil(stickyClientsOf(config) / constants.stickyClients),
   };
 }
 
@@ -83,18 +89,19 @@ const CLAIM = 8;
  */
 export function describeMemory(flows: number, counts: SectionCounts, backing: RegionPlace['backing'] = 'file'): string {
   const table: readonly SectionName[] = ['tags', 'flows', 'returns'];
-  const later: readonly SectionName[] = ['flows6', 'tables'];
+  const later: readonly SectionName[] = ['flows6', 'stickies', 'tables'];
   const rest = (Object.keys(sections) as SectionName[]).filter(
     (name) => !table.includes(name) && !later.includes(name),
   );
   const size = (names: readonly SectionName[]): string => formatOctets(octetsOf(counts, names));
   const table4 = `${flows.toLocaleString('en')} flows: ${size(table)}`;
   const table6 = `IPv6 another ${size(['flows6'])}`;
+  const sticky = `remembered clients ${size(['stickies'])}`;
   const others = `configuration and counters ${size(rest)}, scheduler tables`;
   const guard = formatOctets(counts.flows * CLAIM);
   return backing === 'file'
-    ? `${table4} and ${guard} of the guard, ${table6} when used; ${others} up to ${size(['tables'])}`
-    : `${table4}, ${table6}; ${others} ${size(['tables'])}`;
+    ? `${table4} and ${guard} of the guard, ${table6} and ${sticky} when used; ${others} up to ${size(['tables'])}`
+    : `${table4}, ${table6}, ${sticky}; ${others} ${size(['tables'])}`;
 }
 
 /** "92 MiB", "1.5 GiB": three figures at most. */

@@ -55,7 +55,7 @@ export interface FlowFilter {
 const FLOW = layout.fl_flow;
 const FLOW6 = layout.fl_flow6;
 const CLAIMED = stateNames.indexOf('claimed');
-const TICK_MS = 2 ** constants.tickShift / 1e6;
+export const TICK_MS = 2 ** constants.tickShift / 1e6;
 /** Up to ten milliseconds of a full table in which nothing matches; one of making records. */
 const BUCKETS_A_BATCH = 16_384;
 const RECORDS_A_BATCH = 512;

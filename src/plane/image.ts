@@ -3,6 +3,7 @@
 // nothing has happened.
 
 import type { ServiceConfig, Timeouts, TunnelConfig } from '../config/config.ts';
+import type { StickyPlan } from '../config/sticky.ts';
 import { constants, layout, stateNames } from '../native/layout.ts';
 import { hostBits, maskOf } from '../net/prefix.ts';
 import { addressWords } from './config-hash.ts';
@@ -216,7 +217,14 @@ function writeServices(
     view.setUint32(at('source_count'), sources.length, true);
     view.setUint32(at('flags'), serviceFlags(target.config), true);
     view.setUint32(at('limit'), limits.get(id) ?? 0, true);
+    writeSticky(view, at, target.config.sticky);
   }
+}
+
+function writeSticky(view: DataView, at: FieldsAt<'fl_service'>, sticky: StickyPlan | null): void {
+  if (sticky === null) return;
+  view.setUint32(at('sticky_ticks'), ticksFor(sticky.forMs), true);
+  view.setUint8(at('sticky_by'), sticky.by === 'client-port' ? constants.stickyPort : sticky.length);
 }
 
 function serviceFlags({ method, hairpin, onNoServer, onServersFull }: ServiceConfig): number {
@@ -261,11 +269,12 @@ function writeServers(
   }
 }
 
-function serverFlags({ config, ends }: TargetService, index: number): number {
+function serverFlags({ config, ends, weights, reserves }: TargetService, index: number): number {
   return (
     constants.serverUsed |
     (config.servers[index]?.address.family === 6 ? constants.serverV6 : 0) |
     (ends[index] === 'no' ? 0 : constants.serverEnded) |
+    ((weights[index] ?? 0) === 0 && (reserves[index] ?? 0) > 0 ? constants.serverReserve : 0) |
     // What a server has lost may move for as long as it is known: also when the server is back.
     (config.onServerDown === 'rehash' && ends[index] !== 'reset' ? constants.serverMoves : 0)
   );

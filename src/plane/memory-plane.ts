@@ -169,5 +169,6 @@ export function smallCounts(flows: number, workers: number): SectionCounts {
     access: 1024,
     datagrams: constants.datagrams,
     clients: constants.clients,
+    stickies: Math.ceil(flows / 32),
   };
 }

@@ -71,7 +71,7 @@ test('a daemon that is ready has its engine started, an image committed, and ans
   assert.match(platform.notified.join('\n'), /^READY=1/);
   assert.match(
     said(),
-    /made the region .*4,096 flows: 407 KiB and 44 KiB of the guard, IPv6 another 352 KiB when used; /,
+    /made the region .*4,096 flows: 407 KiB and 44 KiB of the guard, IPv6 another 352 KiB and remembered clients 64 KiB when used; /,
   );
   assert.match(said(), /ready: 1 service, 2 of 2 servers usable/);
 });

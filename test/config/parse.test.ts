@@ -41,6 +41,7 @@ describe('a configuration', () => {
         bpffs: null,
         workers: 'auto',
         flows: 1_048_576,
+        stickyClients: null,
         timeouts: {
           synSent: 60_000,
           synReceived: 60_000,
@@ -63,6 +64,7 @@ describe('a configuration', () => {
       name: 'web',
       method: 'full-nat',
       scheduler: 'wlc',
+      sticky: null,
       hash: 'client',
       sources: [],
       hairpin: 'snat',
@@ -117,18 +119,20 @@ engine: packet
 bpffs: /run/edge/bpf
 workers: 4
 flows: 4096
+sticky-clients: 5000
 timeouts:
   { syn-sent: 1s, syn-received: 2s, established: 3m, closing: 4s, time-wait: 5s, closed: 600ms, udp-one-way: 7s, udp: 1h }
 control: { socket: /run/edge.sock, group: adm }
 on-no-service: drop
 log: { level: debug }
-defaults: { on-no-server: drop, on-servers-full: refuse, method: nat, scheduler: maglev, hash: client-port, check: { every: 5s, rise: 4 } }
+defaults: { sticky: { by: client-prefix/24/64, for: 90s }, on-no-server: drop, on-servers-full: refuse, method: nat, scheduler: maglev, hash: client-port, check: { every: 5s, rise: 4 } }
 services:
   web:
     listen: ['[2001:db8::10]:80/tcp', "[2001:DB8:0::10]:443/tcp"]
     method: full-nat
     scheduler: sh
     hash: client
+    sticky: { for: 1h }
     source: [2001:db8:2::1-2001:db8:2::3, 2001:db8:2::10]
     check: { type: tcp, port: 9000, every: 1.5s, timeout: 250ms, rise: 1, fall: 9 }
     servers:
@@ -140,12 +144,13 @@ services:
     assert.deepEqual([config.engine, config.bpffs], ['packet', '/run/edge/bpf']);
     assert.equal(config.workers, 4);
     assert.equal(config.onNoService, 'drop');
-    assert.equal(config.flows, 4096);
+    assert.deepEqual([config.flows, config.stickyClients], [4096, 5000]);
     assert.deepEqual(Object.values(config.timeouts), [1000, 2000, 180_000, 4000, 5000, 600, 7000, 3_600_000]);
     assert.deepEqual(config.control, { socket: '/run/edge.sock', group: 'adm', state: '/run/edge-1.state.json' });
     const web = firstService(config);
     assert.deepEqual(web.listens.map(formatListen), ['[2001:db8::10]:80/tcp', '[2001:db8::10]:443/tcp']);
     assert.deepEqual([web.method, web.scheduler, web.hash], ['full-nat', 'sh', 'client']);
+    assert.deepEqual(web.sticky, { by: 'client-prefix', length: 64, forMs: 3_600_000 });
     assert.deepEqual([web.onNoServer, web.onServersFull], ['drop', 'refuse']);
     assert.deepEqual(
       web.sources.map(({ text }) => text),
@@ -170,6 +175,19 @@ services:
   for (const engine of ['auto', 'packet', 'tc', 'xdp', 'xdp-generic']) {
     it(`may have the engine ${engine}`, () => {
       assert.equal(parse(`${HEAD}engine: ${engine}\nservices: {}\n`).engine, engine);
+    });
+  }
+
+  for (const [sticky, plan] of [
+    ['{}', { by: 'client', length: 32, forMs: 600_000 }],
+    ['{ by: client-port, for: 24h }', { by: 'client-port', length: 32, forMs: 86_400_000 }],
+    ['{ by: client-prefix/8 }', { by: 'client-prefix', length: 8, forMs: 600_000 }],
+    ['{ by: client-prefix/20/56 }', { by: 'client-prefix', length: 20, forMs: 600_000 }],
+    ['none', null],
+  ] as const) {
+    it(`may have a service with sticky: ${sticky}`, () => {
+      const config = parse(`${INLINE}    sticky: ${sticky}\n`);
+      assert.deepEqual(firstService(config).sticky, plan);
     });
   }
 

@@ -22,6 +22,7 @@ import { planImage } from '../../src/plane/image.ts';
 import { smallCounts } from '../../src/plane/memory-plane.ts';
 import type { ReplayPlane, SectionCounts } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
+import { readStickies, type StickyFilter, type StickyRecord } from '../../src/plane/sticky-reader.ts';
 import type { TargetInterface } from '../../src/plane/target.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 import { configOf, type Ends, targetOf } from '../plane/targets.ts';
@@ -216,6 +217,10 @@ function makeStage(plane: ReplayPlane, engine: Engine) {
 
     flows(filter: FlowFilter = {}): FlowRecord[] {
       return [...readFlows(plane, filter, () => Math.floor(nowNs / TICK_NS))].flat();
+    },
+
+    stickies(filter: StickyFilter = {}): StickyRecord[] {
+      return [...readStickies(plane, filter, () => Math.floor(nowNs / TICK_NS))].flat();
     },
 
     counts(server: string): FlowCounts {
