@@ -61,7 +61,7 @@ static void close_plane(napi_env env, struct plane *plane)
 	plane->is_open = 0;
 	forget_path(plane);
 	if (plane->runner)
-		fl_runner_stop(plane->runner, true);
+		fl_runner_stop(plane->runner, true, NULL);
 	plane->runner = NULL;
 	if (plane->replayer)
 		fl_replayer_close(plane->replayer);
@@ -249,14 +249,18 @@ static napi_value addon_start(napi_env env, napi_callback_info info)
 {
 	struct names names;
 	u32 attachments[INTERFACES_MAX];
-	napi_value arguments[4], warning;
+	napi_value arguments[5], warning;
 	struct plane *plane;
 	u32 count, workers;
-	int code;
+	int code, inherit;
 
-	if (!read_arguments(env, info, arguments, 4) || !(plane = read_writable(env, arguments[0])) ||
+	if (!read_arguments(env, info, arguments, 5) || !(plane = read_writable(env, arguments[0])) ||
 	    !read_u32(env, arguments[3], &workers))
 		return NULL;
+	if (napi_get_value_int32(env, arguments[4], &inherit) != napi_ok) {
+		napi_throw_type_error(env, NULL, "a file descriptor or -1 is wanted here");
+		return NULL;
+	}
 	count = read_names(env, arguments[1], &names);
 	if (!count)
 		return NULL;
@@ -274,10 +278,11 @@ static napi_value addon_start(napi_env env, napi_callback_info info)
 	}
 	if (plane->runner)
 		return fail(env, -EBUSY, "the engine runs already");
-	code = attachments[0] == FL_ATTACH_PACKET ? fl_packet_start(&plane->runner, &plane->region, names.pointer,
-								    count, workers, &plane->events, plane->wake)
-						  : fl_bpf_start(&plane->runner, &plane->region, names.pointer,
-								 attachments, count, &plane->events, plane->wake);
+	code = attachments[0] == FL_ATTACH_PACKET
+		       ? fl_packet_start(&plane->runner, &plane->region, names.pointer, count, workers, &plane->events,
+					 plane->wake, inherit)
+		       : fl_bpf_start(&plane->runner, &plane->region, names.pointer, attachments, count, &plane->events,
+				      plane->wake);
 	if (code < 0) {
 		plane->runner = NULL;
 		return fail(env, code, fl_error());
@@ -292,18 +297,34 @@ static napi_value addon_start(napi_env env, napi_callback_info info)
 													   : NULL;
 }
 
-/* stop(handle, keepGuard) */
+/* inherit(path) -> file descriptor: listens for the rings that a predecessor leaves */
+static napi_value addon_inherit(napi_env env, napi_callback_info info)
+{
+	char path[PATH_OCTETS];
+	napi_value arguments[1], value;
+	int fd;
+
+	if (!read_arguments(env, info, arguments, 1) || !read_text(env, arguments[0], path, sizeof(path)))
+		return NULL;
+	fd = fl_inherit_listen(path);
+	if (fd < 0)
+		return fail(env, fd, fl_error());
+	return napi_create_int32(env, fd, &value) == napi_ok ? value : NULL;
+}
+
+/* stop(handle, keepGuard, heir): `heir` is where a successor listens for rings, or "" */
 static napi_value addon_stop(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[2];
+	char heir[PATH_OCTETS];
+	napi_value arguments[3];
 	struct plane *plane;
 	bool keep_guard;
 
-	if (!read_arguments(env, info, arguments, 2) || !(plane = read_plane(env, arguments[0])) ||
-	    !read_bool(env, arguments[1], &keep_guard))
+	if (!read_arguments(env, info, arguments, 3) || !(plane = read_plane(env, arguments[0])) ||
+	    !read_bool(env, arguments[1], &keep_guard) || !read_text(env, arguments[2], heir, sizeof(heir)))
 		return NULL;
 	if (plane->runner)
-		fl_runner_stop(plane->runner, keep_guard);
+		fl_runner_stop(plane->runner, keep_guard, heir[0] ? heir : NULL);
 	plane->runner = NULL;
 	return NULL;
 }
@@ -408,6 +429,7 @@ NAPI_MODULE_INIT()
 		{ "memory", addon_memory },
 		{ "commit", addon_commit },
 		{ "start", addon_start },
+		{ "inherit", addon_inherit },
 		{ "stop", addon_stop },
 		{ "watch", addon_watch },
 		{ "replay", addon_replay },

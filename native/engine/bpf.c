@@ -231,7 +231,7 @@ int fl_bpf_start(struct fl_runner **runner, struct fl_region *region, const char
 	if (!code)
 		code = start(made);
 	if (code) {
-		fl_runner_stop(&made->runner, region->header->generation > 0);
+		fl_runner_stop(&made->runner, region->header->generation > 0, NULL);
 		return code;
 	}
 	for (u32 i = 0; i < interface_count; i++)

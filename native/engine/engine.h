@@ -101,9 +101,11 @@ u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u
  */
 struct fl_runner;
 
-/* packet.c: workers over AF_PACKET rings. */
+/* packet.c: workers over AF_PACKET rings; `inherit` is where a predecessor has left its own (inherit.c), or -1. */
 int fl_packet_start(struct fl_runner **runner, struct fl_region *region, const char *const *interfaces,
-		    u32 interface_count, u32 workers, u32 *events, int wake);
+		    u32 interface_count, u32 workers, u32 *events, int wake, int inherit);
+/* inherit.c: listens for what a predecessor leaves when it stops. A file descriptor, or negative in words. */
+int fl_inherit_listen(const char *path);
 
 /* How an interface is worked on. */
 enum fl_attachment {
@@ -129,8 +131,11 @@ void fl_detach(const struct fl_region *region, const char *const *interfaces, u3
 
 /* To be called after each commit: announcements and next hops follow the new image. */
 int fl_runner_committed(struct fl_runner *runner);
-/* With `keep` frames of ours are kept from the host, or forwarded on by the kernel's programs, for a successor. */
-void fl_runner_stop(struct fl_runner *runner, bool keep);
+/*
+ * With `keep` frames of ours are kept from the host, or forwarded on by the kernel's programs, for a successor. With `heir`
+ * that one listens there for rings, and gets them with all that is in them; else NULL.
+ */
+void fl_runner_stop(struct fl_runner *runner, bool keep, const char *heir);
 
 /* guard.c: BPF programs that tell the kernel which frames are fairlead's (see bpf/guard.bpf.c) */
 struct fl_guard;

@@ -20,7 +20,7 @@
 /* Slots of each ring in, 2 MiB of memory for each worker and interface. */
 #define SLOTS 992
 
-static int open_interfaces(struct fl_packet *packet)
+static int open_interfaces(struct fl_packet *packet, struct fl_inheritance *inheritance)
 {
 	int error;
 
@@ -37,7 +37,7 @@ static int open_interfaces(struct fl_packet *packet)
 	}
 	for (u32 i = 0; i < packet->runner.interface_count; i++) {
 		error = fl_ports_open(packet->newest[i], packet->worker_count, packet->runner.ifindex[i], i,
-				      packet->runner.name[i], packet->guard, &packet->slots);
+				      packet->runner.name[i], packet->guard, &packet->slots, inheritance);
 		for (u32 w = 0; !error && w < packet->worker_count; w++) {
 			packet->worker[w].port[i] = packet->newest[i][w];
 			packet->worker[w].port[i]->worker = fl_workers_at(packet->runner.region, w);
@@ -90,7 +90,7 @@ static int reopen(struct fl_runner *runner, u32 interface, u32 ifindex)
 
 	if (!error)
 		error = fl_ports_open(ports, packet->worker_count, ifindex, interface, runner->name[interface],
-				      packet->guard, &slots);
+				      packet->guard, &slots, NULL);
 	for (u32 w = 0; !error && w < packet->worker_count; w++) {
 		struct fl_packet_worker *worker = &packet->worker[w];
 
@@ -140,10 +140,26 @@ static void halt(struct fl_runner *runner)
 	}
 }
 
+/* Workers have ended between two batches. An interface that changed at that very moment is left out. */
+static void bequeath(struct fl_packet *packet)
+{
+	for (u32 i = 0; i < packet->runner.interface_count; i++) {
+		bool is_whole = true;
+
+		for (u32 w = 0; w < packet->worker_count; w++)
+			is_whole &= packet->newest[i][w] && packet->worker[w].port[i] == packet->newest[i][w] &&
+				    packet->worker[w].is_started;
+		for (u32 w = 0; is_whole && w < packet->worker_count; w++)
+			fl_bequeath(packet->runner.heir, packet->newest[i][w], w, packet->worker_count);
+	}
+}
+
 static void close_packet(struct fl_runner *runner, bool keep)
 {
 	struct fl_packet *packet = packet_of(runner);
 
+	if (keep && runner->heir >= 0)
+		bequeath(packet);
 	for (u32 i = 0; i < runner->interface_count; i++) {
 		for (u32 w = 0; w < packet->worker_count; w++) {
 			struct fl_packet_worker *worker = &packet->worker[w];
@@ -169,19 +185,20 @@ static const struct fl_ways ways = {
 	.close = close_packet,
 };
 
-static int start(struct fl_packet *packet)
+static int start(struct fl_packet *packet, struct fl_inheritance *inheritance)
 {
 	int error;
 
-	if ((error = fl_guard_open(&packet->guard, packet->runner.region)) || (error = open_interfaces(packet)) ||
-	    (error = fl_runner_start(&packet->runner)))
+	if ((error = fl_guard_open(&packet->guard, packet->runner.region)) ||
+	    (error = open_interfaces(packet, inheritance)) || (error = fl_runner_start(&packet->runner)))
 		return error;
 	return start_workers(packet);
 }
 
 int fl_packet_start(struct fl_runner **runner, struct fl_region *region, const char *const *interfaces,
-		    u32 interface_count, u32 workers, u32 *events, int wake)
+		    u32 interface_count, u32 workers, u32 *events, int wake, int inherit)
 {
+	static struct fl_inheritance inheritance;
 	struct fl_packet *made;
 	int error;
 
@@ -195,11 +212,13 @@ int fl_packet_start(struct fl_runner **runner, struct fl_region *region, const c
 	for (u32 w = 0; w < workers; w++)
 		made->worker[w].wake_fd = -1;
 	error = fl_runner_prepare(&made->runner, &ways, region, interfaces, interface_count, events, wake);
+	fl_inherit_take(&inheritance, inherit);
 	if (!error)
-		error = start(made);
+		error = start(made, &inheritance);
+	fl_inherit_drop(&inheritance);
 	if (error) {
 		/* A region that was in use has clients, and the guard a predecessor left on the links: it stays. */
-		fl_runner_stop(&made->runner, region->header->generation > 0);
+		fl_runner_stop(&made->runner, region->header->generation > 0, NULL);
 		return error;
 	}
 	*runner = &made->runner;

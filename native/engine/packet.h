@@ -8,8 +8,8 @@
 #ifndef FL_PACKET_H
 #define FL_PACKET_H
 
+#include "inherit.h"
 #include "keep.h"
-#include "ring.h"
 #include "runner.h"
 
 #define FL_WORKERS_MAX 64

@@ -28,7 +28,7 @@
 #include <linux/if_ether.h>
 #include <sys/mman.h>
 
-#include "ring.h"
+#include "inherit.h"
 
 #ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
 #define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000 /* Linux 6.2; before, the flag is accepted and does nothing */
@@ -73,37 +73,44 @@ static int bind_to(int fd, u32 ifindex, u16 protocol, const char *name)
 }
 
 /* The kernel lays slots into blocks and leaves the rest of each block unused. */
-static int ring_make(struct fl_ring *ring, int fd, int option, u32 slots, const char *name)
+#define IN_BLOCK (BLOCK / FL_SLOT)
+
+int fl_ring_map(struct fl_ring *ring, int fd, u32 slots)
 {
-	u32 in_block = BLOCK / FL_SLOT, blocks = slots / in_block;
+	ring->size = (size_t)BLOCK * (slots / IN_BLOCK);
+	ring->slots = slots;
+	ring->head = 0;
+	ring->slot = malloc(slots * sizeof(*ring->slot));
+	ring->map = mmap(NULL, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (!ring->slot || ring->map == MAP_FAILED) {
+		ring->map = NULL;
+		return fl_fail(-ENOMEM, "cannot map a ring of %zu octets", ring->size);
+	}
+	for (u32 i = 0; i < slots; i++)
+		ring->slot[i] = ring->map + (size_t)(i / IN_BLOCK) * BLOCK + (size_t)(i % IN_BLOCK) * FL_SLOT;
+	return 0;
+}
+
+static int ring_make(struct fl_ring *ring, int fd, int option, u32 slots)
+{
+	u32 blocks = slots / IN_BLOCK;
 	struct tpacket_req request = {
 		.tp_block_size = BLOCK,
 		.tp_block_nr = blocks,
 		.tp_frame_size = FL_SLOT,
-		.tp_frame_nr = in_block * blocks,
+		.tp_frame_nr = IN_BLOCK * blocks,
 	};
 
 	if (setsockopt(fd, SOL_PACKET, option, &request, sizeof(request)) < 0)
 		return -errno;
-	ring->size = (size_t)BLOCK * blocks;
-	ring->slots = request.tp_frame_nr;
-	ring->head = 0;
-	ring->slot = malloc(ring->slots * sizeof(*ring->slot));
-	ring->map = mmap(NULL, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (!ring->slot || ring->map == MAP_FAILED) {
-		ring->map = NULL;
-		return fl_fail(-ENOMEM, "%s: cannot map a ring of %zu octets", name, ring->size);
-	}
-	for (u32 i = 0; i < ring->slots; i++)
-		ring->slot[i] = ring->map + (size_t)(i / in_block) * BLOCK + (size_t)(i % in_block) * FL_SLOT;
-	return 0;
+	return fl_ring_map(ring, fd, request.tp_frame_nr);
 }
 
 static int ring_in_make(struct fl_port *port, u32 *slots, const char *name)
 {
 	int error;
 
-	while ((error = ring_make(&port->in, port->rx_fd, PACKET_RX_RING, *slots, name)) == -ENOMEM && !port->in.slot &&
+	while ((error = ring_make(&port->in, port->rx_fd, PACKET_RX_RING, *slots)) == -ENOMEM && !port->in.slot &&
 	       *slots / 2 >= SLOTS_LEAST)
 		*slots /= 2;
 	if (error && !port->in.slot)
@@ -146,7 +153,7 @@ static int open_out(struct fl_port *port, const char *name)
 	    (error = set(port->tx_fd, PACKET_LOSS, 1, "PACKET_LOSS", name)))
 		return error;
 	setsockopt(port->tx_fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-	error = ring_make(&port->out, port->tx_fd, PACKET_TX_RING, SLOTS_OUT, name);
+	error = ring_make(&port->out, port->tx_fd, PACKET_TX_RING, SLOTS_OUT);
 	if (error)
 		return fl_fail(error, "%s: the kernel refused a ring out: %s", name, strerror(-error));
 	return bind_to(port->tx_fd, port->ifindex, 0, name); /* protocol 0 receives nothing */
@@ -179,9 +186,20 @@ static int join_group(struct fl_port **ports, u32 index, u32 workers, struct fl_
 	return index > 0 ? 0 : fl_guard_attach_fanout(guard, ports[0]->rx_fd, workers);
 }
 
-static int ports_open(struct fl_port **ports, u32 workers, u32 ifindex, u32 interface, const char *name,
-		      struct fl_guard *guard, u32 *slots)
+/* Bound, in their group and receiving since long: by this guard's filter and steering from now on. */
+static int take_over(struct fl_port **ports, u32 workers, struct fl_guard *guard)
 {
+	int error = workers > 1 ? fl_guard_attach_fanout(guard, ports[0]->rx_fd, workers) : 0;
+
+	for (u32 i = 0; !error && i < workers; i++)
+		error = fl_guard_attach_socket(guard, ports[i]->rx_fd);
+	return error;
+}
+
+static int ports_open(struct fl_port **ports, u32 workers, u32 ifindex, u32 interface, const char *name,
+		      struct fl_guard *guard, u32 *slots, struct fl_inheritance *inheritance)
+{
+	bool is_inherited = inheritance && fl_inherit_has(inheritance, ifindex, workers);
 	int error;
 
 	for (u32 i = 0; i < workers; i++) {
@@ -191,8 +209,14 @@ static int ports_open(struct fl_port **ports, u32 workers, u32 ifindex, u32 inte
 		ports[i]->rx_fd = ports[i]->tx_fd = -1;
 		ports[i]->ifindex = ifindex;
 		ports[i]->interface = interface;
-		if ((error = open_in(ports[i], slots, name)) || (error = open_out(ports[i], name)))
+		error = is_inherited ? fl_inherit_ring(inheritance, ifindex, i, workers, ports[i])
+				     : open_in(ports[i], slots, name);
+		if (error || (error = open_out(ports[i], name)))
 			return error;
+	}
+	if (is_inherited) {
+		*slots = ports[0]->in.slots;
+		return take_over(ports, workers, guard);
 	}
 	for (u32 i = 0; i < workers; i++) {
 		int fd = ports[i]->rx_fd;
@@ -209,12 +233,12 @@ static int ports_open(struct fl_port **ports, u32 workers, u32 ifindex, u32 inte
 }
 
 int fl_ports_open(struct fl_port **ports, u32 workers, u32 ifindex, u32 interface, const char *name,
-		  struct fl_guard *guard, u32 *slots)
+		  struct fl_guard *guard, u32 *slots, struct fl_inheritance *inheritance)
 {
 	int error;
 
 	memset(ports, 0, workers * sizeof(*ports));
-	error = ports_open(ports, workers, ifindex, interface, name, guard, slots);
+	error = ports_open(ports, workers, ifindex, interface, name, guard, slots, inheritance);
 	for (u32 i = 0; error && i < workers; i++) {
 		fl_port_close(ports[i]);
 		ports[i] = NULL;

@@ -51,12 +51,17 @@ struct fl_port {
 	TPACKET_ALIGN(sizeof(struct tpacket2_hdr)) /* where a slot of a ring out begins, with the vnet header */
 #define FL_SMALL_FRAME (FL_SLOT - FL_SLOT_OUT - FL_VNET_HEADER)
 
+struct fl_inheritance;
+
 /*
  * Opens ports[0..workers) on an interface that exists and is up. `slots` is what was asked for each ring in and becomes
- * what was had: memory refused halves it. Nothing is received before the guard's filter is on the socket.
+ * what was had: memory refused halves it. Nothing is received before the guard's filter is on the socket. Rings that a
+ * predecessor has left are taken from `inheritance`, which may be NULL.
  */
 int fl_ports_open(struct fl_port **ports, u32 workers, u32 ifindex, u32 interface, const char *name,
-		  struct fl_guard *guard, u32 *slots);
+		  struct fl_guard *guard, u32 *slots, struct fl_inheritance *inheritance);
+/* Maps a ring of so many slots that its socket has. */
+int fl_ring_map(struct fl_ring *ring, int fd, u32 slots);
 void fl_port_close(struct fl_port *port);
 
 /*

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
+#include "inherit.h"
 #include "runner.h"
 
 int fl_interface_find(const char *name)
@@ -58,6 +59,7 @@ int fl_runner_prepare(struct fl_runner *runner, const struct fl_ways *ways, stru
 	runner->events = events;
 	runner->wake = wake;
 	runner->keeper_fd = -1;
+	runner->heir = -1;
 	pthread_mutex_init(&runner->lock, NULL);
 	fl_samples_open(&runner->samples);
 	if (interface_count < 1 || interface_count > FL_PORTS_MAX)
@@ -104,8 +106,10 @@ u32 fl_runner_samples(struct fl_runner *runner, struct fl_record *records)
 	return fl_samples_take(&runner->samples, records);
 }
 
-void fl_runner_stop(struct fl_runner *runner, bool keep)
+void fl_runner_stop(struct fl_runner *runner, bool keep, const char *path)
 {
+	int heir = path ? fl_bequeath_open(path) : -1;
+
 	if (runner->is_keeper_started) {
 		fl_wake(runner->keeper_fd);
 		pthread_join(runner->keeper, NULL);
@@ -120,5 +124,8 @@ void fl_runner_stop(struct fl_runner *runner, bool keep)
 	fl_samples_close(&runner->samples);
 	for (u32 i = 0; i < runner->interface_count; i++)
 		free(runner->name[i]);
+	runner->heir = heir;
 	runner->ways->close(runner, keep);
+	if (heir >= 0)
+		close(heir);
 }

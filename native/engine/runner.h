@@ -50,6 +50,7 @@ struct fl_runner {
 	bool is_keeper_started;
 	int keeper_fd; /* written to stop */
 	struct fl_samples samples;
+	int heir; /* a connection to the process that gets the rings, while the engine is being closed; -1: none */
 };
 
 /* The interface's index, if it is there, up and an Ethernet; else a negative errno and words. */

@@ -33,6 +33,7 @@
 #define LARGE_BUFFER (64 * 1027) /* the frame, a tag before it, an odd number of lines */
 #define SLEEP_MS 250		 /* alive_ns is at most this old */
 #define QUEUE_SLEEP_MS 1
+#define QUEUE_TRIES 20
 
 struct batch {
 	u32 count; /* frames for the core */
@@ -298,6 +299,16 @@ static int sleep_until_frames(struct fl_packet_worker *self)
 	return 0;
 }
 
+/* Before the end: what is queued to leave. An interface that takes nothing for so long loses it. */
+static void empty_queues(struct fl_packet_worker *self)
+{
+	for (u32 tries = 0; tries < QUEUE_TRIES && has_queue(self); tries++) {
+		for (u32 i = 0; i < self->packet->runner.interface_count; i++)
+			fl_port_flush(self->port[i]);
+		poll(NULL, 0, QUEUE_SLEEP_MS);
+	}
+}
+
 static u64 learn(u64 look, u64 slept)
 {
 	if (slept > LOOK_MOST_NS)
@@ -342,6 +353,7 @@ static int loop(struct fl_packet_worker *self)
 		last = now;
 		counters->wakeups++;
 	}
+	empty_queues(self);
 	fl_keep_free(&self->keep);
 	free(batch.buffer);
 	return error;

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../engine/ring.h"
+#include "../engine/inherit.h"
 #include "guard-fixture.h"
 #include "shell.h"
 
@@ -157,6 +157,64 @@ static void test_in(void)
 		release();
 }
 
+/* From one process to the next, here both in one. */
+static void test_inherit(void)
+{
+	static struct fl_inheritance inheritance;
+	char path[] = "/tmp/fairlead-rings-XXXXXX/rings";
+	struct bytes small = to_vip(5001), large = longer(to_vip(5002));
+	struct fl_frame seen = { 0 };
+	struct fl_port *before = port;
+	u32 slots = 992;
+	int listening, heir;
+
+	CASE("a ring goes to the next process with what is in it, large frames too, and what comes in meanwhile");
+	path[sizeof(path) - sizeof("/rings")] = 0;
+	CHECK(mkdtemp(path));
+	path[sizeof(path) - sizeof("/rings")] = '/';
+	CHECK(fl_bequeath_open(path) < 0);
+	listening = fl_inherit_listen(path);
+	CHECK(listening >= 0);
+	wire_send(&small);
+	wire_send(&large);
+	heir = fl_bequeath_open(path);
+	CHECK(heir >= 0);
+	fl_bequeath(heir, before, 0, 1);
+	close(heir);
+	fl_port_close(before);
+	small = to_vip(5003);
+	wire_send(&small);
+	fl_inherit_take(&inheritance, listening);
+	CHECK(inheritance.count == 1);
+	CHECK(fl_inherit_has(&inheritance, if_nametoindex("v0"), 1));
+	CHECK(!fl_inherit_has(&inheritance, if_nametoindex("v0"), 2));
+	CHECK(!fl_inherit_has(&inheritance, if_nametoindex("v0") + 1, 1));
+	CHECK(!fl_ports_open(&port, 1, if_nametoindex("v0"), 0, "v0", guard, &slots, &inheritance));
+	port->worker = &counters;
+	CHECK(slots == port->in.slots && slots == 62);
+	small = to_vip(5004);
+	wire_send(&small);
+	for (u16 i = 1; i <= 4; i++)
+		CHECK(take(&seen) == 5000 + i);
+	CHECK(is_ring_empty());
+	fl_inherit_drop(&inheritance);
+
+	CASE("what is no ring of this version is dropped, and so is what nobody takes");
+	heir = fl_bequeath_open(path);
+	CHECK(send(heir, "ring", 4, 0) == 4);
+	fl_bequeath(heir, port, 5, 6);
+	close(heir);
+	fl_inherit_take(&inheritance, listening);
+	CHECK(inheritance.count == 1 && !fl_inherit_has(&inheritance, port->ifindex, 1));
+	fl_inherit_drop(&inheritance);
+	fl_inherit_take(&inheritance, listening);
+	CHECK(inheritance.count == 0);
+	close(listening);
+	unlink(path);
+	path[sizeof(path) - sizeof("/rings")] = 0;
+	rmdir(path);
+}
+
 static void leave(struct bytes *frame)
 {
 	struct fl_frame out = { .data = frame->data, .len = frame->size };
@@ -263,12 +321,13 @@ int main(void)
 
 	if (!fixture_open() || !wire_open())
 		return 1;
-	if (fl_ports_open(&port, 1, if_nametoindex("v0"), 0, "v0", guard, &slots) < 0) {
+	if (fl_ports_open(&port, 1, if_nametoindex("v0"), 0, "v0", guard, &slots, NULL) < 0) {
 		printf("%s\n", fl_error());
 		return 1;
 	}
 	port->worker = &counters;
 	test_in();
+	test_inherit();
 	test_out();
 	test_bad_links();
 	fl_port_close(port);

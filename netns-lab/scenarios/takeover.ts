@@ -91,7 +91,9 @@ async function takeOverTwice(net: Topology): Promise<void> {
       const takeover = meanwhile(fairlead.takeOver());
       const lost = await chatterWhile(net, before);
       equal(await takeover, 0, `the one before ends in order (${round} takeover)`);
-      ok(lost <= 3, `${lost} datagrams lost, which nobody sends again: hardly any`);
+      // What xdp sends to a veth waits in a short ring, which the load overruns at times, takeover or not.
+      const mayBeLost = net.lab.engine.startsWith('xdp') ? 3 : 0;
+      ok(lost <= mayBeLost, `${lost} datagrams lost, which nobody sends again`);
       await fairlead.logged('has let go of the region');
       pids.add((await fairlead.view<StatusDocument>('status')).pid);
       await assertAlive(sessions, `after the ${round} takeover`);
@@ -182,7 +184,8 @@ async function otherSizes(net: Topology): Promise<void> {
 
 async function stage(lab: Lab): Promise<Topology> {
   const net = await buildInline(lab, { captures: false });
-  await net.fairlead.up(net.config(net.everyService('nat')));
+  // Two, so that the packet engine hands over a whole fan-out group.
+  await net.fairlead.up(net.config(net.everyService('nat'), { workers: 2 }));
   return net;
 }
 

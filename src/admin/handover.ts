@@ -5,6 +5,7 @@
 //       │ POST /v1/handover {successor: PATH}    │   control socket
 //       │ ◀────────────── connects to PATH ───── │
 //       │                                        │   ends checks, commits, control socket, engine; lets go of the region
+//       │ ◀── PATH.rings: packet sockets (inherit.c) │
 //       │ ◀──────────────────────────── yours ── │
 //   adopts the region, forwards, checks servers  │   waits
 //       │ ── alive, once a second ─────────────▶ │
@@ -40,6 +41,11 @@ const ALIVE_EVERY_MS = 1000;
 
 export function handoverPath(controlSocket: string): string {
   return `${controlSocket}.next`;
+}
+
+/** Where the successor waits for packet sockets. */
+export function ringsPath(successor: string): string {
+  return `${successor}.rings`;
 }
 
 /** Throws `refused` when nobody listens there. */

@@ -7,7 +7,7 @@
 // over (`up --takeover`) it hands over as to any other, but waits until that one is ready: if it fails, whoever started
 // this daemon starts it again, with the configuration that it had.
 
-import { type Predecessor, reachSuccessor, type Successor } from '../admin/handover.ts';
+import { reachSuccessor, ringsPath, type Successor } from '../admin/handover.ts';
 import type { Gauges } from '../admin/metrics.ts';
 import { openAdmin } from '../admin/server.ts';
 import { makeRateMeter } from '../admin/rate-meter.ts';
@@ -37,6 +37,7 @@ import type { Platform } from '../plane/platform.ts';
 import type { PlaneProbePath } from '../plane/probe-path.ts';
 import { type RegionPlace, setAsidePath } from '../plane/region-place.ts';
 import { counted } from './output.ts';
+import type { TakenOver } from './takeover.ts';
 import { waitUntil } from './wait-until.ts';
 import { workersOf } from './workers.ts';
 
@@ -52,7 +53,7 @@ export interface DaemonOptions {
   readonly checkLoad: () => Pick<Gauges, 'load' | 'lateTimers' | 'lostMs'>;
   readonly makeLog: (config: Config) => Logger;
   /** Has the daemon that runs hand over, the last moment before the region is opened. */
-  readonly takeOver?: ((config: Config, log: Logger) => Promise<Predecessor | null>) | undefined;
+  readonly takeOver?: ((config: Config, log: Logger, platform: Platform) => Promise<TakenOver | null>) | undefined;
 }
 
 export interface Daemon {
@@ -73,7 +74,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const warnings = checkOnHost(config, platform.inspect());
   const log = options.makeLog(config);
   for (const warning of warnings) log.warn(warning);
-  const predecessor = (await options.takeOver?.(config, log)) ?? null;
+  const predecessor = (await options.takeOver?.(config, log, platform)) ?? null;
   // The last step of all: whose channel closes takes its region back.
   const undo: (() => unknown)[] = [() => predecessor?.close()];
   try {
@@ -83,8 +84,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     throw error;
   }
 
+  function openTheEngine(): Engine {
+    try {
+      return openEngine(config, { platform, log, workersOf, inherit: predecessor?.rings });
+    } finally {
+      predecessor?.closeRings();
+    }
+  }
+
   async function start(): Promise<Daemon> {
-    const engine = openEngine(config, { platform, log, workersOf });
+    const engine = openTheEngine();
     const { plane } = engine;
     // A predecessor's clients were cut off a moment ago already; region and interfaces stay as they are for who tries next.
     undo.push(() => engine.end(engine.state().isInherited));
@@ -150,7 +159,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       down: () => void end(false),
       handOver: async (path) => {
         const successor = await reachSuccessor(path);
-        if (ending === null) return () => handOver(successor);
+        if (ending === null) return () => handOver(successor, ringsPath(path));
         successor.close();
         throw new FairleadError('refused', 'the daemon that runs is ending already');
       },
@@ -163,24 +172,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     };
 
     /** Between two daemons nobody is told that the service stops. */
-    const handOver = (successor: Successor): void => {
+    const handOver = (successor: Successor, heir: string): void => {
       if (ending !== null) {
         successor.close();
         return;
       }
       const last = controller.state().config;
-      const leaving = leaveTo(successor).catch((error: unknown) => {
+      const leaving = leaveTo(successor, heir).catch((error: unknown) => {
         log.error({ err: error }, `handing over failed: ${(error as Error).message}`);
         return false;
       });
       ending = leaving.then((isTaken) => sayEnded(isTaken || isToEnd ? null : last));
     };
 
-    async function leaveTo(successor: Successor): Promise<boolean> {
+    async function leaveTo(successor: Successor, heir: string): Promise<boolean> {
       log.info('a successor takes over');
       let trouble: string | null;
       try {
-        await release(true);
+        await release(true, heir);
         successor.letGo();
         trouble = await successor.outcome;
       } finally {
@@ -202,7 +211,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
 
     /** The engine last: what can be ended before it must not lengthen the time in which nobody forwards. */
-    async function release(keep: boolean): Promise<void> {
+    async function release(keep: boolean, heir?: string): Promise<void> {
       meter.stop();
       watch.stop();
       returnPath.stop();
@@ -212,7 +221,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       controller.stop();
       options.path.close();
       await admin.close();
-      engine.end(keep);
+      engine.end(keep, heir);
     }
 
     const { services } = controller.state();

@@ -1,19 +1,28 @@
 // The start of a daemon that takes over from the one that runs: asks it to hand over, once all that can be done beside it
 // is done.
 
-import { handoverPath, type Predecessor, takeOver } from '../admin/handover.ts';
+import { closeSync, rmSync } from 'node:fs';
+import { handoverPath, type Predecessor, ringsPath, takeOver } from '../admin/handover.ts';
 import { isAnswered } from '../admin/socket.ts';
 import type { StatusView } from '../admin/views.ts';
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
+import type { Platform } from '../plane/platform.ts';
 import { makeClient } from './client.ts';
+
+export interface TakenOver extends Predecessor {
+  /** Where its packet sockets are, until they are closed here. */
+  readonly rings: number;
+  closeRings(): void;
+}
 
 /** Null when no daemon runs, which is no failure: then this is an ordinary start. */
 export async function takeOverFromRunning(
   { name, control: { socket } }: Pick<Config, 'name' | 'control'>,
   log: Logger,
-): Promise<Predecessor | null> {
+  platform: Platform,
+): Promise<TakenOver | null> {
   if (!(await isAnswered(socket))) {
     log.info(`no fairlead answers on ${socket}: there is nothing to take over, this is an ordinary start`);
     return null;
@@ -26,9 +35,20 @@ export async function takeOverFromRunning(
     });
   }
   const successor = handoverPath(socket);
-  const predecessor = await takeOver(successor, () => client.post('/v1/handover', { successor }).catch(explain));
-  log.info({ predecessor: pid }, `process ${pid} has let go of the region`);
-  return predecessor;
+  const path = ringsPath(successor);
+  const rings = platform.inherit(path);
+  const closeRings = (): void => {
+    closeSync(rings);
+    rmSync(path, { force: true });
+  };
+  try {
+    const predecessor = await takeOver(successor, () => client.post('/v1/handover', { successor }).catch(explain));
+    log.info({ predecessor: pid }, `process ${pid} has let go of the region`);
+    return { ...predecessor, rings, closeRings };
+  } catch (error) {
+    closeRings();
+    throw error;
+  }
 }
 
 function explain(error: unknown): never {

@@ -39,8 +39,8 @@ export interface Engine {
   follow(config: Config): void;
   /** Starts again after a failure. */
   restart(): void;
-  /** Ends forwarding by this process; with `keep` region and interfaces stay as they are for a successor. */
-  end(keep: boolean): void;
+  /** Ends forwarding by this process; with `keep` region and interfaces stay as they are for a successor: see Plane.stop. */
+  end(keep: boolean, heir?: string): void;
 }
 
 export interface EngineOptions {
@@ -48,6 +48,8 @@ export interface EngineOptions {
   readonly log: Logger;
   /** Counted workers of the packet engine. */
   readonly workersOf: (config: Config) => number;
+  /** Where a predecessor has left its packet sockets. */
+  readonly inherit?: number | undefined;
 }
 
 interface Opened {
@@ -90,8 +92,8 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
       current = { ...current, started: startOn(current.plane, current.candidate) };
       say(current);
     },
-    end: (keep) => {
-      current.plane.stop(keep);
+    end: (keep, heir) => {
+      current.plane.stop(keep, heir);
       current.plane.close();
       if (!keep) platform.removeRegion(current.place);
     },
@@ -139,7 +141,7 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
         if (isFresh && left !== null) isTaken = takeOver(opened, left);
         // A predecessor that died in the middle of a switch has frozen it.
         if (!isFresh) opened.resume();
-        started = startOn(opened, candidate);
+        started = startOn(opened, candidate, options.inherit);
       } catch (error) {
         if (isTaken) left?.plane.resume();
         left?.plane.close();
@@ -247,8 +249,9 @@ export function openEngine(config: Config, options: EngineOptions): Engine {
   }
 
   /** Throws when it cannot be had as the candidate wants it. */
-  function startOn(target: Plane, { attachments, isStrict }: Candidate): Started {
-    const started = target.start(names.map((name, id) => ({ name, by: attachments[id]! })));
+  function startOn(target: Plane, { attachments, isStrict }: Candidate, inherit?: number): Started {
+    const wanted = names.map((name, id) => ({ name, by: attachments[id]! }));
+    const started = target.start(wanted, inherit);
     const isOtherwise = started.attached.join(' ') !== attachments.join(' ');
     if (isStrict && isOtherwise) {
       target.stop(true);

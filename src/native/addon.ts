@@ -13,9 +13,15 @@ export interface Addon {
   /** The whole section; detached by close(). */
   memory(handle: unknown, section: number): ArrayBuffer;
   commit(handle: unknown, image: ArrayBuffer): number;
-  /** `attachments`: constants.attach* for each interface, replaced by what was had. A warning for the operator, or "". */
-  start(handle: unknown, interfaces: string[], attachments: number[], workers: number): string;
-  stop(handle: unknown, keepGuard: boolean): void;
+  /**
+   * `attachments`: constants.attach* for each interface, replaced by what was had. `inherit`: what inherit() gave, or -1.
+   * A warning for the operator, or "".
+   */
+  start(handle: unknown, interfaces: string[], attachments: number[], workers: number, inherit: number): string;
+  /** `heir`: where a successor waits by inherit() for the rings of packet sockets, or "". */
+  stop(handle: unknown, keepGuard: boolean, heir: string): void;
+  /** Waits for rings at this path: a file descriptor. */
+  inherit(path: string): number;
   watch(handle: unknown, listener: (events: number) => void): void;
   replay(
     handle: unknown,

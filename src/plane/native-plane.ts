@@ -94,8 +94,9 @@ function wrap(addon: Addon, kind: Plane['kind'], [handle, outcome]: [handle: unk
     workers: counts.workers,
     section,
     commit: (image) => addon.commit(handle, image),
-    start: (interfaces) => start(addon, handle, interfaces, readHeader(plane).workers),
-    stop: (keep) => addon.stop(handle, keep),
+    start: (interfaces, inherit = -1) =>
+      start(addon, handle, interfaces, { workers: readHeader(plane).workers, inherit }),
+    stop: (keep, heir = '') => addon.stop(handle, keep, heir),
     takeFrom: (former) => addon.move(handle, handles.get(former)),
     resume: () => addon.thaw(handle),
     detach: (interfaces) => {
@@ -123,10 +124,15 @@ const ATTACHMENTS: Readonly<Record<Attachment, number>> = {
   'xdp-generic': constants.attachXdpGeneric,
 };
 
-function start(addon: Addon, handle: unknown, interfaces: readonly Attach[], workers: number): Started {
+function start(
+  addon: Addon,
+  handle: unknown,
+  interfaces: readonly Attach[],
+  { workers, inherit }: { readonly workers: number; readonly inherit: number },
+): Started {
   const names = interfaces.map(({ name }) => name);
   const numbers = interfaces.map(({ by }) => ATTACHMENTS[by]);
-  const warning = addon.start(handle, names, numbers, workers);
+  const warning = addon.start(handle, names, numbers, workers, inherit);
   const wordOf = (number: number) =>
     (Object.keys(ATTACHMENTS) as Attachment[]).find((word) => ATTACHMENTS[word] === number) ?? 'packet';
   return { warning, attached: numbers.map(wordOf) };

@@ -45,13 +45,17 @@ export interface Plane {
   section(name: SectionName): ArrayBuffer;
   /** Swaps an image in, whole, and returns the new generation. Throws in words, and then nothing has changed. */
   commit(image: ArrayBuffer): number;
-  /** Starts forwarding on these interfaces; the position of one is its id. Throws in words. */
-  start(interfaces: readonly Attach[]): Started;
+  /**
+   * Starts forwarding on these interfaces; the position of one is its id. `inherit` is where a predecessor has left its
+   * packet sockets (Platform.inherit). Throws in words.
+   */
+  start(interfaces: readonly Attach[], inherit?: number): Started;
   /**
    * Ends forwarding by this process. With `keep` what is on the interfaces stays for a successor: the guard, by which the
-   * host goes on ignoring the VIPs' frames, or the programs, which go on forwarding.
+   * host goes on ignoring the VIPs' frames, or the programs, which go on forwarding. A successor that waits at `heir` gets
+   * the packet sockets, with all that is in their rings.
    */
-  stop(keep: boolean): void;
+  stop(keep: boolean, heir?: string): void;
   /** Another plane's configuration, flows and counts come into this fresh one; that one drops all frames from now on. */
   takeFrom(former: Plane): void;
   /** What was taken from goes on after all. */

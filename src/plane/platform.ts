@@ -19,6 +19,8 @@ export interface Platform {
    * process has it, `failed` when nothing of it can be taken over.
    */
   openLeft(place: RegionPlace): Plane;
+  /** Waits at the path for the packet sockets of a predecessor: what Plane.start takes. To be closed after that. */
+  inherit(path: string): number;
   /** Another process's region, to look at. */
   readPlane(place: RegionPlace): Plane;
   hasRegion(place: RegionPlace): boolean;
@@ -67,6 +69,7 @@ export function makePlatform(addon: Addon = loadAddon()): Platform {
   return {
     openPlane: (place, counts, workers) => explained(() => openPlane(addon, place, counts, workers)),
     openLeft: (place) => explained(() => openLeftPlane(addon, place)),
+    inherit: (path) => explained(() => addon.inherit(path)),
     readPlane: (place) => explained(() => openReadPlane(addon, place)),
     hasRegion: ({ path }) => existsSync(path),
     removeRegion: (place) =>

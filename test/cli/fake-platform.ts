@@ -1,5 +1,6 @@
 // A platform without addon, privileges or packets: memory planes that outlive their daemon, as regions would.
 
+import { openSync } from 'node:fs';
 import { FairleadError } from '../../src/base/errors.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { layout, sections } from '../../src/native/layout.ts';
@@ -92,6 +93,7 @@ export function makeFakePlatform(): FakePlatform {
       platform.calls.push(`${place.backing} adopted`);
       return fakeEngine(platform, place, makeMemoryPlane(counts, workers, memory), () => locked.delete(path));
     },
+    inherit: () => openSync('/dev/null', 'r'),
     readPlane: ({ path }) => {
       const there = regions.get(path);
       if (there === undefined) throw new FairleadError('failed', `cannot open the region ${path}`);

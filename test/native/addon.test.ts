@@ -65,19 +65,19 @@ describe('the native boundary', () => {
     'memory of null': () => untyped.memory(null, 0),
     'commit of a typed array': (handle) => untyped.commit(handle, new Uint8Array(16)),
     'commit of nothing': (handle) => untyped.commit(handle),
-    'start without interfaces': (handle) => untyped.start(handle, [], [], 1),
-    'start with a number for an interface': (handle) => untyped.start(handle, [3], [tc], 1),
+    'start without interfaces': (handle) => untyped.start(handle, [], [], 1, -1),
+    'start with a number for an interface': (handle) => untyped.start(handle, [3], [tc], 1, -1),
     'start with nine interfaces': (handle) =>
-      untyped.start(handle, Array<string>(9).fill('lo'), Array<number>(9).fill(tc), 1),
-    'start without attachments': (handle) => untyped.start(handle, ['lo'], null, 1),
-    'start with an attachment too few': (handle) => untyped.start(handle, ['lo', 'lo'], [tc], 1),
-    'start with an attachment by name': (handle) => untyped.start(handle, ['lo'], ['tc'], 1),
-    'start with no attachment there is': (handle) => untyped.start(handle, ['lo'], [5], 1),
-    'start with an interface that is not worked on': (handle) => untyped.start(handle, ['lo'], [0], 1),
+      untyped.start(handle, Array<string>(9).fill('lo'), Array<number>(9).fill(tc), 1, -1),
+    'start without attachments': (handle) => untyped.start(handle, ['lo'], null, 1, -1),
+    'start with an attachment too few': (handle) => untyped.start(handle, ['lo', 'lo'], [tc], 1, -1),
+    'start with an attachment by name': (handle) => untyped.start(handle, ['lo'], ['tc'], 1, -1),
+    'start with no attachment there is': (handle) => untyped.start(handle, ['lo'], [5], 1, -1),
+    'start with an interface that is not worked on': (handle) => untyped.start(handle, ['lo'], [0], 1, -1),
     'start with rings on one interface and a program on another': (handle) =>
-      untyped.start(handle, ['lo', 'lo'], [constants.attachPacket, tc], 1),
-    'start of programs over plain memory': (handle) => untyped.start(handle, ['lo'], [tc], 1),
-    'stop without saying what of the guard': (handle) => untyped.stop(handle, 'yes'),
+      untyped.start(handle, ['lo', 'lo'], [constants.attachPacket, tc], 1, -1),
+    'start of programs over plain memory': (handle) => untyped.start(handle, ['lo'], [tc], 1, -1),
+    'stop without saying what of the guard': (handle) => untyped.stop(handle, 'yes', ''),
     'watch without a function': (handle) => untyped.watch(handle, 'me'),
     'replay of a string': (handle) => untyped.replay(handle, 'frame', 0, 0, 0, 0),
     'replay of a frame too long': (handle) => untyped.replay(handle, new Uint8Array(70_001), 0, 0, 0, 0),
@@ -134,8 +134,8 @@ describe('the native boundary', () => {
     const calls: (() => unknown)[] = [
       () => addon.memory(handle, 0),
       () => addon.commit(handle, new ArrayBuffer(0)),
-      () => addon.start(handle, ['lo'], [tc], 1),
-      () => addon.stop(handle, false),
+      () => addon.start(handle, ['lo'], [tc], 1, -1),
+      () => addon.stop(handle, false, ''),
       () => addon.watch(handle, () => {}),
       () => addon.replay(handle, frame, 0, 0, 0, 0),
       () => addon.age(handle, 0),
@@ -245,7 +245,7 @@ describe('a region file', () => {
     assert.throws(() => addon.move(whole, handle), /opened for reading/);
     assert.throws(() => addon.move(whole, whole), /into itself/);
     assert.throws(() => addon.age(handle, 0), /opened for reading/);
-    assert.throws(() => addon.start(handle, ['lo'], [constants.attachPacket], 1), /opened for reading/);
+    assert.throws(() => addon.start(handle, ['lo'], [constants.attachPacket], 1, -1), /opened for reading/);
     assert.throws(() => addon.commit(handle, new ArrayBuffer(0)), /opened for reading/);
   });
 
