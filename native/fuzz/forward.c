@@ -5,18 +5,30 @@
  *
  * The script, one octet for the kind of step:
  *   0 raw frame      u8 dress, u16 length, octets
- *   1 built frame    u8 service, server, side and padding, u8 client, u8 TCP flags, u8 payload, u8 dress, u16 place, u8 bend
+ *   1 built frame    u8 service, server, side and padding, u8 client, u8 TCP flags, u8 payload, u8 dress, u16 place, u8 bend,
+ *                    u8 odd: options or extension headers, u8 number: how far from where its flow is
  *   2 clock          u16 ticks
  *   3 event          u8 kind: sweep, servers replaced by mask, next hop lost or found
+ *   4 ICMP error     u8 kind, side and speaker, u8 flow, u8 quoted octets, u8 dress, u16 place, u8 bend
  */
-#include "../test/core-world.h"
+#include "../test/core-odd.h"
+#include "checks.h"
 
 #define SLOTS 64 /* eight buckets: full soon */
 #define LOCALS 8
+#define KEPT_MOST 4
 
 static struct fl_region region;
 static u32 generations[WORLD_SERVERS], last_generation;
 static u64 now;
+
+/* Fragments that wait for their first one, as an engine keeps them. */
+static struct {
+	u32 len;
+	u8 interface;
+	u8 data[2300];
+} kept[KEPT_MOST];
+static u32 kept_count;
 
 struct script {
 	const u8 *data;
@@ -38,15 +50,6 @@ static u16 take16(struct script *script)
 	return low | take(script) << 8;
 }
 
-#define MUST(condition, ...)                          \
-	do {                                          \
-		if (!(condition)) {                   \
-			fprintf(stderr, __VA_ARGS__); \
-			fprintf(stderr, "\n");        \
-			abort();                      \
-		}                                     \
-	} while (0)
-
 static void begin(void)
 {
 	if (!region.base)
@@ -61,92 +64,14 @@ static void begin(void)
 	memset(region.server_state, 0, WORLD_SERVERS * sizeof(*region.server_state));
 	memset(region.stickies, 0, WORLD_STICKIES * sizeof(*region.stickies));
 	memset(region.workers, 0, sizeof(*region.workers));
+	memset(region.datagrams, 0, FL_DATAGRAMS * sizeof(*region.datagrams));
+	memset(region.clients, 0, FL_CLIENTS * sizeof(*region.clients));
+	memset(region.traffic, 0, WORLD_SERVERS * sizeof(*region.traffic));
+	kept_count = 0;
 	world_generations(generations);
 	last_generation = 1;
 	MUST(!world_commit(&region, generations), "the commit failed: %s", fl_error());
 	now = 1000 * WORLD_TICK;
-}
-
-/* Where the IP header is, whole but for options and extensions; 0: nowhere. */
-static u32 l3_of(const u8 *data, u32 len)
-{
-	u32 l3 = 14;
-
-	for (int i = 0; len >= l3; i++, l3 += 4) {
-		u16 type = fl_get16(data + l3 - 2);
-
-		if (type == FL_BE16(0x0800))
-			return len >= l3 + 20 && data[l3] >> 4 == 4 && (data[l3] & 15) >= 5 ? l3 : 0;
-		if (type == FL_BE16(0x86dd))
-			return len >= l3 + 40 && data[l3] >> 4 == 6 ? l3 : 0;
-		if (i == 2 || (type != FL_BE16(0x8100) && type != FL_BE16(0x88a8)))
-			return 0;
-	}
-	return 0;
-}
-
-/* Where L4 is in a frame without extension headers; 0: its octets are not all there. */
-static u32 plain_l4(const u8 *data, u32 len, u32 *l3, u32 *l4_size)
-{
-	u32 head;
-
-	*l3 = l3_of(data, len);
-	*l4_size = 0;
-	if (!*l3)
-		return 0;
-	head = data[*l3] >> 4 == 6 ? 40 : (data[*l3] & 15) * 4u;
-	*l4_size = FL_BE16(fl_get16(data + *l3 + (data[*l3] >> 4 == 6 ? 4 : 2)));
-	if (data[*l3] >> 4 == 4)
-		*l4_size -= *l4_size < head ? *l4_size : head;
-	return *l3 + head + *l4_size <= len && *l4_size >= 8 ? *l3 + head : 0;
-}
-
-/* Does the L4 checksum verify? UDP's 0 over IPv4 counts as right. */
-static int is_l4_right(const u8 *data, u32 len)
-{
-	u32 l3, size, l4 = plain_l4(data, len, &l3, &size);
-	int is_v6;
-	u8 protocol;
-
-	if (!l4)
-		return 0;
-	is_v6 = data[l3] >> 4 == 6;
-	protocol = data[l3 + (is_v6 ? 6 : 9)];
-	if (protocol == FL_PROTOCOL_UDP && !fl_get16(data + l4 + 6))
-		return 1;
-	if (protocol == FL_PROTOCOL_UDP)
-		size = FL_BE16(fl_get16(data + l4 + 4)) <= size ? FL_BE16(fl_get16(data + l4 + 4)) : 0;
-	else if (protocol == FL_PROTOCOL_ICMP)
-		return world_sum(data + l4, size, 0) == 0xffff;
-	return size && world_l4_sum(data + l3, size, is_v6, protocol) == 0xffff;
-}
-
-/* A partial checksum is the pseudo-header's sum. */
-static int is_partial_right(const u8 *data, u32 len)
-{
-	u32 l3, size, l4 = plain_l4(data, len, &l3, &size);
-	int is_v6;
-	u8 protocol;
-
-	if (!l4)
-		return 0;
-	is_v6 = data[l3] >> 4 == 6;
-	protocol = data[l3 + (is_v6 ? 6 : 9)];
-	if (protocol != FL_PROTOCOL_TCP && protocol != FL_PROTOCOL_UDP)
-		return 0;
-	if (protocol == FL_PROTOCOL_TCP && size < 20)
-		return 0;
-	return world_sum(data + l3 + (is_v6 ? 8 : 12), is_v6 ? 32 : 8, protocol + size) ==
-	       FL_BE16(fl_get16(data + l4 + (protocol == FL_PROTOCOL_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM)));
-}
-
-static int is_ipv4_right(const u8 *data, u32 len)
-{
-	u32 l3 = l3_of(data, len);
-
-	if (!l3 || data[l3] >> 4 != 4 || l3 + (data[l3] & 15) * 4u > len)
-		return 1;
-	return world_sum(data + l3, (data[l3] & 15) * 4u, 0) == 0xffff;
 }
 
 static u64 frames_counted(void)
@@ -158,101 +83,19 @@ static u64 frames_counted(void)
 	return sum;
 }
 
-/* A refusal goes back to where the frame came from, answers no RST, and is longer than the frame only where that was too
- * short for the least that is quoted. */
-static void check_refusal(const struct fl_frame *before, const struct fl_frame *after)
-{
-	u32 l3 = l3_of(before->data, before->len), at = l3_of(after->data, after->len), size, l4;
-	int is_v6 = before->data[l3] >> 4 == 6;
-	u32 length = is_v6 ? 16 : 4, source = l3 + (is_v6 ? 8 : 12), target = at + (is_v6 ? 24 : 16);
+/* The flow table, to see what a frame changes of it. */
+static u8 flows_before[SLOTS * sizeof(struct fl_flow)];
 
-	l4 = plain_l4(before->data, before->len, &l3, &size);
-	MUST(!memcmp(before->data + 6, after->data, 6), "a refusal to another station");
-	MUST(!memcmp(before->data + source, after->data + target, length), "a refusal to another address");
-	MUST(after->len <= before->len || after->len - at <= (is_v6 ? 2 : 1) * 128u, "a refusal that amplifies");
-	if (after->data[at + (is_v6 ? 6 : 9)] != FL_PROTOCOL_TCP)
-		return;
-	MUST(after->len <= before->len, "a RST longer than what it answers");
-	MUST(!l4 || !(before->data[l4 + 13] & FL_TCP_RST), "a RST in answer to a RST");
+static void check_flows(const struct fl_result *result)
+{
+	if (result->reason == FL_REASON_ICMP_ERROR || result->reason == FL_REASON_BAD_RESET)
+		MUST(!memcmp(flows_before, region.flows, sizeof(flows_before)), "a flow was changed, reason %u",
+		     result->reason);
 }
 
-/* How long a frame is without what follows its packet, but for the padding that it may keep. */
-static u32 length_of(const struct fl_frame *frame, int is_wrapped)
-{
-	u32 l3 = l3_of(frame->data, frame->len);
-	u32 end = l3 + (frame->data[l3] >> 4 == 6 ? 40 + FL_BE16(fl_get16(frame->data + l3 + 4))
-						  : FL_BE16(fl_get16(frame->data + l3 + 2)));
-
-	return frame->gso_size || (frame->len <= FL_ETHER_LEAST && !is_wrapped) ? frame->len : end;
-}
-
-/* Behind the outer headers is the packet, which but for a SYN's MSS is what came. */
-static void check_wrapped(const struct fl_frame *before, const struct fl_frame *after, int was_right)
-{
-	u32 l3 = l3_of(before->data, before->len), len = length_of(before, 1);
-	u8 *unwrapped = malloc(len);
-
-	MUST(unwrapped, "no memory");
-	memcpy(unwrapped, after->data + after->outer, len);
-	memcpy(unwrapped, before->data, l3);
-	MUST(!was_right || is_l4_right(unwrapped, len), "wrong checksum in a tunnel");
-	for (u32 i = 0, changed = 0; i < len; i++) {
-		changed += unwrapped[i] != before->data[i];
-		MUST(changed <= 4, "the packet in a tunnel is another");
-	}
-	free(unwrapped);
-}
-
-static void check_result(const struct fl_frame *before, const struct fl_frame *after, const struct fl_result *result)
-{
-	int was_right = is_l4_right(before->data, before->len),
-	    was_partial = is_partial_right(before->data, before->len);
-
-	MUST(result->reason < FL_REASON_COUNT, "reason %u is none", result->reason);
-	MUST(result->verdict == fl_verdict_of(result->reason), "verdict %u of reason %u", result->verdict,
-	     result->reason);
-	MUST(result->reason != FL_REASON_NONE, "a frame without a decision");
-	if (result->verdict == FL_PASS)
-		MUST(after->len == before->len && !memcmp(after->data, before->data, before->len),
-		     "a passed frame was changed, reason %u", result->reason);
-	if (result->verdict != FL_FORWARD && result->verdict != FL_ANSWER)
-		return;
-	MUST(result->out_interface < 2, "out by interface %u", result->out_interface);
-	MUST(!(after->data[0] & 1) || (result->reason == FL_REASON_NDP_REPLY && after->data[0] == 0x33),
-	     "to a group MAC, reason %u", result->reason);
-	MUST(after->data[6] == 2 && after->data[11] == 1 + result->out_interface, "not from the out interface's MAC");
-	MUST(is_ipv4_right(after->data, after->len), "wrong IPv4 checksum, reason %u", result->reason);
-	if (result->verdict == FL_FORWARD) {
-		MUST(after->len == length_of(before, after->outer) + after->outer,
-		     "a forwarded frame changed its length");
-		MUST(after->csum_start == (before->csum_start ? before->csum_start + after->outer : 0) &&
-			     after->gso_size == before->gso_size,
-		     "offload state lost");
-		if (after->outer) {
-			check_wrapped(before, after, was_right);
-			return;
-		}
-		if (before->csum_start && after->look && before->csum_start == after->look->l4)
-			MUST(!was_partial || is_partial_right(after->data, after->len), "wrong partial checksum");
-		else
-			MUST(!was_right || is_l4_right(after->data, after->len), "wrong checksum, reason %u",
-			     result->reason);
-		return;
-	}
-	MUST(after->len <= after->room, "an answer beyond its room");
-	MUST(!after->csum_start && !after->gso_size, "an answer with offload state");
-	MUST(result->out_interface == before->interface, "an answer by another interface");
-	if (FL_IS_REFUSAL(result->reason))
-		check_refusal(before, after);
-	if (result->reason == FL_REASON_TIME_EXCEEDED || result->reason == FL_REASON_TOO_BIG ||
-	    FL_IS_REFUSAL(result->reason) || result->reason == FL_REASON_NDP_REPLY ||
-	    (result->reason == FL_REASON_ECHO_REPLY && was_right))
-		MUST(is_l4_right(after->data, after->len), "wrong checksum of an answer, reason %u", result->reason);
-}
-
-/* The frame lies in a buffer of exactly its room: as much as an engine gives it, or (dress 128) nothing beyond it, where
- * ASan then sees a read past the end. */
-static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
+/* A frame through the core, or one that was kept: what becomes of it. It lies in a buffer of exactly its room: as much as
+ * an engine gives it, or (dress 128) nothing beyond it, where ASan then sees a read past the end. */
+static struct fl_result decide(const u8 *octets, u32 len, u8 dress, u16 csum_start, int was_kept)
 {
 	u32 room = dress & 128 ? len : len + 128, head = dress & 128 ? 0 : 64;
 	u8 *memory = malloc(head + room + 1);
@@ -267,29 +110,55 @@ static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
 	};
 	struct fl_frame before = frame;
 	struct fl_result result = { 0 };
+	struct fl_look look = { 0 };
 	u64 counted = frames_counted();
+	u32 l3, size;
+	u8 protocol;
 
 	before.data = malloc(len ? len : 1);
 	MUST(memory && before.data, "no memory");
 	memcpy(frame.data, octets, len);
 	memcpy(before.data, octets, len);
-	fl_forward(&region, &frame, now, &result);
-	MUST(frames_counted() == counted + 1, "a frame was counted %llu times",
-	     (unsigned long long)(frames_counted() - counted));
-	frame.look = NULL;
-	if (csum_start) {
-		/* The look is gone with the call; what it said is read from the frame anew. */
-		struct fl_look look = { 0 };
-		u32 l3, size;
-
-		look.l4 = plain_l4(before.data, before.len, &l3, &size);
-		frame.look = &look;
+	memcpy(flows_before, region.flows, sizeof(flows_before));
+	if (was_kept)
+		fl_forward_kept(&region, &frame, now, &result);
+	else
+		fl_forward(&region, &frame, now, &result);
+	counted = frames_counted() - counted;
+	MUST(counted == (was_kept && result.verdict == FL_KEEP ? 0 : 1), "a frame was counted %llu times",
+	     (unsigned long long)counted);
+	/* The look is gone with the call; what it said is read from the frame anew. */
+	look.l4 = plain_l4(before.data, before.len, &l3, &size, &protocol);
+	frame.look = csum_start ? &look : NULL;
+	if (counted)
 		check_result(&before, &frame, &result);
-	} else {
-		check_result(&before, &frame, &result);
-	}
+	check_flows(&result);
 	free(memory);
 	free(before.data);
+	return result;
+}
+
+/* Those that were kept are asked again after each frame, as an engine does. */
+static void try_kept(void)
+{
+	u32 left = 0;
+
+	for (u32 i = 0; i < kept_count; i++)
+		if (decide(kept[i].data, kept[i].len, kept[i].interface, 0, 1).verdict == FL_KEEP)
+			kept[left++] = kept[i];
+	kept_count = left;
+}
+
+static void run(const u8 *octets, u32 len, u8 dress, u16 csum_start)
+{
+	struct fl_result result = decide(octets, len, dress, csum_start, 0);
+
+	try_kept();
+	if (result.verdict != FL_KEEP || kept_count == KEPT_MOST || len > sizeof(kept[0].data))
+		return;
+	kept[kept_count].len = len;
+	kept[kept_count].interface = dress & 1;
+	memcpy(kept[kept_count++].data, octets, len);
 }
 
 static void mend_ipv4(u8 *data, u32 len)
@@ -307,7 +176,7 @@ static void run_raw(struct script *script)
 {
 	u8 dress = take(script);
 	u32 len = take16(script) % 2000, l3, size;
-	u8 octets[2000];
+	u8 octets[2000], protocol;
 
 	if (len > script->left)
 		len = script->left;
@@ -316,7 +185,7 @@ static void run_raw(struct script *script)
 	script->left -= len;
 	if (dress & 8)
 		mend_ipv4(octets, len);
-	run(octets, len, dress, dress & 2 ? plain_l4(octets, len, &l3, &size) : 0);
+	run(octets, len, dress, dress & 2 ? plain_l4(octets, len, &l3, &size, &protocol) : 0);
 }
 
 /* A full-nat flow's source, as the server sees it. */
@@ -337,12 +206,34 @@ static int find_local(u32 slot, u8 which, struct world_ends *ends)
 	return 0;
 }
 
+/* A sequence number about where a flow of this service from this client's port expects one, or about its first. */
+static u32 near_flow(u32 service, u16 client_port, u8 which)
+{
+	static const u32 distances[] = { 0,
+					 1,
+					 -1u,
+					 FL_RESET_NEAR - 1,
+					 FL_RESET_NEAR + 1,
+					 FL_WINDOW,
+					 FL_WINDOW + 1,
+					 -FL_WINDOW,
+					 -FL_WINDOW - 1,
+					 0x80000000u };
+	u32 base = 1;
+
+	for (u32 i = 0; i < SLOTS; i++)
+		if (fl_state_is_live(region.flows[i].control) && region.flows[i].server_slot / 2 == service &&
+		    region.flows[i].client_port == FL_BE16(client_port))
+			base = region.flows[i].expected_host;
+	return base + distances[which % (sizeof(distances) / sizeof(distances[0]))];
+}
+
 static void run_built(struct script *script)
 {
 	u8 kind = take(script), client = take(script), flags = take(script), payload = take(script),
 	   dress = take(script);
 	u16 place = take16(script);
-	u8 bend = take(script), octets[2200];
+	u8 bend = take(script), odd = take(script), number = take(script), octets[2300], protocol;
 	u32 service = kind % WORLD_SERVICES, slot = service * 2 + (kind >> 4 & 1), len, l3, size;
 	struct world_ends ends = {
 		.from = world_client(client % LOCALS, service & WORLD_V6 ? 1 : 0),
@@ -366,14 +257,18 @@ static void run_built(struct script *script)
 		if (world_is_full_nat(service) && !find_local(slot, client, &ends))
 			return;
 	}
+	if (number)
+		ends.sequence = near_flow(slot / 2, ends.from_port, number);
 	len = world_frame(octets, &ends);
 	if (dress & 2) {
-		u32 l4 = plain_l4(octets, len, &l3, &size);
+		u32 l4 = plain_l4(octets, len, &l3, &size, &protocol);
 		u32 at = l4 + (ends.protocol == FL_PROTOCOL_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM);
 		u32 sum = world_sum(octets + l3 + (ends.is_v6 ? 8 : 12), ends.is_v6 ? 32 : 8, ends.protocol + size);
 
 		fl_put16(octets + at, FL_BE16(sum));
 	}
+	if (odd)
+		len = odd_add(octets, len, odd);
 	if (dress & 32)
 		octets[place % len] ^= bend;
 	if (dress & 64)
@@ -384,7 +279,62 @@ static void run_built(struct script *script)
 	}
 	if (dress & 8)
 		mend_ipv4(octets, len);
-	run(octets, len, dress, dress & 2 ? plain_l4(octets, len, &l3, &size) : 0);
+	run(octets, len, dress, dress & 2 ? plain_l4(octets, len, &l3, &size, &protocol) : 0);
+}
+
+/* The ends of what a flow's client sent to its server, as it left, or of what its VIP sent to its client. */
+static void ends_of_flow(u32 index, int is_to_server, struct world_ends *ends)
+{
+	const struct fl_flow *flow = &region.flows[index];
+	int is_v6 = flow->flags & FL_FLOW_V6 ? 1 : 0;
+	struct fl_view view = { .region = &region };
+
+	*ends = (struct world_ends){
+		.from_port = FL_BE16(is_to_server ? flow->local_port : flow->vip_port),
+		.to_port = FL_BE16(is_to_server ? flow->server_port : flow->client_port),
+		.protocol = flow->protocol,
+		.flags = FL_TCP_ACK,
+		.is_v6 = (u8)is_v6,
+		.ttl = 63,
+		.payload = 20,
+	};
+	fl_flow_addr(&view, flow, index, is_to_server ? FL_WHICH_LOCAL : FL_WHICH_VIP, &ends->from);
+	fl_flow_addr(&view, flow, index, is_to_server ? FL_WHICH_SERVER : FL_WHICH_CLIENT, &ends->to);
+}
+
+/* Kind: 7 which error, 8 about what went to a server, 16 from the end itself and not from a router. */
+static void run_error(struct script *script)
+{
+	u8 kind = take(script), which = take(script), quoted = take(script), dress = take(script);
+	u16 place = take16(script);
+	u8 bend = take(script), octets[2300], about[400];
+	int is_to_server = kind & 8 ? 1 : 0;
+	struct world_ends ends, outer;
+	u32 index = SLOTS, len, size;
+
+	for (u32 i = 0; i < SLOTS && index == SLOTS; i++)
+		if (fl_state_is_live(region.flows[(i + which) % SLOTS].control))
+			index = (i + which) % SLOTS;
+	if (index == SLOTS)
+		return;
+	ends_of_flow(index, is_to_server, &ends);
+	size = world_frame(about, &ends) - FL_ETHER_HEADER;
+	size = quoted && quoted < size ? quoted : size;
+	outer = ends;
+	outer.to = ends.from;
+	outer.from = kind & 16 ? ends.to : world_client(200, ends.is_v6);
+	outer.ttl = dress & 16 ? 1 : 64;
+	outer.interface = is_to_server;
+	len = odd_icmp(octets, &outer, odd_error_kind(kind, ends.is_v6), 1280, about + FL_ETHER_HEADER, size);
+	if (dress & 2)
+		len = odd_add(octets, len, bend);
+	if (dress & 32)
+		octets[place % len] ^= bend;
+	if (dress & 64)
+		len = place % (len + 1);
+	if (dress & 8)
+		mend_ipv4(octets, len);
+	run(octets, len, (dress & 128) | is_to_server, 0);
 }
 
 static void run_event(struct script *script)
@@ -412,7 +362,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 	begin();
 	while (script.left) {
-		switch (take(&script) % 4) {
+		switch (take(&script) % 5) {
 		case 0:
 			run_raw(&script);
 			break;
@@ -424,6 +374,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 			break;
 		case 3:
 			run_event(&script);
+			break;
+		case 4:
+			run_error(&script);
 			break;
 		}
 	}

@@ -12,17 +12,28 @@ function raw(octets: Uint8Array, dress = 0): Uint8Array {
   return join(Uint8Array.of(0, dress, octets.length & 0xff, octets.length >> 8), octets);
 }
 
-const SERVER_SIDE = 8;
+const SERVER_SIDE = 64;
 const FLAGS = { none: 0, fin: 0x11, syn: 2, synAck: 0x12, ack: 0x10, reset: 4 } as const;
 
-function built(service: number, flags: keyof typeof FLAGS, dress = 0): Uint8Array {
+/** `odd` is an option or extension header, `number` how far its sequence number lies from where its flow is. */
+function built(service: number, flags: keyof typeof FLAGS, dress = 0, odd = 0, number = 0): Uint8Array {
   const isServer = (service & SERVER_SIDE) !== 0;
-  return Uint8Array.of(1, service, 3, FLAGS[flags], 2, dress | (isServer ? 1 : 0), 0, 0, 0);
+  return Uint8Array.of(1, service, 3, FLAGS[flags], 2, dress | (isServer ? 1 : 0), 0, 0, 0, odd, number);
 }
 
 /** Either server of the service answers: which one the scheduler took is not known here. */
 function answer(service: number, flags: keyof typeof FLAGS): Uint8Array {
   return join(built(service | SERVER_SIDE, flags), built(service | SERVER_SIDE | 16, flags));
+}
+
+const ABOUT_SERVER = 8;
+
+/** Everything that is said about a flow, from both sides, of two lengths. */
+function errors(): Uint8Array[] {
+  const kinds = Array.from({ length: 8 }, (_, kind) => kind);
+  return [0, ABOUT_SERVER].flatMap((side) =>
+    kinds.flatMap((kind) => [0, 28, 48].map((quoted) => Uint8Array.of(4, side | kind, 0, quoted, 0, 0, 0, 0))),
+  );
 }
 
 mkdirSync(folder, { recursive: true });
@@ -34,6 +45,18 @@ for (const service of [0, 1, 4, 5]) {
   const close = [built(service, 'fin'), answer(service, 'fin'), built(service, 'ack')];
   write(`tcp-${service}`, ...open, ...close, Uint8Array.of(2, 0, 1), built(service, 'syn'), Uint8Array.of(3, 0, 0));
   write(`partial-${service}`, built(service, 'syn', 2), answer(service, 'reset'), Uint8Array.of(3, 1, 255), ...open);
+}
+for (const service of [0, 1, 2, 3, 4, 5, 6, 7]) {
+  const isTcp = (service & 2) === 0;
+  const open = isTcp
+    ? [built(service, 'syn'), answer(service, 'synAck'), built(service, 'ack')]
+    : [built(service, 'none'), answer(service, 'none')];
+  const spoken = isTcp ? 'ack' : 'none';
+  write(`errors-${service}`, ...open, ...errors(), built(service, spoken));
+  const odd = Array.from({ length: 9 }, (_, index) => built(service, spoken, 0, index + 1));
+  write(`odd-${service}`, ...open, ...odd);
+  const resets = Array.from({ length: 10 }, (_, index) => built(service, 'reset', 0, 0, 11 + index));
+  if (isTcp) write(`resets-${service}`, ...open, ...resets);
 }
 for (const service of [2, 3, 6, 7]) {
   write(
