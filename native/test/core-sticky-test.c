@@ -3,19 +3,20 @@
  * remembered comes along into a table of another size.
  */
 #include <pthread.h>
+#include <sched.h>
 
 #include "check.h"
 #include "core-world.h"
 #include "../engine/reenter.h"
 
-#define WORKERS 4
+#define WORKERS 2
 #define CLIENTS 20000
 #define BUCKETS 4096
 #define FIRST 0x100000 /* client */
 #define SERVICE 4      /* nat, TCP, IPv6, by a prefix of 125 bits: see world_sticky_by() */
 
 static struct fl_region region;
-static pthread_barrier_t barrier;
+static u32 arrived;
 static u32 chosen[WORKERS][CLIENTS];
 static u64 now; /* begins as it is: a move asks what time it is */
 
@@ -66,7 +67,10 @@ static void *run(void *argument)
 	u32 worker = (u32)(long)argument;
 
 	for (u32 client = 0; client < CLIENTS; client++) {
-		pthread_barrier_wait(&barrier);
+		fl_add(&arrived, 1);
+		for (u32 turn = 1; fl_load(&arrived) < (client + 1) * WORKERS; turn++)
+			if (turn % 10000 == 0)
+				sched_yield();
 		chosen[worker][client] = send_syn(&region, worker, client, (u16)(1000 + worker));
 	}
 	return NULL;
@@ -89,7 +93,6 @@ static void test_races(void)
 
 	CASE("the first flows of a client, begun at once by all workers, go to one server");
 	open_region(&region, BUCKETS);
-	pthread_barrier_init(&barrier, NULL, WORKERS);
 	for (long i = 0; i < WORKERS; i++)
 		CHECK(pthread_create(&threads[i], NULL, run, (void *)i) == 0);
 	for (u32 i = 0; i < WORKERS; i++)
@@ -110,6 +113,36 @@ static void test_races(void)
 	CHECK(split <= CLIENTS / 1000);
 	CHECK(entries(&region) <= CLIENTS + split * WORKERS && entries(&region) > CLIENTS * 0.99);
 	CHECK(!world_fault(&region));
+}
+
+/* One step after the other, as two workers may take them. */
+static void test_second_look(void)
+{
+	struct fl_scratch scratch[2];
+	struct fl_view view[2];
+	struct fl_addr client = world_addr(0x20010db8, 0x900000, 1);
+	const u32 slots[2] = { SERVICE * 2, SERVICE * 2 + 1 };
+
+	CASE("who enters a client that another worker has entered meanwhile is told, and then finds it");
+	for (u32 i = 0; i < 2; i++) {
+		scratch[i].look = (struct fl_look){ .source = client, .source_port = 1, .is_v6 = 1 };
+		scratch[i].is_untracked = 0;
+		view[i] = (struct fl_view){ .scratch = &scratch[i] };
+		CHECK(fl_view_open(&view[i], &region, i, now));
+		CHECK(fl_sticky_find(&view[i], &scratch[i].look, SERVICE, 1) == FL_NONE);
+	}
+	CHECK(fl_sticky_enter(&view[0], &scratch[0].look, SERVICE, slots[0]) == 1);
+	CHECK(fl_sticky_enter(&view[1], &scratch[1].look, SERVICE, slots[1]) == 0);
+	CHECK(fl_sticky_find(&view[1], &scratch[1].look, SERVICE, 1) == slots[0]);
+	CHECK(fl_sticky_find(&view[0], &scratch[0].look, SERVICE, 1) == slots[0]);
+
+	CASE("and nobody finds what is being written");
+	region.stickies[scratch[0].sticky_bucket].control++;
+	CHECK(fl_sticky_find(&view[0], &scratch[0].look, SERVICE, 1) == FL_NONE);
+	CHECK(fl_sticky_enter(&view[0], &scratch[0].look, SERVICE, slots[1]) == 0);
+	region.stickies[scratch[0].sticky_bucket].control++;
+	CHECK(fl_sticky_find(&view[0], &scratch[0].look, SERVICE, 1) == slots[0]);
+	CHECK(fl_sticky_find(&view[0], &scratch[0].look, SERVICE - 1, 1) == FL_NONE);
 }
 
 static void test_claims(void)
@@ -133,8 +166,8 @@ static void test_claims(void)
 	CHECK(entries(&region) == before);
 	now += (FL_STICKY_PATIENCE + 1) * WORLD_TICK;
 	first = send_syn(&region, 0, CLIENTS + 1, 50);
-	CHECK(send_syn(&region, 0, CLIENTS + 1, 51) == first);
-	CHECK(send_syn(&region, 0, CLIENTS + 1, 52) == first);
+	for (u16 port = 51; port < 80; port++)
+		CHECK(send_syn(&region, 0, CLIENTS + 1, port) == first);
 
 	CASE("who adopts the region releases all claims, and goes by what is there");
 	fl_region_mend(&region);
@@ -189,6 +222,7 @@ int main(void)
 
 	now = fl_now();
 	test_races();
+	test_second_look();
 	test_claims();
 	CASE("a table of the same size has all of them");
 	test_move(BUCKETS, CLIENTS * 0.99);

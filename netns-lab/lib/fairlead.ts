@@ -26,6 +26,7 @@ export interface ServiceDocument {
   method: 'nat' | 'full-nat' | 'l2-dsr' | 'l3-dsr';
   scheduler?: string;
   hash?: string;
+  sticky?: { by?: string; for?: string };
   source?: string | string[];
   tunnel?: Record<string, string | number>;
   check?: 'none' | CheckDocument | CheckDocument[];
