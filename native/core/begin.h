@@ -9,6 +9,7 @@
 #ifndef FL_BEGIN_H
 #define FL_BEGIN_H
 
+#include "compute.h"
 #include "limit.h"
 #include "schedule.h"
 #include "state.h"
@@ -357,7 +358,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 		flow->expected_host = is_dsr ? fl_view_us(view) : FL_BE32(look->tcp_sequence) + 1;
 		flow->handshake = is_dsr ? 0 : fl_view_us(view);
 	}
-	if (view->scratch->is_moved)
+	if (view->scratch->is_moved || view->scratch->is_computed)
 		flow->expected_host = FL_BE32(look->tcp_sequence);
 	flow->tag = look->home.tag;
 #ifndef __bpf__
@@ -368,7 +369,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 #endif
 	fl_store(&tags->tag[index % FL_WAYS], look->home.tag);
 	state_of_first = look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY;
-	if (view->scratch->is_moved)
+	if (view->scratch->is_moved || view->scratch->is_computed)
 		state_of_first = FL_STATE_ESTABLISHED;
 	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) | state_of_first;
 	fl_store(&flow->control, look->control);
@@ -409,6 +410,19 @@ FL_INLINE u32 fl_untracked_or(const struct fl_service *service, u32 why)
 	return fl_method_is_dsr(service->method) && service->scheduler == FL_SCHEDULER_HASH ? FL_REASON_UNTRACKED : why;
 }
 
+/* Is it a SYN that goes on by the hash alone, or an ACK whose SYN did? */
+FL_INLINE int fl_begins_computed(const struct fl_view *view, const struct fl_look *look, u32 service_index)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	const struct fl_service_state *state = fl_service_state_at(view->region, service_index);
+	u32 flags = look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST);
+
+	if (look->kind != FL_KIND_TCP || view->scratch->is_moved || (flags != FL_TCP_SYN && flags != FL_TCP_ACK))
+		return 0;
+	return service && state && fl_is_computing(view, service, state, flags == FL_TCP_SYN);
+}
+
 /* May a flow begin with this frame? FL_REASON_NONE and the scratch's service; FL_REASON_UNTRACKED, the same and no flow;
  * or why not. */
 FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
@@ -425,8 +439,9 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 	view->scratch->service = index;
 	view->scratch->refusal = FL_REASON_NO_SERVER;
 	view->scratch->is_sticky = service->sticky_ticks != 0;
+	view->scratch->is_computed = fl_begins_computed(view, look, index);
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN &&
-	    !view->scratch->is_moved)
+	    !view->scratch->is_moved && !view->scratch->is_computed)
 		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : fl_untracked_or(service, FL_REASON_NO_FLOW);
 	/* Not worth a flow, where it would go no further. */
 	if (look->ttl <= 1 && !fl_method_is_dsr(service->method))
@@ -439,12 +454,14 @@ FL_PART(fl_table_full, FL_REASON_TABLE_FULL, service_index, nothing)
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 
+	if (view->scratch->is_computed)
+		return FL_REASON_UNTRACKED;
 	return service ? fl_untracked_or(service, FL_REASON_TABLE_FULL) : FL_REASON_TABLE_FULL;
 }
 
 /*
  * The server for a first frame: the one that is remembered for its client, or else the one that the service chooses, which
- * is remembered then. What a reserve takes is not: its client shall go back when there is room.
+ * is remembered then if the frame enters a flow. What a reserve takes is not: its client shall go back when there is room.
  */
 FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look, u32 service, u32 is_new)
 {
@@ -454,11 +471,17 @@ FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look,
 		slot = fl_sticky_find(view, look, service, is_new);
 	if (slot != FL_NONE)
 		return slot;
-	slot = fl_schedule(view, look, service, 0);
-	if (slot == FL_NONE)
-		slot = fl_schedule_least(view, look, service, FL_AMONG_MEMBERS);
-	if (slot == FL_NONE)
-		return fl_schedule_least(view, look, service, FL_AMONG_RESERVES);
+	if (fl_load(&view->scratch->is_computed)) {
+		slot = fl_schedule_hash(view, look, service, 0);
+		if (slot == FL_NONE)
+			return slot;
+	} else {
+		slot = fl_schedule(view, look, service, 0);
+		if (slot == FL_NONE)
+			slot = fl_schedule_least(view, look, service, FL_AMONG_MEMBERS);
+		if (slot == FL_NONE)
+			return fl_schedule_least(view, look, service, FL_AMONG_RESERVES);
+	}
 	if (!view->scratch->is_sticky || !is_new || fl_sticky_enter(view, look, service, slot))
 		return slot;
 	/* Somebody wrote into the bucket meanwhile, perhaps for another flow of this client's. */
@@ -476,21 +499,26 @@ FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look,
  */
 FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 {
-	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index;
+	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index, is_computed, is_syn, does;
 
 	if (allowed && allowed != FL_REASON_UNTRACKED)
 		return allowed;
 	service = view->scratch->service;
-	view->scratch->is_untracked = allowed != 0;
-	why = fl_limit_look(view, look, service, allowed == FL_REASON_NONE);
+	is_computed = fl_load(&view->scratch->is_computed);
+	is_syn = (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN;
+	view->scratch->is_untracked = allowed != 0 || is_computed;
+	does = is_computed && !is_syn ? FL_JOINS_FLOW : FL_BEGINS_FLOW;
+	why = fl_limit_look(view, look, service, allowed ? FL_BEGINS_NOTHING : does);
 	if (why)
 		return why;
-	server_slot = fl_server_choose(view, look, service, allowed == FL_REASON_NONE);
+	if (is_syn)
+		fl_half_open_note(view, look, service, FL_SYN_CAME);
+	server_slot = fl_server_choose(view, look, service, !allowed && !(is_computed && is_syn));
 	if (server_slot == FL_NONE)
 		return view->scratch->refusal;
 	view->scratch->server_slot = server_slot;
-	if (allowed)
-		return allowed;
+	if (allowed || (is_computed && is_syn))
+		return FL_REASON_UNTRACKED;
 	why = fl_flow_propose(view, look, service, server_slot);
 	if (why)
 		return why;
@@ -503,6 +531,8 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	}
 	look->index = index;
 	why = fl_flow_enter(view, look, service, server_slot);
+	if (!why && is_computed)
+		fl_half_open_note(view, look, service, FL_SYN_WAS_ANSWERED);
 	return why ? why : FL_REASON_NEW_FLOW;
 }
 

@@ -189,11 +189,18 @@ FL_INLINE u64 fl_return_word(u64 hash, u32 index)
 	return hash << 32 | (index + 1);
 }
 
+/* The service of the server in a slot, or FL_NONE. */
+FL_INLINE u32 fl_server_service(const struct fl_view *view, u32 slot)
+{
+	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
+
+	return server ? server->service : FL_NONE;
+}
+
 /* So many more open flows of a server's service. */
 FL_INLINE void fl_service_count(const struct fl_view *view, u32 slot, u32 open)
 {
-	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
-	struct fl_service_state *state = server ? fl_service_state_at(view->region, server->service) : NULL;
+	struct fl_service_state *state = fl_service_state_at(view->region, fl_server_service(view, slot));
 
 	if (state)
 		fl_add(&state->open, open);

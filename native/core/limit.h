@@ -79,10 +79,15 @@ FL_INLINE u8 fl_client_flag(const struct fl_view *view, const struct fl_service 
 	return limit && limit->client_of == FL_CLIENT_NETWORK ? FL_FLOW_OF_NETWORK : FL_FLOW_OF_ADDRESS;
 }
 
+#define FL_BEGINS_NOTHING 0 /* only the lists are asked */
+#define FL_BEGINS_FLOW 1    /* what a service or client has, and what it has begun */
+#define FL_JOINS_FLOW 2	    /* what they have: that it has begun, its SYN was asked */
+
 /* May the frame's client begin a flow with the service whose limits these are? 0, or why not. The scratch's client is the
  * place where the flow then counts. */
-FL_PART(fl_limit_look, 0, service_index, is_new)
+FL_PART(fl_limit_look, 0, service_index, does)
 {
+	int is_new = does == FL_BEGINS_FLOW;
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	struct fl_service_state *state = fl_service_state_at(view->region, service_index);
@@ -97,7 +102,7 @@ FL_PART(fl_limit_look, 0, service_index, is_new)
 		return 0;
 	if (limit->access_count && !fl_access_is_allowed(view, look, limit->access_first, limit->access_count))
 		return FL_REASON_DENIED;
-	if (!is_new)
+	if (does == FL_BEGINS_NOTHING)
 		return 0;
 	if (limit->client_rate || limit->client_flows)
 		view->scratch->client = fl_client_take(view, look, limit->client_of, 0);
@@ -107,10 +112,10 @@ FL_PART(fl_limit_look, 0, service_index, is_new)
 		return FL_REASON_CLIENT_LIMITED;
 	if (client && !limit->client_rate)
 		fl_store(&client->bucket, (u64)view->now << 32); /* until the flow counts, nobody takes the place */
-	if (client && limit->client_rate && !fl_bucket_take(&client->bucket, view->now, limit->client_rate))
+	if (client && is_new && limit->client_rate && !fl_bucket_take(&client->bucket, view->now, limit->client_rate))
 		return FL_REASON_CLIENT_LIMITED;
 	if ((limit->flows && (int)fl_load(&state->open) >= (int)limit->flows) ||
-	    (limit->rate && !fl_bucket_take(&state->bucket, view->now, limit->rate)))
+	    (is_new && limit->rate && !fl_bucket_take(&state->bucket, view->now, limit->rate)))
 		return FL_REASON_SERVICE_LIMITED;
 	return 0;
 }

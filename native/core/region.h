@@ -276,7 +276,8 @@ struct fl_service {
 	u32 sticky_ticks; /* a client's server is remembered for so long after its last new flow; 0: it is not */
 	u8 sticky_by;	  /* so many bits of an address are a client; or FL_STICKY_PORT */
 	u8 reserved1[3];
-	u32 reserved[2];
+	u32 reserved[1];
+	u32 half_open;	   /* dsr: with so many unanswered SYNs it goes on compute-only (compute.h); 0: never */
 	u32 reserve_count; /* behind the members: who takes what those have no room for */
 };
 
@@ -352,12 +353,19 @@ struct fl_server {
  */
 #define FL_HOP_KNOWN 1
 
+#define FL_HALF_OPEN_TICKS 75 /* 10 s */
+#define FL_HALF_OPEN_ONE 256  /* unanswered SYNs are counted in 1/256 */
+
 struct fl_service_state {
 	u32 cursor; /* of the sequence, or where the least-connection scan starts; any worker adds */
 	u32 open;   /* of all its servers; a commit counts anew */
 	u32 sticky; /* clients remembered, as last counted */
 	u32 reserved;
 	u64 bucket; /* of new flows, see limit.h */
+	/* Any worker, see compute.h. */
+	u64 half_open;	     /* tick << 32 | unanswered SYNs then, in 1/256 */
+	u32 computing_since; /* tick since when it is compute-only; 0: it is not */
+	u32 computing_ended; /* tick when it last was; 0: never */
 };
 
 #define FL_CLIENTS 16384

@@ -19,17 +19,28 @@ FL_INLINE int fl_hop_is_known(u64 hop)
 	return (hop >> 56) == FL_HOP_KNOWN;
 }
 
+/*
+ * The hash that chooses a client's server. Where any scheduler goes by it, between a SYN and its ACK (compute.h), the client's
+ * port is in it; and of a service that remembers clients it is of whom that takes for one client, or one of its flows would be
+ * remembered for another that went elsewhere.
+ */
 FL_INLINE u64 fl_client_hash(const struct fl_view *view, const struct fl_service *service, const struct fl_look *look)
 {
 	u64 seed = view->header->schedule_seed;
 	u64 *keys = view->scratch->schedule_keys;
-	u16 port = service->hash_by == FL_HASH_CLIENT_PORT ? look->source_port : 0;
+	int is_by_port = service->hash_by == FL_HASH_CLIENT_PORT || service->scheduler != FL_SCHEDULER_HASH;
+	const struct fl_addr *client = &look->source;
+	u16 port = is_by_port ? look->source_port : 0;
 
+	if (view->scratch->is_computed && view->scratch->is_sticky) {
+		client = &view->scratch->sticky.client;
+		port = view->scratch->sticky.port;
+	}
 	keys[0] = seed;
 	keys[1] = seed << 1 | 1;
 	keys[2] = (seed ^ (seed << 23)) | 1;
 	keys[3] = ~seed;
-	return fl_keyed_hash(keys, &look->source, port, 0, look->is_v6);
+	return fl_keyed_hash(keys, client, port, 0, look->is_v6);
 }
 
 /* Shall nobody new go to this server? */
@@ -69,18 +80,23 @@ FL_INLINE int fl_server_takes(const struct fl_view *view, u32 slot)
 	       (view->scratch->is_untracked || !fl_server_is_full(server, state));
 }
 
-/* The first server that takes a flow at or after a position of the service's table. */
+/* The first server that takes a flow at or after a position of the service's table, or of its members where it has none. */
 FL_PART(fl_schedule_from, FL_NONE, service_index, position)
 {
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	u32 first, count;
 
+	if (!service)
+		return FL_NONE;
+	first = service->table_count ? service->table_first : service->member_first;
+	count = service->table_count ? service->table_count : service->member_count;
 	for (u32 attempt = 0; attempt < FL_SCHEDULE_TRIES; attempt++) {
 		const u32 *slot;
 
-		if (!service || !service->table_count)
+		if (!count)
 			break;
-		slot = fl_table_slot(view->region, service->table_first + (position + attempt) % service->table_count);
+		slot = fl_table_slot(view->region, first + (position + attempt) % count);
 		if (!slot)
 			break;
 		if (fl_server_takes(view, *slot))
@@ -187,6 +203,20 @@ FL_PART(fl_schedule_choice, FL_NONE, one, other)
 														 : one;
 }
 
+/* Stateless: the same client gets the same server for as long as the table stands. */
+FL_PART(fl_schedule_hash, FL_NONE, service_index, nothing)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	u32 count;
+
+	if (!service)
+		return FL_NONE;
+	count = service->table_count ? service->table_count : service->member_count;
+	return fl_schedule_from(view, look, service_index,
+				(u32)(((fl_client_hash(view, service, look) >> 32) * count) >> 32));
+}
+
 /* A server's slot by the service's table; FL_NONE when there is none near, or when all members are to be compared. */
 FL_PART(fl_schedule, FL_NONE, service_index, nothing)
 {
@@ -200,10 +230,8 @@ FL_PART(fl_schedule, FL_NONE, service_index, nothing)
 	    service->scheduler == FL_SCHEDULER_RESPONSE)
 		return FL_NONE;
 	count = service->table_count;
-	/* Stateless: the same client gets the same server for as long as the table stands. */
 	if (service->scheduler == FL_SCHEDULER_HASH)
-		return fl_schedule_from(view, look, service_index,
-					(u32)(((fl_client_hash(view, service, look) >> 32) * count) >> 32));
+		return fl_schedule_hash(view, look, service_index, 0);
 	cursor = fl_add(&state->cursor, 1);
 	if (service->scheduler != FL_SCHEDULER_CHOICE || count < 2)
 		return fl_schedule_from(view, look, service_index, cursor);

@@ -4,6 +4,7 @@
 #ifndef FL_STATE_H
 #define FL_STATE_H
 
+#include "compute.h"
 #include "flow.h"
 
 #define FL_HANDSHAKE_MOST 1000000u /* microseconds: after that the client has asked again */
@@ -272,6 +273,8 @@ FL_PART(fl_flow_moved, 0, no, more)
 
 	if (!state || from != FL_STATE_SYN_SENT)
 		return 0;
+	if (to != FL_STATE_SYN_SENT)
+		fl_half_open_note(view, look, fl_server_service(view, moved->slot), FL_SYN_WAS_ANSWERED);
 	if (to == FL_STATE_SYN_SENT) {
 		fl_add(&state->unanswered, 1);
 	} else if (to != FL_STATE_CLOSED) {

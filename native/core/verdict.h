@@ -21,7 +21,7 @@
 	X(SERVER_HIT, "server-hit", FORWARD, "a server's frame of a tracked flow")                                     \
 	X(NEW_FLOW, "new-flow", FORWARD, "the first frame of a flow")                                                  \
 	X(UNTRACKED, "untracked", FORWARD,                                                                             \
-	  "of no known flow: the consistent hash chose the server, as it always would")                                \
+	  "of no known flow, or a SYN amid a flood of them: the hash chose the server, as it always would")            \
 	X(ICMP_ERROR, "icmp-error", FORWARD, "an ICMP error about a flow, to who sent what it quotes")                 \
 	X(ARP_REPLY, "arp-reply", ANSWER, "an ARP request for a VIP")                                                  \
 	X(NDP_REPLY, "ndp-reply", ANSWER, "a neighbour solicitation for a VIP")                                        \

@@ -76,6 +76,7 @@ struct fl_scratch {
 	u32 orphan;	  /* the flow found that its server has lost, or FL_NONE */
 	u32 is_hairpin;	  /* its server would answer it around us, so it is entered as full-nat's */
 	u32 is_moved;	  /* a first frame: of a connection that another server had */
+	u32 is_computed;  /* a SYN or its ACK, whose server the hash alone chooses (compute.h) */
 	u32 is_sticky;	  /* its service remembers clients: sticky.h */
 	u32 sticky_bucket;
 	u32 sticky_control;	 /* the bucket's, when the client was looked for */

@@ -141,6 +141,8 @@ u64 fl_age_part(struct fl_region *region, struct fl_sweep *sweep, u64 buckets, u
 	region->header->swept_generation = sweep->generation;
 	region->header->live_flows = sweep->live;
 	count_stickies_when_due(&view, region);
+	for (u32 service = 0; service < region->count[FL_SECTION_SERVICE_STATE]; service++)
+		fl_half_open_note(&view, NULL, service, 0);
 	return freed;
 }
 

@@ -163,6 +163,23 @@ static void count_services(struct fl_region *region, u32 first, u32 capacity)
 	free(open);
 }
 
+/* A slot that another service has by now, or one that does so no more, is not compute-only. */
+static void end_computing(struct fl_region *region, const struct fl_settings *from, const struct fl_settings *to)
+{
+	const struct fl_service *old = region->services + from->first[FL_SECTION_SERVICES];
+	const struct fl_service *new = region->services + to->first[FL_SECTION_SERVICES];
+
+	for (u64 i = 0; i < region->count[FL_SECTION_SERVICE_STATE]; i++) {
+		struct fl_service_state *state = &region->service_state[i];
+
+		if (new[i].half_open &&new[i].id == old[i].id)
+			continue;
+		fl_store(&state->half_open, (u64)0);
+		fl_store(&state->computing_since, 0U);
+		fl_store(&state->computing_ended, 0U);
+	}
+}
+
 /* A commit of what stands, but for is_active: all who decide do so by it when this returns. */
 int fl_region_freeze(struct fl_region *region)
 {
@@ -235,6 +252,7 @@ int fl_region_commit(struct fl_region *region, const void *image, size_t size)
 	}
 	forget_former_servers(region, (1 - half) * capacity, half * capacity, capacity);
 	count_services(region, half * capacity, capacity);
+	end_computing(region, &region->settings[1 - half], &region->settings[half]);
 	fl_store(&header->generation, header->generation + 1);
 	fl_store(&header->active_half, half);
 	return 0;

@@ -86,6 +86,7 @@
 	F(fl_service, source_count) \
 	F(fl_service, flags) \
 	F(fl_service, limit) \
+	F(fl_service, half_open) \
 	F(fl_service, reserve_count) \
 	F(fl_service, sticky_ticks) \
 	F(fl_service, sticky_by)
@@ -105,7 +106,9 @@
 
 #define FIELDS_SERVICE_STATE(F) \
 	F(fl_service_state, open) \
-	F(fl_service_state, sticky)
+	F(fl_service_state, sticky) \
+	F(fl_service_state, half_open) \
+	F(fl_service_state, computing_since)
 
 #define FIELDS_CLIENT(F) \
 	F(fl_client, name) \
@@ -244,6 +247,8 @@
 	C(clientAddress, FL_CLIENT_ADDRESS) \
 	C(clientNetwork, FL_CLIENT_NETWORK) \
 	C(accessMost, FL_ACCESS_MOST) \
+	C(halfOpenTicks, FL_HALF_OPEN_TICKS) \
+	C(halfOpenOne, FL_HALF_OPEN_ONE) \
 	C(probes, FL_PROBES) \
 	C(rangesPerVip, FL_RANGES_PER_VIP) \
 	C(methodNat, FL_METHOD_NAT) \

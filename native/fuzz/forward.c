@@ -69,6 +69,7 @@ static void begin(void)
 	memset(region.traffic, 0, WORLD_SERVERS * sizeof(*region.traffic));
 	kept_count = 0;
 	world_generations(generations);
+	world_half_open = 3;
 	last_generation = 1;
 	MUST(!world_commit(&region, generations), "the commit failed: %s", fl_error());
 	now = 1000 * WORLD_TICK;

@@ -169,6 +169,9 @@ static inline int world_is_used(u32 generation)
 /* What servers have, 0 for no limit; with one, those that the tables do not name are reserves. */
 static u32 world_max_flows;
 
+/* With so many unanswered SYNs dsr services are compute-only; 0: never. */
+static u32 world_half_open;
+
 /* With nat a client in the servers' network has its flows entered as full-nat's. Some services refuse clients, some also those they have no room for, and some neither. */
 static inline u32 world_service_flags(u32 service)
 {
@@ -247,6 +250,7 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			.limit = service % 4 == 1,
 			.sticky_ticks = world_is_sticky(service) ? 75 : 0, /* 10 s */
 			.sticky_by = world_sticky_by(service),
+			.half_open = world_is_nat(service) ? 0 : world_half_open,
 			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
 			.member_first = extent * WORLD_SERVERS + service * 2,
@@ -256,15 +260,19 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 	}
 }
 
+/* What a client network may have of flows, and a service of new ones a second, with some services; 0 for no limit. */
+static u32 world_limit = 40;
+
 /* A client network has few flows with some services, and part of the clients none. */
 static inline void world_write_limits(struct world_image *image)
 {
 	struct fl_limit *limit = world_block(image, FL_SECTION_LIMITS, 1, sizeof(*limit));
 	struct fl_access *access = world_block(image, FL_SECTION_ACCESS, 2, sizeof(*access));
 
-	*limit = (struct fl_limit){
-		.access_count = 2, .client_flows = 40, .client_of = FL_CLIENT_NETWORK, .rate = 256 * 40
-	};
+	*limit = (struct fl_limit){ .access_count = 2,
+				    .client_flows = world_limit,
+				    .client_of = FL_CLIENT_NETWORK,
+				    .rate = 256 * world_limit };
 	access[0].is_allowed = 1;
 	access[1].first_host.word[0] = 0xff000000; /* nobody's */
 }

@@ -327,6 +327,7 @@ static void give_and_take_servers(void)
 
 	world_max_flows = some(3) ? 0 : 1 + some(6);
 	world_moving = some(~0u);
+	world_half_open = some(3) ? 1 + some(60) : 0;
 	if (world_is_used(generations[slot]) && some(2)) /* its flows are ended */
 		generations[slot] = (generations[slot] + FL_GENERATION_EPOCH_ONE) & ~WORLD_GONE;
 	else
@@ -380,10 +381,18 @@ static bool is_run(u32 len)
 	return len >= (is_tc ? LEAST_OF_TC : FL_ETHER_HEADER);
 }
 
+static bool is_computing(void)
+{
+	for (u32 service = WORLD_NATS; service < WORLD_SERVICES; service++)
+		if (ours.service_state[service].computing_since)
+			return true;
+	return false;
+}
+
 static void test_random(u32 frames)
 {
 	struct outcome last = { 0 };
-	u32 reasons[FL_REASON_COUNT] = { 0 }, translated[2] = { 0 }, kinds = 0;
+	u32 reasons[FL_REASON_COUNT] = { 0 }, translated[2] = { 0 }, kinds = 0, computing = 0, joined = 0;
 	u8 data[ROOM];
 
 	for (u32 i = 0; i < frames; i++) {
@@ -414,6 +423,8 @@ static void test_random(u32 frames)
 		reasons[last.result.reason]++;
 		if (last.result.reason == FL_REASON_ICMP_ERROR && fl_get32(last.data + 30) != fl_get32(data + 30))
 			translated[last.result.out_interface]++;
+		computing += is_computing();
+		joined += is_computing() && last.result.reason == FL_REASON_NEW_FLOW;
 		if (last.result.verdict != FL_FORWARD)
 			last.len = 0;
 	}
@@ -422,6 +433,8 @@ static void test_random(u32 frames)
 	printf("  %u frames, %u reasons; %u hits, %u new flows; %u errors to clients, %u to servers\n", frames, kinds,
 	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW],
 	       translated[0], translated[1]);
+	printf("  a service compute-only in %u frames, %u of them new flows\n", computing, joined);
+	CHECK(computing && computing < frames && joined);
 	CHECK(kinds >= 18);
 	CHECK(reasons[FL_REASON_REFUSED_GONE]);
 	CHECK(reasons[FL_REASON_PATH_MTU] && reasons[FL_REASON_ICMP_ERROR] && reasons[FL_REASON_CAME_BACK] &&

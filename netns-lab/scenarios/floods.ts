@@ -1,21 +1,26 @@
 // Floods: who was there before notices nothing, and honest newcomers are served.
-import { equal, ok } from 'node:assert/strict';
+import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Background } from '../lib/background.ts';
+import { everyEngine } from '../lib/engine.ts';
 import type { Scenario } from '../lib/scenario.ts';
+import { setUpByText } from '../lib/server-setup.ts';
+import { webPort } from '../lib/servers.ts';
 import { requests } from '../lib/traffic.ts';
 import { waitFor } from '../lib/wait-for.ts';
-import { buildInline, picture } from '../topologies/inline.ts';
+import { buildInline, picture, pictureWithRouter } from '../topologies/inline.ts';
 import type { Topology } from '../topologies/topology.ts';
 
 const holder = join(import.meta.dirname, '..', 'programs', 'holder.ts');
 const held = 200;
 const floodMs = 30_000;
 const honest = 400;
+const flows = 100_000;
 
-async function hold(net: Topology): Promise<Background> {
-  const process = await net.client.start('holder', `${globalThis.process.execPath} ${holder} ${net.vip[4]} 80 ${held}`);
+async function hold(net: Topology, port: number): Promise<Background> {
+  const command = `${globalThis.process.execPath} ${holder} ${net.vip[4]} ${port} ${held}`;
+  const process = await net.client.start('holder', command);
   await waitFor(
     'the connections to stand',
     () => process.output(),
@@ -45,27 +50,73 @@ function memoryOf(net: Topology): number {
   return Number(/RssAnon:\s+(\d+) kB/.exec(status)?.[1]);
 }
 
-async function prove(net: Topology): Promise<void> {
-  const connections = await hold(net);
+interface Flooded {
+  readonly port: number;
+  /** The service goes compute-only. */
+  readonly isComputed: boolean;
+}
+
+function status(
+  net: Topology,
+): Promise<{ flows: { inUse: number }; computeOnly: { service: string; since: string }[] }> {
+  return net.fairlead.json('status');
+}
+
+async function prove(net: Topology, { port, isComputed }: Flooded): Promise<void> {
+  const connections = await hold(net, port);
   const attacker = net.lab.host('client-2');
   const memory = memoryOf(net);
+  deepEqual((await status(net)).computeOnly, []);
   // SYNs from addresses at random, up to 20,000 a second: more, and two cores that do all of it here starve each other.
-  const flood = await attacker.start('flood', `hping3 -q -i u50 --rand-source -S -p 80 -d 0 ${net.vip[4]}`);
+  const flood = await attacker.start('flood', `hping3 -q -i u50 --rand-source -S -p ${port} -d 0 ${net.vip[4]}`);
   const end = performance.now() + floodMs;
-  let [asked, failed] = [0, 0];
+  let [asked, failed, inUse] = [0, 0, 0];
   while (performance.now() < end || asked < honest) {
-    failed += (await requests(net.client, net.vip[4], 20)).errors;
+    failed += (await requests(net.client, net.vip[4], 20, port)).errors;
     asked += 20;
+    inUse = Math.max(inUse, (await status(net)).flows.inUse);
   }
   equal(await alive(connections), held, 'connections from before the flood, in the middle of it');
+  if (isComputed) await proveComputed(net, inUse);
+  else deepEqual((await status(net)).computeOnly, [], 'only dsr can do without a flow for each SYN');
   await flood.stop('SIGINT');
   const sent = Number(/(\d+) packets transmitted/.exec(flood.output())?.[1]);
-  console.log(`       ${sent} SYNs in ${floodMs / 1000} s; of ${asked} honest connections ${failed} failed`);
+  console.log(
+    `       ${sent} SYNs in ${floodMs / 1000} s, ${inUse} flows at most; of ${asked} honest connections ${failed} failed`,
+  );
   ok(sent > 100_000, `the flood was one: ${sent} SYNs`);
   ok(failed <= asked / 100, `of ${asked} honest connections amid the flood ${failed} failed`);
   equal(await alive(connections), held, 'connections from before the flood, after it');
   const grown = memoryOf(net) - memory;
   ok(grown < 32 * 1024, `the daemon has grown by ${grown} KiB`);
+  if (isComputed) await proveOver(net);
+}
+
+/** One of the flood's services is compute-only since its first seconds, and its SYNs are in no table. */
+async function proveComputed(net: Topology, inUse: number): Promise<void> {
+  const { computeOnly } = await status(net);
+  deepEqual(
+    computeOnly.map(({ service }) => service),
+    ['web4'],
+  );
+  const forMs = Date.now() - Date.parse(computeOnly[0]?.since ?? '');
+  ok(forMs > floodMs - 10_000, `compute-only for ${forMs} ms of ${floodMs}`);
+  match(await net.fairlead.run('status'), /compute-only +web4 since /);
+  match(await net.fairlead.run('services'), /web4 .*up, compute-only since /);
+  // Those of the first second, before it began, and who is honest.
+  ok(inUse < flows / 4, `${inUse} flows in a table of ${flows}`);
+}
+
+async function proveOver(net: Topology): Promise<void> {
+  await waitFor(
+    'the service to enter flows for SYNs again',
+    () => status(net),
+    ({ computeOnly }) => computeOnly.length === 0,
+    { withinMs: 20_000 },
+  );
+  const events = await net.fairlead.run('events');
+  match(events, /service-compute-only +web4 /);
+  match(events, /service-compute-only-over +web4 /);
 }
 
 export const scenarios: Scenario[] = [
@@ -77,9 +128,25 @@ export const scenarios: Scenario[] = [
     isLoud: true,
     stage: async (lab) => {
       const net = await buildInline(lab, { captures: false });
-      await net.fairlead.up(net.config(net.everyService('nat'), { flows: 100_000 }));
+      await net.fairlead.up(net.config(net.everyService('nat'), { flows }));
       return net;
     },
-    run: prove,
+    run: (net) => prove(net, { port: 80, isComputed: false }),
+  },
+  {
+    name: 'syn-flood-l2-dsr',
+    title:
+      'with l2-dsr the same, and the service goes compute-only: no SYN of the flood has a flow, and it says since when',
+    picture: pictureWithRouter,
+    isLoud: true,
+    engines: everyEngine,
+    stage: async (lab) => {
+      const net = await buildInline(lab, { gateway: 'router', captures: false });
+      const config = net.config(net.everyService('l2-dsr', { scheduler: 'wlc' }), { flows });
+      await setUpByText(net, config);
+      await net.fairlead.up(config);
+      return net;
+    },
+    run: (net) => prove(net, { port: webPort, isComputed: true }),
   },
 ];

@@ -2,7 +2,7 @@
 
 import type { HookState } from '../control/notify.ts';
 import type { PassiveState } from '../control/passive.ts';
-import type { ControlState, ServerState } from '../control/state.ts';
+import type { ControlState, ServerState, ServiceState } from '../control/state.ts';
 import { formatKind } from '../config/format-check.ts';
 import type { ResultCounts } from '../health/monitor.ts';
 import { countFlows, readReasons, readWorkers } from '../plane/counters.ts';
@@ -26,6 +26,10 @@ export function formatMetrics(plane: Plane, state: ControlState, gauges: Gauges)
   );
   const ofServers = (read: (server: ServerState) => number): Sample[] =>
     servers.map(({ labels, server }) => [labels, read(server)]);
+  const ofHalfOpen = (read: (halfOpen: NonNullable<ServiceState['halfOpen']>) => number): Sample[] =>
+    state.services.flatMap(({ config, halfOpen }) =>
+      halfOpen === null ? [] : [[{ service: config.name }, read(halfOpen)]],
+    );
   const ofPassive = (read: (passive: PassiveState) => number): Sample[] =>
     servers.flatMap(({ labels, server: { passive } }) => (passive === null ? [] : [[labels, read(passive)]]));
   const checks = servers.flatMap(({ labels, server }) =>
@@ -45,6 +49,21 @@ export function formatMetrics(plane: Plane, state: ControlState, gauges: Gauges)
       state.services.flatMap(({ config, stickyClients }) =>
         stickyClients === null ? [] : [[{ service: config.name }, stickyClients]],
       ),
+    ),
+    gauge(
+      'service_half_open',
+      'SYNs of the last ten seconds that no ACK has followed.',
+      ofHalfOpen(({ unanswered }) => unanswered),
+    ),
+    gauge(
+      'service_half_open_max',
+      'With so many of them a service goes compute-only.',
+      ofHalfOpen(({ most }) => most),
+    ),
+    gauge(
+      'service_compute_only',
+      '1 for a service under a flood of SYNs, which enter no flow.',
+      ofHalfOpen(({ computeOnlyForMs }) => (computeOnlyForMs === null ? 0 : 1)),
     ),
     gauge('server_up', '1 for a server that its checks call up, or that has none.', ofServers(isUp)),
     gauge(

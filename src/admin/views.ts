@@ -24,6 +24,8 @@ export interface StatusView {
   readonly stickyClients: { readonly remembered: number; readonly capacity: number } | null;
   readonly memory: string;
   readonly services: { readonly up: number; readonly down: number };
+  /** Services under a flood of SYNs, which enter no flow now; ISO 8601. */
+  readonly computeOnly: readonly { readonly service: string; readonly since: string }[];
   readonly servers: { readonly up: number; readonly down: number; readonly drained: number };
 }
 
@@ -82,6 +84,10 @@ export function viewStatus(plane: Plane, state: ControlState, { engine, rates }:
     stickyClients: viewStickyClients(state),
     memory: describeMemory(state.config.flows, plane.counts, place.backing),
     services: { up, down: state.services.length - up },
+    computeOnly: state.services.flatMap((service) => {
+      const since = computeOnlySince(service);
+      return since === null ? [] : [{ service: service.config.name, since }];
+    }),
     servers: { up: servers.length - down - drained, down, drained },
   };
 }
@@ -90,6 +96,11 @@ function viewStickyClients({ services, config }: ControlState): StatusView['stic
   const counts = services.flatMap(({ stickyClients }) => (stickyClients === null ? [] : [stickyClients]));
   const remembered = counts.reduce((sum, count) => sum + count, 0);
   return counts.length === 0 ? null : { remembered, capacity: stickyClientsOf(config) };
+}
+
+function computeOnlySince({ halfOpen }: ServiceState): string | null {
+  const forMs = halfOpen?.computeOnlyForMs ?? null;
+  return forMs === null ? null : new Date(Date.now() - forMs).toISOString();
 }
 
 function viewInterface({ host }: ControlState, name: string, id: number): Omit<InterfaceView, 'by'> {
@@ -127,10 +138,17 @@ export interface ServiceView extends Load {
   readonly areBackupsUsed: boolean;
   /** Too few are up even so, and all are used. */
   readonly isPanic: boolean;
+  /** SYNs of the last ten seconds that no ACK has followed; null where each has its flow, whatever comes. */
+  readonly halfOpen: number | null;
+  /** With how many of them SYNs enter no flow any more; null likewise. */
+  readonly halfOpenMost: number | null;
+  /** Since when that is so, ISO 8601; null: it is not. */
+  readonly computeOnlySince: string | null;
 }
 
 export function viewServices(state: ControlState): ServiceView[] {
-  return state.services.map(({ config, servers, areBackupsUsed, isPanic, stickyClients }) => {
+  return state.services.map((service) => {
+    const { config, servers, areBackupsUsed, isPanic, stickyClients, halfOpen } = service;
     const usable = servers.filter(({ weight }) => weight > 0).length;
     return {
       service: config.name,
@@ -143,6 +161,9 @@ export function viewServices(state: ControlState): ServiceView[] {
       usable,
       areBackupsUsed,
       isPanic,
+      halfOpen: halfOpen?.unanswered ?? null,
+      halfOpenMost: halfOpen?.most ?? null,
+      computeOnlySince: computeOnlySince(service),
       ...servers.map(loadOf).reduce(addLoads, NO_LOAD),
     };
   });

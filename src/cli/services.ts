@@ -34,7 +34,8 @@ const COLUMNS: readonly Column<ServiceView>[] = [
   { title: 'OUT', cell: ({ outOctets }) => formatOctets(outOctets), align: 'right' },
 ];
 
-/** "up", and whether that takes more than its ordinary servers. */
-function stateOf({ state, areBackupsUsed, isPanic }: ServiceView): string {
-  return isPanic ? `${state}, panic` : areBackupsUsed ? `${state}, on backups` : state;
+/** "up", and whether that takes more than its ordinary servers, or a flood of SYNs is on. */
+function stateOf({ state, areBackupsUsed, isPanic, computeOnlySince }: ServiceView): string {
+  const which = isPanic ? `${state}, panic` : areBackupsUsed ? `${state}, on backups` : state;
+  return computeOnlySince === null ? which : `${which}, compute-only since ${computeOnlySince}`;
 }

@@ -26,6 +26,10 @@ export function formatStatus(status: StatusView, nowMs: number, isTerminal = fal
     ...stickyFact(stickyClients),
     ['memory', status.memory],
     ['services', `${services.up} up, ${services.down} down`],
+    ...status.computeOnly.map(({ service, since }): [string, string] => [
+      'compute-only',
+      `${service} since ${since} (${formatAge(nowMs - Date.parse(since))}): a flood of SYNs, which enter no flow`,
+    ]),
     ['servers', `${servers.up} up, ${servers.down} down, ${servers.drained} drained`],
   ]);
   const tables = [

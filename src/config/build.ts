@@ -14,6 +14,7 @@ import type {
   ServiceConfig,
   TunnelConfig,
 } from './config.ts';
+import { checkHalfOpen } from './half-open.ts';
 import { usualSocket } from './instance.ts';
 import type { Finding, Path } from './positions.ts';
 import type { FileDraft, ServiceDraft, TunnelDraft } from './shape.ts';
@@ -118,6 +119,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
         : plan(draft.check, [...path, 'check']),
     passive: buildPassive(draft.passive, defaults.passive),
     limit: buildLimit(limit),
+    halfOpen: draft['half-open'] ?? defaults['half-open'] ?? 'auto',
     minUp: draft['min-up'] ?? 1,
     panic: draft.panic ?? false,
     onNoServer: draft['on-no-server'] ?? defaults['on-no-server'] ?? 'refuse',
@@ -128,6 +130,7 @@ export function buildService(name: string, draft: ServiceDraft, defaults: Defaul
     slowStartMs: draft['slow-start'] ?? 0,
   };
   findings.push(...checkEndKeys(draft, service, path));
+  findings.push(...checkHalfOpen(draft['half-open'], service, path));
   if (draft['min-up'] !== undefined && draft.backup === undefined && !service.panic) {
     const message = '"min-up" has no effect without "backup" or "panic"';
     findings.push({ path: [...path, 'min-up'], on: 'key', message });

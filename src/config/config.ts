@@ -4,6 +4,7 @@
 import type { Address } from '../net/address.ts';
 import type { Prefix } from '../net/prefix.ts';
 import type { CheckPlan } from './check.ts';
+import type { HalfOpen } from './half-open.ts';
 import type { LimitPlan } from './limit.ts';
 import type { PassivePlan } from './passive.ts';
 import type { StickyPlan } from './sticky.ts';
@@ -85,6 +86,8 @@ export interface ServiceConfig {
   readonly passive: PassivePlan | null;
   /** Who may begin a flow, and how many; null: everybody, any number. */
   readonly limit: LimitPlan | null;
+  /** dsr: with so many unanswered SYNs the hash alone sends SYNs on, and their ACK enters the flow. */
+  readonly halfOpen: HalfOpen;
   /** With fewer ordinary servers up than this the backups join. */
   readonly minUp: number;
   /** With fewer than `minUp` servers up, backups among them, all are used rather than too few. */

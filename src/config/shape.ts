@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { type CheckDraft, checkShape, commandLine, oneCheckShape } from './check-shape.ts';
 import { parseListen, parseServerEndpoint, parseSources, type ServerEndpoint } from './endpoint.ts';
+import { halfOpenShape } from './half-open.ts';
 import { INSTANCE_PATTERN, INSTANCE_WORDS } from './instance.ts';
 import { choice, duration, grammar, must, oneOrMore, textLike, wholeNumber } from './leaves.ts';
 import { clientsShape, limitsShape } from './limit.ts';
@@ -36,6 +37,7 @@ const common = {
   'on-no-server': refuseOrDrop.optional(),
   'on-servers-full': refuseOrDrop.optional(),
   hairpin: choice('way', ['snat', 'refuse']).optional(),
+  'half-open': halfOpenShape.optional(),
   'drain-deadline': duration(1000, LIMITS.durationMs).optional(),
   'on-server-down': choice('way', ['keep', 'reset', 'rehash']).optional(),
 };

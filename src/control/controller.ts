@@ -11,12 +11,14 @@ import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
 import { formatDuration } from '../config/duration.ts';
+import { halfOpenMost } from '../config/half-open.ts';
 import type { HostView } from '../config/host-view.ts';
 import type { ResultCounts } from '../health/monitor.ts';
 import type { Probe } from '../health/probe.ts';
 import { readPlacement } from '../plane/adopt.ts';
-import { readHandshakes } from '../plane/counters.ts';
-import { serverId } from '../plane/identity.ts';
+import { readHalfOpen, readHandshakes } from '../plane/counters.ts';
+import { currentTick } from '../plane/flow-reader.ts';
+import { serverId, serviceId } from '../plane/identity.ts';
 import { planImage } from '../plane/image.ts';
 import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
@@ -24,6 +26,7 @@ import { type SlotTable, slotsOf } from '../plane/slots.ts';
 import { checkReplacement } from './configuration.ts';
 import { makeTarget, targetInterfaces, withUpcoming } from './desired.ts';
 import { type Events, makeEvents, partsOf } from './events.ts';
+import { type FloodedService, makeFloods } from './floods.ts';
 import { asksThroughPath, type HealthChange, makeHealth } from './health.ts';
 import { type Keeper, NO_KEEPER } from './keeper.ts';
 import {
@@ -178,6 +181,15 @@ export function makeController(options: ControllerOptions): Controller {
       events.add(event);
     },
   });
+  const floods = makeFloods({
+    clock,
+    services: () => floodedServices(applied),
+    isComputeOnly: (slot) => readHalfOpen(plane, slot, currentTick()).computeOnlyForMs !== null,
+    onEvent: (event) => {
+      log.warn({ service: event.service }, `service ${event.service ?? ''}: ${event.kind}: ${event.reason}`);
+      events.add(event);
+    },
+  });
   passive.recall(
     new Map(
       Object.entries(keeper.left.ejections ?? {}).map(([server, { until, ...more }]) => [
@@ -213,6 +225,7 @@ export function makeController(options: ControllerOptions): Controller {
       events.add(event);
     }
     passive.follow();
+    floods.follow();
     growOn();
     drainOn();
     return generation;
@@ -405,6 +418,7 @@ export function makeController(options: ControllerOptions): Controller {
       growing?.cancel();
       draining?.cancel();
       passive.stop();
+      floods.stop();
       health.stop();
     },
   };
@@ -412,6 +426,16 @@ export function makeController(options: ControllerOptions): Controller {
 
 function emptyOf(config: Config): Config {
   return { ...config, services: [] };
+}
+
+/** Services that can go compute-only, as the last commit has them. */
+function floodedServices({ config, placement }: Applied): FloodedService[] {
+  const slots = new Map(placement.services.map(({ id }, slot) => [id, slot]));
+  return config.services.flatMap((service) => {
+    const most = halfOpenMost(service, config.flows);
+    const slot = slots.get(serviceId(service));
+    return most === null || slot === undefined ? [] : [{ name: service.name, most, slot }];
+  });
 }
 
 /** Services with passive checks, as the last commit has them. */

@@ -18,6 +18,8 @@ export type EventKind =
   | 'server-suspect'
   | 'service-up'
   | 'service-down'
+  | 'service-compute-only'
+  | 'service-compute-only-over'
   | 'backup-used'
   | 'backup-rests'
   | 'panic'

@@ -94,6 +94,7 @@ function changedService(before: ServiceConfig, after: ServiceConfig): Change[] {
     ['check', ({ check }) => formatPlan(check)],
     ['passive', ({ passive }) => formatPassive(passive)],
     ['limits', ({ limit }) => formatLimit(limit)],
+    ['half-open', ({ halfOpen }) => String(halfOpen)],
     ['min-up', ({ minUp }) => String(minUp)],
     ['panic', ({ panic }) => String(panic)],
     ['on-no-server', ({ onNoServer }) => onNoServer],

@@ -1,16 +1,20 @@
 // What control knows at a moment, for whoever shows it: admin reads this and the plane, and decides nothing.
 
 import type { Config } from '../config/config.ts';
+import { halfOpenMost } from '../config/half-open.ts';
 import type { HostView } from '../config/host-view.ts';
 import {
   type FlowCounts,
+  type HalfOpen,
   type Handshakes,
   readFlowCounts,
+  readHalfOpen,
   readHandshakes,
   readOpenFlows,
   readTraffic,
   type Traffic,
 } from '../plane/counters.ts';
+import { currentTick } from '../plane/flow-reader.ts';
 import { serverId, serviceId } from '../plane/identity.ts';
 import type { Placement } from '../plane/placement.ts';
 import type { Plane } from '../plane/plane.ts';
@@ -52,6 +56,8 @@ export interface ServiceState {
   readonly isPanic: boolean;
   /** Whom it remembers, as counted within the last seconds; null: it remembers nobody. */
   readonly stickyClients: number | null;
+  /** Null where each SYN has its flow, whatever comes. */
+  readonly halfOpen: (HalfOpen & { readonly most: number }) | null;
 }
 
 export interface ServerState {
@@ -78,8 +84,15 @@ export function describeServices(
   const { config, overrides, placement, target, decisions } = applied;
   const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
   const serviceSlots = new Map(placement.services.map(({ id }, slot) => [id, slot]));
+  const tick = currentTick();
+  const describeHalfOpen = (service: Config['services'][number]): ServiceState['halfOpen'] => {
+    const most = halfOpenMost(service, config.flows);
+    const slot = serviceSlots.get(serviceId(service));
+    return most === null || slot === undefined ? null : { most, ...readHalfOpen(plane, slot, tick) };
+  };
   return config.services.map((service, serviceIndex) => ({
     config: service,
+    halfOpen: describeHalfOpen(service),
     areBackupsUsed: decisions[serviceIndex]?.areBackupsUsed ?? false,
     isPanic: decisions[serviceIndex]?.isPanic ?? false,
     stickyClients: service.sticky === null ? null : readStickyCount(plane, serviceSlots.get(serviceId(service)) ?? 0),

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '8d5ffc245341efbd';
+export const layoutHash = '469345cd5c032f3e';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -95,6 +95,7 @@ export const layout = {
     source_count: 32,
     flags: 36,
     limit: 40,
+    half_open: 56,
     reserve_count: 60,
     sticky_ticks: 44,
     sticky_by: 48,
@@ -115,9 +116,11 @@ export const layout = {
     is_allowed: 16,
   },
   fl_service_state: {
-    octets: 24,
+    octets: 40,
     open: 4,
     sticky: 8,
+    half_open: 24,
+    computing_since: 32,
   },
   fl_client: {
     octets: 32,
@@ -250,7 +253,7 @@ export const sections = {
   access: { index: 10, element: 24, halves: 2 },
   tables: { index: 11, element: 8, halves: 1 },
   hops: { index: 12, element: 8, halves: 1 },
-  service_state: { index: 13, element: 24, halves: 1 },
+  service_state: { index: 13, element: 40, halves: 1 },
   server_state: { index: 14, element: 72, halves: 1 },
   workers: { index: 15, element: 576, halves: 1 },
   traffic: { index: 16, element: 32, halves: 1 },
@@ -291,7 +294,7 @@ export const reasons = [
   { name: 'client-hit', verdict: 'forwarded', meaning: "a client's frame of a tracked flow" },
   { name: 'server-hit', verdict: 'forwarded', meaning: "a server's frame of a tracked flow" },
   { name: 'new-flow', verdict: 'forwarded', meaning: "the first frame of a flow" },
-  { name: 'untracked', verdict: 'forwarded', meaning: "of no known flow: the consistent hash chose the server, as it always would" },
+  { name: 'untracked', verdict: 'forwarded', meaning: "of no known flow, or a SYN amid a flood of them: the hash chose the server, as it always would" },
   { name: 'icmp-error', verdict: 'forwarded', meaning: "an ICMP error about a flow, to who sent what it quotes" },
   { name: 'arp-reply', verdict: 'answered', meaning: "an ARP request for a VIP" },
   { name: 'ndp-reply', verdict: 'answered', meaning: "a neighbour solicitation for a VIP" },
@@ -355,6 +358,8 @@ export const constants = {
   clientAddress: 0,
   clientNetwork: 1,
   accessMost: 4096,
+  halfOpenTicks: 75,
+  halfOpenOne: 256,
   probes: 8,
   rangesPerVip: 16,
   methodNat: 1,

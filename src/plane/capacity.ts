@@ -23,6 +23,11 @@ const DEFAULTS = {
   access: 32_768,
 } as const;
 
+/** The number of flows that so many slots are for, to within the last bucket. */
+export function flowsFor(slots: number): number {
+  return Math.floor((slots * 8) / 11);
+}
+
 /** Slots for a number of flows, as FL_SLOTS_FOR of native/core/region.h counts them: 11/8, in whole buckets. */
 export function slotsFor(flows: number): number {
   return Math.ceil(Math.floor((flows * 11) / 8) / constants.ways) * constants.ways;

@@ -146,6 +146,30 @@ export function readHandshakes(plane: Plane, slot: number): Handshakes {
   };
 }
 
+/** SYNs of a service that no ACK has followed, as if each were forgotten in ten seconds, and since when that has made it
+ * compute-only, in milliseconds before now; null: it is not. */
+export interface HalfOpen {
+  readonly unanswered: number;
+  readonly computeOnlyForMs: number | null;
+}
+
+export function readHalfOpen(plane: Plane, slot: number, tick: number): HalfOpen {
+  const at = layout.fl_service_state;
+  const view = new DataView(plane.section('service_state'), slot * at.octets, at.octets);
+  const level = view.getUint32(at.half_open, true) / constants.halfOpenOne;
+  const left = 1 - age(tick, view.getUint32(at.half_open + 4, true)) / constants.halfOpenTicks;
+  const since = view.getUint32(at.computing_since, true);
+  return {
+    unanswered: Math.round(Math.max(0, level * left)),
+    computeOnlyForMs: since === 0 ? null : (age(tick, since) * 2 ** constants.tickShift) / 1e6,
+  };
+}
+
+/** Ticks go round at 32 bits; a clock that was read a moment too soon is not behind. */
+function age(tick: number, since: number): number {
+  return Math.max(0, (tick - since) | 0);
+}
+
 /** Flows of all servers: what the table holds, but for those that only wait to be swept. */
 export function countFlows(plane: Plane): number {
   const words = new Int32Array(plane.section('server_state'));

@@ -3,9 +3,11 @@
 // nothing has happened.
 
 import type { ServiceConfig, Timeouts, TunnelConfig } from '../config/config.ts';
+import { halfOpenMost } from '../config/half-open.ts';
 import type { StickyPlan } from '../config/sticky.ts';
 import { constants, layout, stateNames } from '../native/layout.ts';
 import { hostBits, maskOf } from '../net/prefix.ts';
+import { flowsFor } from './capacity.ts';
 import { addressWords } from './config-hash.ts';
 import { serverId, serviceId } from './identity.ts';
 import { fieldsAt, type FieldsAt, ImageWriter, setWords } from './image-writer.ts';
@@ -76,7 +78,7 @@ function writeImage(
   writeInterfaces(writer, target.interfaces, counts.interfaces);
   const sourceFirst = writeSources(writer, services, counts.sources);
   const limits = writeLimits(writer, services, counts);
-  writeServices(writer, services, placement.services.length, { sourceFirst, limits });
+  writeServices(writer, services, placement.services.length, { sourceFirst, limits }, flowsFor(counts.flows));
   writeServers(writer, services, placement, sourceFirst);
   writeTables(writer, services, before);
   return writer.finish();
@@ -198,6 +200,7 @@ function writeServices(
   services: readonly PlannedService[],
   count: number,
   { sourceFirst, limits }: Record<'sourceFirst' | 'limits', ReadonlyMap<bigint, number>>,
+  flows: number,
 ): void {
   const view = writer.block('services', count);
   for (const { id, slot, target, table } of services) {
@@ -218,6 +221,7 @@ function writeServices(
     view.setUint32(at('flags'), serviceFlags(target.config), true);
     view.setUint32(at('limit'), limits.get(id) ?? 0, true);
     writeSticky(view, at, target.config.sticky);
+    view.setUint32(at('half_open'), halfOpenMost(target.config, flows) ?? 0, true);
   }
 }
 

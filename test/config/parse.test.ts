@@ -68,6 +68,7 @@ describe('a configuration', () => {
       hash: 'client',
       sources: [],
       hairpin: 'snat',
+      halfOpen: 'auto',
       tunnel: null,
       check: {
         mode: 'all',

@@ -1,0 +1,82 @@
+// What the control plane says of a service that the data plane has made compute-only: a plane whose words the test writes, a
+// clock moved by hand.
+
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { viewServices } from '../../src/admin/views.ts';
+import { formatServices } from '../../src/cli/services.ts';
+import { makeController } from '../../src/control/controller.ts';
+import { makeEvents } from '../../src/control/events.ts';
+import { constants, layout } from '../../src/native/layout.ts';
+import { currentTick } from '../../src/plane/flow-reader.ts';
+import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
+import { configOf } from '../plane/targets.ts';
+import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+
+const SERVICES = `
+  web: { listen: 203.0.113.10:80/tcp, method: l2-dsr, check: none, half-open: 500, servers: { a: 10.0.1.11 } }
+  old: { listen: 203.0.113.11:80/tcp, method: nat, check: none, servers: { a: 10.0.1.12 } }
+`;
+
+async function start(t: TestContext) {
+  const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
+  const clock = makeFakeClock();
+  const events = makeEvents();
+  const controller = makeController({
+    plane,
+    config: configOf(SERVICES),
+    clock,
+    probe: makeFakeProbe().probe,
+    log: makeFakeLog().log,
+    inspect: () => fakeHost,
+    prepare: () => undefined,
+    events,
+  });
+  t.after(() => controller.stop());
+  const started = controller.start();
+  await clock.advance(0);
+  await started;
+  const { half_open, computing_since } = layout.fl_service_state;
+  const state = new DataView(plane.section('service_state'));
+  return {
+    clock,
+    controller,
+    /** As workers would, of the first service. */
+    write: (unanswered: number, since: number) => {
+      state.setUint32(half_open, unanswered * constants.halfOpenOne, true);
+      state.setUint32(half_open + 4, currentTick(), true);
+      state.setUint32(computing_since, since, true);
+    },
+    said: () => events.recent().map(({ kind, service, reason }) => `${kind} ${service}: ${reason}`),
+  };
+}
+
+test('it is told once that a service goes compute-only, and once that it does no more', async (t) => {
+  const { clock, write, said } = await start(t);
+  write(500, currentTick());
+  await clock.advance(1000);
+  const begun =
+    'service-compute-only web: 500 SYNs without an answer: SYNs go on by the hash, and their ACK enters the flow';
+  assert.deepEqual(said(), [begun]);
+  write(200, 0);
+  await clock.advance(1000);
+  assert.deepEqual(said(), [
+    begun,
+    'service-compute-only-over web: so few SYNs are without an answer again that each enters its flow',
+  ]);
+});
+
+test('services say since when, how many SYNs have no answer, and that nat has no such thing', async (t) => {
+  const { controller, write } = await start(t);
+  const ticks = Math.round(60_000 / (2 ** constants.tickShift / 1e6));
+  write(480, currentTick() - ticks);
+  const [web, old] = viewServices(controller.state());
+  assert.equal(web?.halfOpenMost, 500);
+  assert.ok(Math.abs((web?.halfOpen ?? 0) - 480) < 20, `${web?.halfOpen} of about 480`);
+  const since = Date.parse(web?.computeOnlySince ?? '');
+  assert.ok(Math.abs(Date.now() - 60_000 - since) < 5000, `since ${web?.computeOnlySince}`);
+  assert.deepEqual([old?.halfOpen, old?.halfOpenMost, old?.computeOnlySince], [null, null, null]);
+  const text = formatServices(viewServices(controller.state()));
+  assert.match(text, /web .*up, compute-only since \d{4}-/);
+  assert.doesNotMatch(text, /old .*compute-only/);
+});
