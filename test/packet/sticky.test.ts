@@ -264,7 +264,10 @@ for (const engine of engines) {
 
     test('what a reserve takes is not remembered: its clients go back when there is room', (t) => {
       const stage = openStage(t, engine);
-      const text = service({ servers: 1, more: ['max-flows: 2', 'backup: { b: "10.0.1.13:8080" }'] });
+      const text = service({
+        servers: 1,
+        more: ['max-flows: 2', 'backup: { b: { address: "10.0.1.13:8080", max-flows: 9 } }'],
+      });
       const beside = { weights: { 'web/b': 0 }, reserves: { 'web/b': 1 } };
       stage.configure(text, beside);
       const { establish, answer, begin } = connectionsOf(stage);
