@@ -190,7 +190,8 @@ describe('a region that was moved into other sizes', () => {
   }
 
   test('keeps established flows before all others where not all fit, and counts what it has', (t) => {
-    const { plane: old, fromServers, fromClients } = fill(t, 300);
+    // So many that they fit whatever their hashes are.
+    const { plane: old, fromServers, fromClients } = fill(t, 200);
     const established = fromClients.filter((_, at) => at % 4 === 0);
     for (const spec of fromServers) send(old, spec, INSIDE);
     for (const spec of established) send(old, { ...spec, flags: 'A' }, OUTSIDE);
@@ -201,7 +202,7 @@ describe('a region that was moved into other sizes', () => {
     const alive = established.filter(
       (spec) => send(next, { ...spec, flags: 'A' }, OUTSIDE) === 'forwarded: client-hit',
     );
-    assert.equal(alive.length, 300);
+    assert.equal(alive.length, 200);
   });
 
   test('stays where it is when the configuration does not fit', (t) => {
