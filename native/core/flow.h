@@ -14,7 +14,7 @@
  * Because every service a client's port talks to lands in the same two buckets, the one real conflict that nat has
  * (two services putting one client's port on one server port, so that replies could not tell) is seen on insertion.
  *
- * How a flow lives is in state.h, how it begins and what makes room for it in begin.h.
+ * How a flow lives is in state.h, how it begins in begin.h, what makes room for it in room.h.
  */
 #ifndef FL_FLOW_H
 #define FL_FLOW_H
@@ -379,7 +379,7 @@ FL_INLINE u32 fl_home_slot(const struct fl_home *home, u32 way)
 
 /*
  * Orphans: TCP flows that their server has lost, because it was removed or its flows were ended. Neither side shall be
- * left to guess, so such a flow stays for as long as TIME_WAIT lasts, and whoever speaks hears of it (forward.h).
+ * left to guess, so such a flow stays for as long as TIME_WAIT lasts, and whoever speaks hears of it (decide.h).
  */
 FL_INLINE int fl_flow_is_orphan(const struct fl_view *view, const struct fl_flow *flow, u32 control)
 {

@@ -1,0 +1,204 @@
+/*
+ * Room for a new flow: a slot in the table, and with full-nat a port to leave by.
+ *
+ * Eviction, when both buckets are full: expired or invalid, closed, time-wait, half-open, each the longest unseen
+ * first; a UDP question that was answered just now counts as half-open. Established, closing and settled UDP flows are
+ * never evicted: the newcomer is refused.
+ */
+#ifndef FL_ROOM_H
+#define FL_ROOM_H
+
+#include "state.h"
+
+#define FL_PORT_FIRST 1024 /* full-nat's source ports */
+#define FL_PORT_COUNT 64512
+#define FL_PORT_TRIES 64
+
+/* A table in place of a switch: the verifier would follow each case through all turns of the loop that ranks. */
+static const u8 fl_rank_of_state[FL_STATE_COUNT] = {
+	[FL_STATE_SYN_SENT] = 1,  [FL_STATE_SYN_RECEIVED] = 1, [FL_STATE_UDP_ONE_WAY] = 1,
+	[FL_STATE_TIME_WAIT] = 2, [FL_STATE_CLOSED] = 3,
+};
+
+/* How readily a flow makes room: 0 never, higher sooner. */
+FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flow, u32 control)
+{
+	u32 state = control & FL_STATE_MASK;
+
+	if (!fl_state_is_live(control))
+		return 0;
+	if (state >= FL_STATE_COUNT || fl_flow_is_expired(view, flow, control) || !fl_flow_is_valid(view, flow))
+		return 4;
+	/* A question and its answer, or with dsr any two frames: as easily had as half a handshake. */
+	if (state == FL_STATE_UDP_TWO_WAY || (state == FL_STATE_ESTABLISHED && flow->flags & FL_FLOW_DSR))
+		return flow->seen - flow->created < FL_SETTLED;
+	return fl_rank_of_state[state];
+}
+
+/* The slot whose flow makes room most readily, seized; or FL_NONE. */
+FL_PART(fl_slot_evict, FL_NONE, no, more)
+{
+	const struct fl_home *home = &look->home;
+	u32 best = FL_NONE, best_rank = 0, best_control = 0, best_age = 0;
+	struct fl_flow *flow;
+
+	for (u32 way = 0; way < 2 * FL_WAYS; way++) {
+		u32 index = fl_home_slot(home, way);
+		u32 control, rank, age;
+
+		flow = fl_flows_at(view->region, index);
+		if (!flow)
+			break;
+		control = fl_load(&flow->control);
+		rank = fl_flow_rank(view, flow, control);
+		age = view->now - flow->seen;
+		if (rank > best_rank || (rank && rank == best_rank && age > best_age)) {
+			best = index;
+			best_rank = rank;
+			best_control = control;
+			best_age = age;
+		}
+	}
+	flow = fl_flows_at(view->region, best);
+	if (best == FL_NONE || !flow)
+		return FL_NONE;
+	return fl_flow_seize(view, flow, best, best_control) ? best : FL_NONE;
+}
+
+/* Takes a free slot for a new flow, in the emptier bucket: the index of a CLAIMED slot, or FL_NONE. */
+FL_PART(fl_slot_take, FL_NONE, no, more)
+{
+	const struct fl_home *home = &look->home;
+	u32 ways = fl_home_match(view, home, 0);
+	u32 first = ways & 0xff, second = ways >> FL_WAYS;
+	u32 own = 0x101u << home->way;
+	int is_second_emptier = fl_popcount16(second) > fl_popcount16(first);
+
+	for (int candidate = 0; candidate < FL_CANDIDATES; candidate++) {
+		u32 preferred = is_second_emptier ? ways & 0xff00 : ways & 0xff;
+		u32 way, index, control;
+		struct fl_flow *flow;
+
+		if (!ways)
+			break;
+		if (!preferred)
+			preferred = ways;
+		way = fl_lowest_bit(preferred & own ? preferred & own : preferred);
+		ways &= ~(1u << way);
+		index = fl_home_slot(home, way);
+		flow = fl_flows_at(view->region, index);
+		if (!flow)
+			return FL_NONE;
+		control = fl_load(&flow->control);
+		if ((control & FL_STATE_MASK) == FL_STATE_FREE &&
+		    fl_swap_if(&flow->control, control, (control + FL_INCARNATION) | FL_STATE_CLAIMED))
+			return index;
+	}
+	return FL_NONE;
+}
+
+/* The orphan found, if there is one, makes room. */
+FL_INLINE void fl_orphan_end(const struct fl_view *view)
+{
+	u32 index = view->scratch->orphan;
+	struct fl_flow *flow = fl_flows_at(view->region, index);
+
+	if (index == FL_NONE || !flow)
+		return;
+	if (fl_flow_seize(view, flow, index, fl_load(&flow->control)))
+		fl_flow_release(view, flow, index);
+}
+
+/* nat: does another live flow of this client's port already use this server port? (a reply could not tell them) */
+FL_INLINE int fl_flow_conflicts(const struct fl_view *view, struct fl_look *look, const struct fl_home *home,
+				const struct fl_key *reply)
+{
+	struct fl_flow *flow;
+	u32 control;
+
+	view->scratch->orphan = FL_NONE;
+	flow = fl_flow_find(view, home, reply, FL_SIDE_SERVER, look);
+	if (!flow) {
+		fl_orphan_end(view);
+		return 0;
+	}
+	control = fl_load(&flow->control);
+	if ((control & FL_STATE_MASK) == FL_STATE_CLOSED || (control & FL_STATE_MASK) == FL_STATE_TIME_WAIT) {
+		if (fl_flow_seize(view, flow, look->index, control))
+			fl_flow_release(view, flow, look->index);
+		return 0;
+	}
+	return 1;
+}
+
+/*
+ * full-nat: finds a source port (and of a pool, an address) that no flow uses towards the scratch's key.other, and
+ * enters the way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever
+ * sees the other's withdraws, so two flows never share one. Where frames are steered to workers, ports are congruent to
+ * the worker's number, so that the fan-out can bring replies to the one that has the flow in its cache. The port in network order, with the address
+ * in the scratch's `one`; or 0.
+ */
+FL_PART(fl_port_take, 0, index, service_index)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	const struct fl_key *key = &view->scratch->key;
+	struct fl_addr *local = &view->scratch->one;
+	u32 workers = FL_STEERS && view->header->worker_count ? view->header->worker_count : 1;
+	u64 random = fl_hash_round(
+		fl_keyed_hash(view->header->seed, &look->source, look->source_port, look->protocol, look->is_v6) +
+			view->now,
+		view->header->seed[1]);
+	u32 start = (u32)random % FL_PORT_COUNT;
+	u32 stride = ((u32)(random >> 32) % (FL_PORT_COUNT / 2)) * 2 + 1;
+	u64 base;
+
+	if (!service)
+		return 0;
+	*local = look->target;
+	if (service->source_count) {
+		const struct fl_addr *source =
+			fl_sources_at(view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
+							    start % service->source_count);
+
+		if (!source)
+			return 0;
+		*local = *source;
+	}
+	base = fl_return_base(view, &key->other, key->other_port, local, key->protocol, key->is_v6);
+	for (u32 attempt = 0; attempt < FL_PORT_TRIES; attempt++) {
+		u32 port = FL_PORT_FIRST + (start + attempt * stride) % FL_PORT_COUNT;
+		u32 free_ways = 0, taken = 0, place;
+		struct fl_returns *bucket;
+		u64 hash;
+		u16 local_port;
+
+		port = port - port % workers + view->worker_index % workers;
+		if (port < FL_PORT_FIRST || port > 0xffff)
+			continue;
+		local_port = FL_BE16(port);
+		hash = fl_return_hash(view, base, local_port);
+		bucket = fl_return_bucket(view, hash);
+		if (!bucket)
+			return 0;
+		for (int way = 0; way < FL_WAYS; way++) {
+			u64 word = fl_load(&bucket->slot[way]);
+
+			free_ways |= fl_is_zero(word) << way;
+			taken += fl_is_zero(word >> 32 ^ (hash & 0xffffffffu));
+		}
+		if (taken || !free_ways)
+			continue;
+		place = fl_lowest_bit(free_ways) & (FL_WAYS - 1);
+		if (!fl_swap_if(&bucket->slot[place], (u64)0, fl_return_word(hash, index)))
+			continue;
+		for (int way = 0; way < FL_WAYS; way++)
+			taken += fl_is_zero(fl_load(&bucket->slot[way]) >> 32 ^ (hash & 0xffffffffu));
+		if (taken == 1) /* mine alone */
+			return local_port;
+		fl_store(&bucket->slot[place], (u64)0);
+	}
+	return 0;
+}
+
+#endif
