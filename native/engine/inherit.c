@@ -35,10 +35,27 @@ struct note {
 	u32 head;
 };
 
-union control {
-	struct cmsghdr align;
-	char octets[CMSG_SPACE(sizeof(int))];
+/* A note and a socket, as sendmsg and recvmsg want them. */
+struct letter {
+	struct note note;
+	struct iovec piece;
+	union {
+		struct cmsghdr align;
+		char octets[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message;
 };
+
+static void letter_make(struct letter *letter)
+{
+	*letter = (struct letter){ .piece = { &letter->note, sizeof(letter->note) } };
+	letter->message = (struct msghdr){
+		.msg_iov = &letter->piece,
+		.msg_iovlen = 1,
+		.msg_control = letter->control.octets,
+		.msg_controllen = sizeof(letter->control.octets),
+	};
+}
 
 static int name_it(struct sockaddr_un *address, const char *path)
 {
@@ -64,7 +81,11 @@ int fl_bequeath_open(const char *path)
 
 void fl_bequeath(int fd, const struct fl_port *port, u32 worker, u32 workers)
 {
-	struct note note = {
+	struct cmsghdr *rights;
+	struct letter letter;
+
+	letter_make(&letter);
+	letter.note = (struct note){
 		.magic = NOTE_MAGIC,
 		.slot = FL_SLOT,
 		.head_room = FL_HEAD_MOST,
@@ -74,21 +95,12 @@ void fl_bequeath(int fd, const struct fl_port *port, u32 worker, u32 workers)
 		.slots = port->in.slots,
 		.head = port->in.head,
 	};
-	struct iovec piece = { &note, sizeof(note) };
-	union control control = { 0 };
-	struct msghdr message = {
-		.msg_iov = &piece,
-		.msg_iovlen = 1,
-		.msg_control = control.octets,
-		.msg_controllen = sizeof(control.octets),
-	};
-	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-
+	rights = CMSG_FIRSTHDR(&letter.message);
 	rights->cmsg_level = SOL_SOCKET;
 	rights->cmsg_type = SCM_RIGHTS;
 	rights->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(rights), &port->rx_fd, sizeof(int));
-	if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
+	if (sendmsg(fd, &letter.message, MSG_NOSIGNAL) < 0)
 		return; /* the successor makes its own */
 }
 
@@ -122,34 +134,30 @@ static bool is_ours(int fd)
 /* False: there is no more. A socket that is none of ours is closed. */
 static bool take_one(struct fl_inheritance *inheritance, int fd)
 {
-	struct note note = { 0 };
-	struct iovec piece = { &note, sizeof(note) };
-	union control control = { 0 };
-	struct msghdr message = {
-		.msg_iov = &piece,
-		.msg_iovlen = 1,
-		.msg_control = control.octets,
-		.msg_controllen = sizeof(control.octets),
-	};
-	ssize_t octets = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *rights = octets > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	struct cmsghdr *rights;
+	struct letter letter;
+	const struct note *note = &letter.note;
+	ssize_t octets;
 	int given = -1;
 
+	letter_make(&letter);
+	octets = recvmsg(fd, &letter.message, MSG_CMSG_CLOEXEC);
 	if (octets <= 0)
 		return false;
+	rights = CMSG_FIRSTHDR(&letter.message);
 	if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
 	    rights->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(&given, CMSG_DATA(rights), sizeof(int));
 	if (given < 0)
 		return true;
-	if (octets == sizeof(note) && note.magic == NOTE_MAGIC && note.slot == FL_SLOT &&
-	    note.head_room == FL_HEAD_MOST && note.head < note.slots && inheritance->count < FL_INHERIT_MOST)
+	if (octets == sizeof(*note) && note->magic == NOTE_MAGIC && note->slot == FL_SLOT &&
+	    note->head_room == FL_HEAD_MOST && note->head < note->slots && inheritance->count < FL_INHERIT_MOST)
 		inheritance->ring[inheritance->count++] = (struct fl_heirloom){
-			.ifindex = note.ifindex,
-			.worker = note.worker,
-			.workers = note.workers,
-			.slots = note.slots,
-			.head = note.head,
+			.ifindex = note->ifindex,
+			.worker = note->worker,
+			.workers = note->workers,
+			.slots = note->slots,
+			.head = note->head,
 			.fd = given,
 		};
 	else

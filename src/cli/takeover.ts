@@ -12,7 +12,7 @@ import type { Platform } from '../plane/platform.ts';
 import { makeClient } from './client.ts';
 
 export interface TakenOver extends Predecessor {
-  /** Where its packet sockets are, until they are closed here. */
+  /** Where its packet sockets are, until they are closed here; -1: nowhere. */
   readonly rings: number;
   closeRings(): void;
 }
@@ -36,8 +36,9 @@ export async function takeOverFromRunning(
   }
   const successor = handoverPath(socket);
   const path = ringsPath(successor);
-  const rings = platform.inherit(path);
+  const rings = waitForRings(platform, path, log);
   const closeRings = (): void => {
+    if (rings < 0) return;
     closeSync(rings);
     rmSync(path, { force: true });
   };
@@ -48,6 +49,18 @@ export async function takeOverFromRunning(
   } catch (error) {
     closeRings();
     throw error;
+  }
+}
+
+/** Without them some frames are lost, no more. */
+function waitForRings(platform: Platform, path: string, log: Logger): number {
+  try {
+    return platform.inherit(path);
+  } catch (error) {
+    log.warn(
+      `packet sockets will be made anew, and frames that come in meanwhile are lost: ${(error as Error).message}`,
+    );
+    return -1;
   }
 }
 

@@ -43,7 +43,8 @@ for (const engine of engines) {
         const { establish } = connectionsOf(stage);
         const got = shares(range(1, 60).map((port) => establish(port)));
         assert.equal(got['10.0.1.11'], 2);
-        assert.ok((got['10.0.1.12'] ?? 0) >= 15 && (got['10.0.1.13'] ?? 0) >= 15, JSON.stringify(got));
+        // By sh the neighbour in the table has all that would have been its, and a random third is left for the other.
+        assert.ok((got['10.0.1.12'] ?? 0) >= 5 && (got['10.0.1.13'] ?? 0) >= 5, JSON.stringify(got));
         stage.assertCountsExact(addresses);
       });
     }
