@@ -274,8 +274,8 @@ int fl_region_check_left(const struct fl_header *header, const char *path)
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
 		if (!may_be_unlike(section) && !fl_region_find(header, section))
 			return fl_fail(-EINVAL,
-				       "%s is of a version whose %s are laid out otherwise: its connections, %llu when "
-				       "they were last counted, are lost",
+				       "%s is of another version, with another layout of its %s: its connections, %llu "
+				       "when they were last counted, are lost",
 				       path, fl_section_kinds[section].name, (unsigned long long)header->live_flows);
 	return 0;
 }

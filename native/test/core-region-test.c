@@ -236,7 +236,7 @@ static void test_left(void)
 	make_foreign(flows, 1);
 	sizes = world_sizes(SLOTS, 1);
 	CHECK(!open_file(&region) && outcome == FL_OPEN_SET_ASIDE);
-	CHECK(open_left(&left) == -EINVAL && says("whose flows are laid out otherwise: its connections, 0 when"));
+	CHECK(open_left(&left) == -EINVAL && says("with another layout of its flows: its connections, 0 when"));
 	fl_region_close(&region);
 	write_file("fai", 3);
 	CHECK(!rename(path, aside));

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { everyEngine, noEngine } from '../lib/engine.ts';
 import { programsOn } from '../lib/programs.ts';
 import { type ConfigDocument, command, type ServiceDocument } from '../lib/fairlead.ts';
+import { assertAlive, openEverywhere } from '../lib/open-sessions.ts';
 import { assertServed } from '../lib/proof.ts';
 import { assertRefused } from '../lib/refused.ts';
 import type { Scenario } from '../lib/scenario.ts';
@@ -82,9 +83,13 @@ async function secondInstance(net: Topology): Promise<void> {
   assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'the first instance is not disturbed');
 }
 
-/** The layout's hash follows the magic in the header: another value is what another version would have left. */
-async function writeOtherLayout(net: Topology, region: string): Promise<void> {
-  const change = (header: Buffer) => header.fill(0xde, 8, 16);
+/** As another version would have left it: the layout's hash follows the magic in the header, where sections lie comes later. */
+async function writeOtherLayout(net: Topology, region: string, { isAlike }: { isAlike: boolean }): Promise<void> {
+  const change = (header: Buffer) => {
+    header.fill(0xde, 8, 16);
+    if (!isAlike) header.fill(0xde, 32, 1312);
+    return header;
+  };
   if (!statSync(region).isDirectory()) {
     writeFileSync(region, change(readFileSync(region)));
     return;
@@ -95,6 +100,20 @@ async function writeOtherLayout(net: Topology, region: string): Promise<void> {
   await net.balancer.run(`bpftool map update ${map} value ${octets.join(' ')}`);
 }
 
+async function otherVersion(net: Topology): Promise<void> {
+  const { fairlead } = net;
+  const daemon = await fairlead.up(net.config(net.everyService('nat')));
+  const sessions = await openEverywhere(net);
+  daemon.signal('SIGKILL');
+  await daemon.ended;
+  const [region = ''] = fairlead.regions();
+  await writeOtherLayout(net, region, { isAlike: true });
+  await fairlead.up();
+  await fairlead.logged(/took over what the region .* held: [1-9]/);
+  await assertAlive(sessions, 'over the change of version');
+  deepEqual(fairlead.regions(), [region], 'nothing is left of the old region');
+}
+
 async function foreignRegion(net: Topology): Promise<void> {
   const { fairlead } = net;
   const config = net.config({ web4: net.service({ method: 'nat', family: 4 }) });
@@ -103,9 +122,11 @@ async function foreignRegion(net: Topology): Promise<void> {
   await daemon.ended;
   const [region = '', ...more] = fairlead.regions();
   deepEqual(more, [], 'one region');
-  await writeOtherLayout(net, region);
+  await writeOtherLayout(net, region, { isAlike: false });
   await fairlead.up();
-  await fairlead.logged(/layout/i);
+  await fairlead.logged(
+    /with another layout of its header: its connections, \d+ when they were last counted, are lost/,
+  );
   assertServed(await requests(net.client, net.vip[4], 9), 9, names, 'a new region is in use');
   const aside = `${region}${statSync(region).isDirectory() ? '_old' : '.old'}`;
   deepEqual(fairlead.regions(), [region, aside], 'the old region is set aside, not thrown away');
@@ -230,7 +251,12 @@ export const scenarios: Scenario[] = [
     badReload,
   ),
   scenario('second-instance', 'a second instance on the same region is refused and the first goes on', secondInstance),
-  scenario('foreign-region', 'a region of another layout is set aside, and said so', foreignRegion),
+  scenario(
+    'other-version',
+    'a region that another version left is carried over: open connections live on',
+    otherVersion,
+  ),
+  scenario('foreign-region', 'a region of another layout is set aside, and it is said what is lost', foreignRegion),
   scenario('full-memory', 'too little shared memory is a polite refusal, not a crash', fullMemory),
   scenario('down', 'down ends the daemon and removes every trace, also of one that was killed', down),
   scenario('early-signal', 'a signal that comes while the daemon still starts ends it in order', earlySignal, [

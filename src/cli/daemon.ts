@@ -261,7 +261,7 @@ function sayRegion(log: Logger, engine: Engine, config: Config): void {
       return;
     case 'set-aside':
       if (engine.state().isInherited) {
-        log.info({ region: file }, `made the region ${file} anew in other sizes: ${memory}`);
+        log.info({ region: file }, `made the region ${file} anew, with what was in it: ${memory}`);
         return;
       }
       log.warn(

@@ -87,7 +87,7 @@ export function makeFakePlatform(): FakePlatform {
       const { path } = place;
       if (locked.has(path)) throw new FairleadError('refused', `another fairlead works on the region ${path}`);
       if (platform.isUnlike)
-        throw new FairleadError('failed', `${path} is of a version whose flows are laid out otherwise`);
+        throw new FairleadError('failed', `${path} is of another version, with another layout of its flows`);
       const { counts, workers, memory } = regions.get(path)!;
       locked.add(path);
       platform.calls.push(`${place.backing} adopted`);

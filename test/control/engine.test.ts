@@ -238,7 +238,7 @@ describe('what a predecessor left', () => {
     const engine = made.open(configFor('packet', 'flows: 8192'));
     assert.equal(engine.state().isInherited, false);
     assert.ok(made.platform.regions().includes('/dev/shm/fairlead.fairlead.old'));
-    assert.match(made.said(), /fairlead\.old is of a version whose flows are laid out otherwise/);
+    assert.match(made.said(), /fairlead\.old is of another version, with another layout of its flows/);
   });
 
   test('by another version for another kind of engine is removed once the wanted one is at work', () => {
@@ -247,7 +247,7 @@ describe('what a predecessor left', () => {
     made.platform.isUnlike = true;
     made.open(configFor('tc'));
     assert.deepEqual(made.calls(), ['maps created', 'maps start eth0:tc eth1:tc', 'file removed']);
-    assert.match(made.said(), /fairlead is of a version whose flows are laid out otherwise/);
+    assert.match(made.said(), /fairlead is of another version, with another layout of its flows/);
   });
 
   test('stays and goes on when the engine does not start', () => {

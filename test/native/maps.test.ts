@@ -121,7 +121,7 @@ describe('a region of maps', { skip }, () => {
     const first = open(t, place);
     makeForeign(first, ['flows']);
     first.close();
-    assert.throws(() => openLeftPlane(addon, place), /region is of a version whose flows are laid out otherwise/);
+    assert.throws(() => openLeftPlane(addon, place), /region is of another version, with another layout of its flows/);
   });
 
   test('is read while the first works on it, and only read', (t) => {
