@@ -316,7 +316,8 @@ int fl_maps_left(struct fl_region *region, const char *path)
 	code = adopt_map(region, path, FL_SECTION_HEADER, PROT_READ | PROT_WRITE);
 	if (code)
 		return fl_fail(-EINVAL,
-			       "%s is of another version, with another layout of its header: its connections are lost", path);
+			       "%s is of another version, with another layout of its header: its connections are lost",
+			       path);
 	code = fl_region_check_left(region->header, path);
 	for (u32 section = FL_SECTION_HEADER + 1; !code && section < FL_SECTION_COUNT; section++)
 		if (fl_region_find(region->header, section))
