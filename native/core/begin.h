@@ -297,8 +297,8 @@ FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look,
 
 /*
  * The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, FL_REASON_UNTRACKED and the scratch's
- * server_slot, or why not. The steps are called one after
- * the other, and not each by the one before, because a BPF stack of 512 octets is shared by all that are open.
+ * server_slot, or why not. The steps are called one after the other, and not each by the one before, because a BPF stack
+ * of 512 octets is shared by all that are open.
  */
 FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 {

@@ -20,13 +20,10 @@
 #define FL_FLOW_H
 
 #include "client.h"
+#include "count.h"
 #include "frame.h"
 #include "hash.h"
 #include "view.h"
-
-#define FL_STATE_MASK 0xffu
-#define FL_FIN_MASK 0xff00u
-#define FL_INCARNATION 0x10000u
 
 enum fl_side { FL_SIDE_CLIENT, FL_SIDE_SERVER };
 
@@ -60,22 +57,6 @@ FL_INLINE u64 fl_claim_of(const u64 seed[4], const struct fl_addr *client, u16 c
 FL_INLINE int fl_method_is_dsr(u32 method)
 {
 	return method == FL_METHOD_L2_DSR || method == FL_METHOD_L3_DSR;
-}
-
-FL_INLINE int fl_state_is_live(u32 control)
-{
-	return (control & FL_STATE_MASK) > FL_STATE_CLAIMED;
-}
-
-FL_INLINE int fl_state_is_active(u32 state)
-{
-	return state == FL_STATE_ESTABLISHED || state == FL_STATE_UDP_TWO_WAY;
-}
-
-/* Does it keep its server busy? */
-FL_INLINE int fl_state_is_open(u32 state)
-{
-	return state > FL_STATE_CLAIMED && state != FL_STATE_TIME_WAIT && state != FL_STATE_CLOSED;
 }
 
 FL_INLINE void fl_flow_addr(const struct fl_view *view, const struct fl_flow *flow, u32 index, int which,
@@ -133,35 +114,10 @@ FL_INLINE int fl_flow_confirms(const struct fl_view *view, const struct fl_flow 
 	       (side == FL_SIDE_CLIENT ? flow->vip : flow->server) == key->other.word[0];
 }
 
-/* Is this server still the one in its slot? */
-FL_INLINE int fl_server_stands(const struct fl_view *view, u32 slot, u32 generation)
-{
-	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
-
-	return server && server->flags & FL_SERVER_USED && server->generation == generation;
-}
-
-/* The same, or has only had its flows ended since? */
-FL_INLINE int fl_server_owns(const struct fl_view *view, u32 slot, u32 generation)
-{
-	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
-
-	return server && server->flags & FL_SERVER_USED && !((server->generation ^ generation) & ~FL_GENERATION_EPOCH);
-}
-
 /* A flow whose server slot was given to another server, whose server is gone or had its flows ended, is no flow. */
 FL_INLINE int fl_flow_is_valid(const struct fl_view *view, const struct fl_flow *flow)
 {
 	return fl_server_stands(view, flow->server_slot, flow->server_generation);
-}
-
-FL_INLINE int fl_flow_is_expired(const struct fl_view *view, const struct fl_flow *flow, u32 control)
-{
-	u32 state = control & FL_STATE_MASK;
-
-	if (state >= FL_STATE_COUNT)
-		return 1;
-	return (int)(view->now - flow->seen) > (int)view->settings->timeout[state];
 }
 
 /* Everything of a full-nat reply but the port it comes in by, so that many ports can be tried at the price of one. */
@@ -187,79 +143,6 @@ FL_INLINE struct fl_returns *fl_return_bucket(const struct fl_view *view, u64 ha
 FL_INLINE u64 fl_return_word(u64 hash, u32 index)
 {
 	return hash << 32 | (index + 1);
-}
-
-/* The service of the server in a slot, or FL_NONE. */
-FL_INLINE u32 fl_server_service(const struct fl_view *view, u32 slot)
-{
-	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
-
-	return server ? server->service : FL_NONE;
-}
-
-/* So many more open flows of a server's service. */
-FL_INLINE void fl_service_count(const struct fl_view *view, u32 slot, u32 open)
-{
-	struct fl_service_state *state = fl_service_state_at(view->region, fl_server_service(view, slot));
-
-	if (state)
-		fl_add(&state->open, open);
-}
-
-/* A flow of the server goes from one state to another: from FREE when it begins, to FREE when it ends. The server's state,
- * or NULL when it no longer stands. */
-FL_INLINE struct fl_server_state *fl_server_count(const struct fl_view *view, u32 slot, u32 generation, u32 from,
-						  u32 to)
-{
-	u32 active = fl_state_is_active(to) - fl_state_is_active(from);
-	u32 live = (to != FL_STATE_FREE) - (from != FL_STATE_FREE);
-	u32 open = fl_state_is_open(to) - fl_state_is_open(from);
-	u32 waiting = (to == FL_STATE_SYN_SENT) - (from == FL_STATE_SYN_SENT);
-	struct fl_server_state *state;
-
-	if (!fl_server_owns(view, slot, generation))
-		return NULL;
-	state = fl_server_state_at(view->region, slot);
-	if (!state)
-		return NULL;
-	if (active)
-		fl_add(&state->active, active);
-	if (live != active)
-		fl_add(&state->inactive, live - active);
-	if (open)
-		fl_add(&state->open, open);
-	if (waiting)
-		fl_add(&state->waiting, waiting);
-	if (open)
-		fl_service_count(view, slot, open);
-	return state;
-}
-
-#define FL_HANDSHAKE_HALVES 64 /* ticks, 8.6 s: who is slow gets no flows, so what is known of it must age */
-
-/* How long handshakes with a server take, smoothed, in eighths of a microsecond; half after each while without one. */
-FL_INLINE u32 fl_handshake_smooth(const struct fl_view *view, const struct fl_server_state *state)
-{
-	u32 age = (view->now - state->handshake_tick) / FL_HANDSHAKE_HALVES;
-
-	return state->smooth_us8 >> ((age | (fl_is_zero(age >> 5) ^ 1) * 31) & 31);
-}
-
-#define FL_PATIENCE 8 /* ticks, 1.07 s: after a second a client repeats its SYN (RFC 6298) */
-
-/* A flow ends, claimed by whoever ends it. One that was still waiting says something of its server, if it waited long. */
-FL_INLINE void fl_server_lose(const struct fl_view *view, const struct fl_flow *flow, u32 control)
-{
-	u32 from = control & FL_STATE_MASK;
-	struct fl_server_state *state =
-		fl_server_count(view, flow->server_slot, flow->server_generation, from, FL_STATE_FREE);
-
-	if (!state || from != FL_STATE_SYN_SENT)
-		return;
-	fl_add(&state->abandoned, 1);
-	if (!(control & FL_SYN_AGAIN) &&
-	    (view->now - flow->created >= FL_PATIENCE || fl_flow_is_expired(view, flow, control)))
-		fl_add(&state->unanswered, 1);
 }
 
 /* Where a flow that counts for its client does so, or NULL. */
@@ -405,8 +288,8 @@ FL_PART(fl_flow_orphan, 0, index, control)
 	return 1;
 }
 
-/* An expired or invalid flow is freed when it is found, unless it is an orphan, and is no flow. `before` is its control from before it was
- * confirmed: a slot that was taken anew in between holds another flow than the one that was. */
+/* An expired or invalid flow is freed when it is found, unless it is an orphan, and is no flow. `before` is its control
+ * from before it was confirmed: a slot that was taken anew in between holds another flow than the one that was. */
 FL_CALL struct fl_flow *fl_flow_if_alive(const struct fl_view *view, struct fl_flow *flow, u32 index, u32 before)
 {
 	u32 control = fl_load(&flow->control);
