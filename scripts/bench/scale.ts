@@ -41,6 +41,7 @@ function figure(measure: string, path: string, value: number, unit: string): Row
 async function measureCommits(path: string, plane: Plane, config: Config, repeats: number): Promise<Row[]> {
   const taken: number[] = [];
   const whole: number[] = [];
+  const cpu: number[] = [];
   const commit = (image: ArrayBuffer): number => {
     const start = performance.now();
     const generation = plane.commit(image);
@@ -58,9 +59,11 @@ async function measureCommits(path: string, plane: Plane, config: Config, repeat
   });
   await controller.start();
   for (let repeat = 0; repeat < repeats * 2; repeat++) {
-    const start = performance.now();
+    const [start, before] = [performance.now(), process.threadCpuUsage()];
     controller.override('w0', 's0', { admin: repeat % 2 === 0 ? 'drained' : 'enabled' });
     whole.push(performance.now() - start);
+    const { user, system } = process.threadCpuUsage(before);
+    cpu.push((user + system) / 1000);
   }
   controller.stop();
   plane.close();
@@ -68,6 +71,8 @@ async function measureCommits(path: string, plane: Plane, config: Config, repeat
     figure('commit', path, median(taken), 'ms'),
     figure('commit-largest', path, Math.max(...taken), 'ms'),
     figure('commit-decided', path, median(whole), 'ms'),
+    figure('commit-decided-largest', path, Math.max(...whole), 'ms'),
+    figure('commit-decided-cpu', path, median(cpu), 'ms'),
   ];
 }
 

@@ -201,13 +201,14 @@ export function makeController(options: ControllerOptions): Controller {
 
   const plan = (change: Partial<Applied>) => {
     const next = { ...applied, ...change };
-    const decisions = decideAll(next.config, {
+    const known = {
       nowMs: clock.nowMs(),
       overrides: next.overrides,
       health,
       slowStart,
-      isEjected: (server, id) => passive.isEjected(server, id),
-    });
+      isEjected: (server: string, id: bigint) => passive.isEjected(server, id),
+    };
+    const decisions = decideAll(next.config, known, applied.decisions);
     const target = makeTarget(next.config, decisions, next.host);
     const { image, placement } = imageOf(upcoming === null ? target : withUpcoming(target, upcoming));
     return { image, next: { ...next, target, placement, decisions } };
@@ -217,7 +218,7 @@ export function makeController(options: ControllerOptions): Controller {
     const { image, next } = plan(change);
     const generation = commit(image);
     options.placed?.(next.placement.servers);
-    const happened = applied.target === null ? [] : decisionEvents(applied, next);
+    const happened = applied.target === null ? [] : decisionEvents(applied.decisions, next.decisions);
     applied = next;
     log.debug({ generation }, `commit ${generation}`);
     for (const event of happened) {
@@ -344,7 +345,7 @@ export function makeController(options: ControllerOptions): Controller {
       // A region that a predecessor left has the servers, and flows; nothing is committed to it before they were asked.
       if (applied.placement.servers.length === 0 && asksThroughPath(applied.config)) {
         const { image, placement } = imageOf(
-          withUpcoming(makeTarget(emptyOf(applied.config), [], applied.host), applied.config),
+          withUpcoming(makeTarget(applied.config, [], applied.host), applied.config),
         );
         commit(image);
         applied = { ...applied, placement };
@@ -424,16 +425,12 @@ export function makeController(options: ControllerOptions): Controller {
   };
 }
 
-function emptyOf(config: Config): Config {
-  return { ...config, services: [] };
-}
-
 /** Services that can go compute-only, as the last commit has them. */
 function floodedServices({ config, placement }: Applied): FloodedService[] {
-  const slots = new Map(placement.services.map(({ id }, slot) => [id, slot]));
+  const slots = slotsOf(placement.services);
   return config.services.flatMap((service) => {
     const most = halfOpenMost(service, config.flows);
-    const slot = slots.get(serviceId(service));
+    const slot = most === null ? undefined : slots.get(serviceId(service));
     return most === null || slot === undefined ? [] : [{ name: service.name, most, slot }];
   });
 }

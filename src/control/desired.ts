@@ -6,22 +6,12 @@ import { parseAddress, type Address } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
 import { type Prefix, prefixContains } from '../net/prefix.ts';
 import { serverIdentity } from '../plane/identity.ts';
-import type { Target, TargetInterface } from '../plane/target.ts';
-import type { Decision } from './decide.ts';
+import type { Target, TargetInterface, TargetService } from '../plane/target.ts';
 
-/** `decisions` are parallel to the services. */
-export function makeTarget(config: Config, decisions: readonly Decision[], host: HostView): Target {
-  return {
-    timeouts: config.timeouts,
-    onNoService: config.onNoService,
-    interfaces: targetInterfaces(config, host),
-    services: config.services.map((service, index) => ({
-      config: service,
-      weights: decisions[index]?.weights ?? [],
-      reserves: decisions[index]?.reserves ?? [],
-      ends: decisions[index]?.ends ?? service.servers.map(() => 'no'),
-    })),
-  };
+/** `services` are those of the configuration, decided. */
+export function makeTarget(config: Config, services: readonly TargetService[], host: HostView): Target {
+  const { timeouts, onNoService } = config;
+  return { timeouts, onNoService, interfaces: targetInterfaces(config, host), services };
 }
 
 /**
@@ -31,12 +21,14 @@ export function makeTarget(config: Config, decisions: readonly Decision[], host:
 export function withUpcoming(target: Target, { services }: Config): Target {
   const former = new Map(target.services.map(({ config }) => [config.name, config]));
   const upcoming = new Map(services.map((service) => [service.name, service]));
-  const grown = target.services.map(({ config, weights, reserves, ends }) => {
+  const grown = target.services.map((service) => {
+    const { config, weights, reserves, ends } = service;
     const there = new Set(config.servers.map((server) => serverIdentity(config, server)));
     const next = upcoming.get(config.name);
     // Of another method they would be other servers under the service's old name.
     const isSame = next?.method === config.method;
     const more = isSame ? next.servers.filter((server) => !there.has(serverIdentity(next, server))) : [];
+    if (more.length === 0) return service;
     return {
       config: { ...config, servers: [...config.servers, ...more] },
       weights: [...weights, ...more.map(() => 0)],

@@ -47,12 +47,16 @@ export interface HealthOptions {
   readonly onWarning: (server: string, warning: string) => void;
 }
 
-/** What checks say of a server; `reports` are in the order of its plan. */
-export interface ServerReport {
+/** What decisions go by. */
+export interface Standing {
   readonly state: ServerHealth;
+  readonly advice: Advice | null;
+}
+
+/** What checks say of a server; `reports` are in the order of its plan. */
+export interface ServerReport extends Standing {
   /** In words: that of the check which decides. */
   readonly reason: string;
-  readonly advice: Advice | null;
   readonly reports: readonly CheckReport[];
 }
 
@@ -62,8 +66,9 @@ export interface Health {
    * up. During a reload both the old and the new one are in use. Servers that `isIdle` names are left alone.
    */
   watch(configs: readonly Config[], isIdle?: (server: string) => boolean): Promise<void>;
-  stateOf(service: ServiceConfig, server: ServerConfig): ServerHealth;
-  reportOf(service: ServiceConfig, server: ServerConfig): ServerReport;
+  /** Parallel to the service's servers, as are the reports. */
+  standingsOf(service: ServiceConfig): Standing[];
+  reportsOf(service: ServiceConfig): ServerReport[];
   /** Every check that is known to be good or bad, to be remembered. */
   memories(): Map<string, Memory>;
   counts(): ResultCounts;
@@ -142,28 +147,36 @@ export function makeHealth(options: HealthOptions): Health {
     });
   };
 
-  const reportOf = (service: ServiceConfig, server: ServerConfig): ServerReport => {
-    const plan = planOf(service, server);
-    if (plan === null) return { state: 'unchecked', reason: 'no check', advice: null, reports: [] };
-    const reports = plan.targets.flatMap(({ key }) => monitor.reportOf(key) ?? []);
-    if (reports.length < plan.targets.length) {
-      return { state: 'unknown', reason: 'not checked yet', advice: null, reports: [] };
+  /** Each commit asks for every server: this makes no more than it gives. */
+  const standingOf = (plan: Plan | null): Standing => {
+    if (plan === null) return UNCHECKED;
+    const states: MemberState[] = [];
+    const advice: Advice[] = [];
+    for (const key of plan.keys) {
+      const standing = monitor.standingOf(key);
+      if (standing === null) return UNKNOWN;
+      states.push(standing.state);
+      if (standing.advice !== null) advice.push(standing.advice);
     }
-    const { state, decidedBy } = combine(
+    return { state: combine(plan.mode, states).state, advice: advice.length === 0 ? null : mergeAdvice(advice) };
+  };
+
+  const reportOf = (plan: Plan | null): ServerReport => {
+    const standing = standingOf(plan);
+    if (plan === null) return { ...standing, reason: 'no check', reports: [] };
+    if (standing === UNKNOWN) return { ...standing, reason: 'not checked yet', reports: [] };
+    const reports = plan.keys.flatMap((key) => monitor.reportOf(key) ?? []);
+    const { decidedBy } = combine(
       plan.mode,
-      reports.map((report) => report.state),
+      reports.map(({ state }) => state),
     );
-    const reason = reports[decidedBy]?.last?.reason ?? 'not checked yet';
-    return { state, reason, advice: mergeAdvice(reports.map(({ advice }) => advice)), reports };
+    return { ...standing, reason: reports[decidedBy]?.last?.reason ?? 'not checked yet', reports };
   };
 
   return {
     watch,
-    reportOf,
-    stateOf: (service, server) => {
-      const plan = planOf(service, server);
-      return plan === null ? 'unchecked' : combineOf(plan).state;
-    },
+    standingsOf: (service) => plansOf(service).map(standingOf),
+    reportsOf: (service) => plansOf(service).map(reportOf),
     memories: () =>
       new Map(
         monitor.reports().flatMap(({ target, state, sinceMs }) => {
@@ -179,6 +192,9 @@ export function makeHealth(options: HealthOptions): Health {
   };
 }
 
+const UNCHECKED: Standing = { state: 'unchecked', advice: null };
+const UNKNOWN: Standing = { state: 'unknown', advice: null };
+
 interface Wait {
   /** A check was told its first result. */
   hear(key: string): void;
@@ -191,16 +207,18 @@ interface Checked extends Plan {
 }
 
 function checkedServers(config: Config): Checked[] {
-  return config.services.flatMap((service) => service.servers.flatMap((server) => planOf(service, server) ?? []));
+  return config.services.flatMap((service) => plansOf(service).filter((plan) => plan !== null));
 }
 
-/** Each commit asks for all of them, and a server of a configuration never changes. */
-const madePlans = new WeakMap<ServerConfig, Checked | null>();
+/** Each commit asks for all of them, and a service of a configuration never changes. */
+const madePlans = new WeakMap<ServiceConfig, readonly (Checked | null)[]>();
 
-/** Null for a server without a check. */
-function planOf(service: ServiceConfig, server: ServerConfig): Checked | null {
-  const made = madePlans.get(server) ?? makePlan(service, server);
-  madePlans.set(server, made);
+/** Parallel to its servers; null for one without a check. */
+function plansOf(service: ServiceConfig): readonly (Checked | null)[] {
+  const known = madePlans.get(service);
+  if (known !== undefined) return known;
+  const made = service.servers.map((server) => makePlan(service, server));
+  madePlans.set(service, made);
   return made;
 }
 
@@ -254,9 +272,7 @@ function serverOf(key: string): string {
 }
 
 /** The smallest weight and the strictest wish. */
-function mergeAdvice(all: readonly (Advice | null)[]): Advice | null {
-  const given = all.filter((advice) => advice !== null);
-  if (given.length === 0) return null;
+function mergeAdvice(given: readonly Advice[]): Advice {
   const weights = given.flatMap(({ weight }) => weight ?? []);
   const admin = (['maintenance', 'drain', 'ready'] as const).find((wish) => given.some((it) => it.admin === wish));
   return { weight: weights.length === 0 ? null : Math.min(...weights), admin: admin ?? null };

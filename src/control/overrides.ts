@@ -29,6 +29,18 @@ export function serverKey(service: ServiceConfig | string, server: ServerConfig 
   return `${name(service)}/${name(server)}`;
 }
 
+/** Of each of a service's servers. */
+export function serverKeys(service: ServiceConfig): readonly string[] {
+  const known = keysByService.get(service);
+  if (known !== undefined) return known;
+  const made = service.servers.map((server) => serverKey(service, server));
+  keysByService.set(service, made);
+  return made;
+}
+
+/** Each commit asks for all of them, and a service of a configuration never changes. */
+const keysByService = new WeakMap<ServiceConfig, readonly string[]>();
+
 export function overrideOf(overrides: Overrides, key: string): Override {
   return overrides.get(key) ?? NO_OVERRIDE;
 }

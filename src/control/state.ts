@@ -18,12 +18,13 @@ import { currentTick } from '../plane/flow-reader.ts';
 import { serverId, serviceId } from '../plane/identity.ts';
 import type { Placement } from '../plane/placement.ts';
 import type { Plane } from '../plane/plane.ts';
+import { slotsOf } from '../plane/slots.ts';
 import { readStickyCount } from '../plane/sticky-reader.ts';
 import type { Target } from '../plane/target.ts';
-import type { Decision } from './decide.ts';
 import type { Health, ServerReport } from './health.ts';
 import type { Passive, PassiveState } from './passive.ts';
 import { type Override, overrideOf, type Overrides, serverKey } from './overrides.ts';
+import type { DecidedService } from './weigh.ts';
 
 /** What the last commit was made of. */
 export interface Applied {
@@ -34,7 +35,7 @@ export interface Applied {
   /** Null before the first commit. */
   readonly target: Target | null;
   /** Parallel to the target's services. */
-  readonly decisions: readonly Decision[];
+  readonly decisions: readonly DecidedService[];
 }
 
 export interface ControlState {
@@ -82,34 +83,37 @@ export function describeServices(
   plane: Plane,
 ): ServiceState[] {
   const { config, overrides, placement, target, decisions } = applied;
-  const slots = new Map(placement.servers.map(({ id }, slot) => [id, slot]));
-  const serviceSlots = new Map(placement.services.map(({ id }, slot) => [id, slot]));
+  const slots = slotsOf(placement.servers);
+  const serviceSlots = slotsOf(placement.services);
   const tick = currentTick();
   const describeHalfOpen = (service: Config['services'][number]): ServiceState['halfOpen'] => {
     const most = halfOpenMost(service, config.flows);
     const slot = serviceSlots.get(serviceId(service));
     return most === null || slot === undefined ? null : { most, ...readHalfOpen(plane, slot, tick) };
   };
-  return config.services.map((service, serviceIndex) => ({
-    config: service,
-    halfOpen: describeHalfOpen(service),
-    areBackupsUsed: decisions[serviceIndex]?.areBackupsUsed ?? false,
-    isPanic: decisions[serviceIndex]?.isPanic ?? false,
-    stickyClients: service.sticky === null ? null : readStickyCount(plane, serviceSlots.get(serviceId(service)) ?? 0),
-    servers: service.servers.map((server, serverIndex) => {
-      const slot = slots.get(serverId(service, server)) ?? 0;
-      return {
-        config: server,
-        slot,
-        weight: (target?.services[serviceIndex]?.weights[serverIndex] ?? 0) / (decisions[serviceIndex]?.scale ?? 1),
-        override: overrideOf(overrides, serverKey(service, server)),
-        health: health.reportOf(service, server),
-        passive: passive.stateOf(serverKey(service, server)),
-        flows: readFlowCounts(plane, slot),
-        openFlows: readOpenFlows(plane, slot),
-        handshakes: readHandshakes(plane, slot),
-        traffic: readTraffic(plane, slot),
-      };
-    }),
-  }));
+  return config.services.map((service, serviceIndex) => {
+    const reports = health.reportsOf(service);
+    return {
+      config: service,
+      halfOpen: describeHalfOpen(service),
+      areBackupsUsed: decisions[serviceIndex]?.areBackupsUsed ?? false,
+      isPanic: decisions[serviceIndex]?.isPanic ?? false,
+      stickyClients: service.sticky === null ? null : readStickyCount(plane, serviceSlots.get(serviceId(service)) ?? 0),
+      servers: service.servers.map((server, serverIndex) => {
+        const slot = slots.get(serverId(service, server)) ?? 0;
+        return {
+          config: server,
+          slot,
+          weight: (target?.services[serviceIndex]?.weights[serverIndex] ?? 0) / (decisions[serviceIndex]?.scale ?? 1),
+          override: overrideOf(overrides, serverKey(service, server)),
+          health: reports[serverIndex]!,
+          passive: passive.stateOf(serverKey(service, server)),
+          flows: readFlowCounts(plane, slot),
+          openFlows: readOpenFlows(plane, slot),
+          handshakes: readHandshakes(plane, slot),
+          traffic: readTraffic(plane, slot),
+        };
+      }),
+    };
+  });
 }

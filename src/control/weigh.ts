@@ -1,56 +1,76 @@
 // Decisions for every service of a configuration, and what a change of them means in an operator's words.
 
-import type { Config } from '../config/config.ts';
+import type { Config, ServiceConfig } from '../config/config.ts';
 import { serverId } from '../plane/identity.ts';
-import { type Decision, decideService } from './decide.ts';
+import type { TargetService } from '../plane/target.ts';
+import { type Decision, decideService, type ServerInput } from './decide.ts';
 import type { NewEvent } from './events.ts';
 import type { Health } from './health.ts';
-import { isOverdue, overrideOf, type Overrides, serverKey } from './overrides.ts';
+import { isOverdue, overrideOf, type Overrides, serverKeys } from './overrides.ts';
 import type { SlowStart } from './slow-start.ts';
 
 export interface Known {
   readonly nowMs: number;
   readonly overrides: Overrides;
-  readonly health: Health;
-  readonly slowStart: SlowStart;
+  readonly health: Pick<Health, 'standingsOf'>;
+  readonly slowStart: Pick<SlowStart, 'shareOf'>;
   /** By name, and by what it is: another server may have the name by now. */
   readonly isEjected: (server: string, id: bigint) => boolean;
 }
 
-export function decideAll(config: Config, { nowMs, overrides, health, slowStart, isEjected }: Known): Decision[] {
-  return config.services.map((service) =>
-    decideService(
-      service,
-      service.servers.map((server) => {
-        const key = serverKey(service, server);
-        const { state, advice } = health.reportOf(service, server);
-        const isOut = service.passive?.mode === 'eject' && isEjected(key, serverId(service, server));
-        const share = slowStart.shareOf(key, service.slowStartMs);
-        const override = overrideOf(overrides, key);
-        return {
-          override,
-          health: state,
-          advice,
-          isEjected: isOut,
-          isOverdue: isOverdue(override, nowMs),
-          share,
-        };
-      }),
-    ),
-  );
+/** What was decided of a service, and what of. */
+export interface DecidedService extends Decision, TargetService {
+  readonly inputs: readonly ServerInput[];
 }
 
-export interface Decided {
-  readonly config: Config;
-  readonly decisions: readonly Decision[];
+/**
+ * In the order of the configuration. Where nothing has changed since `before`, the very decision of then: of thousands of
+ * services a change concerns one, and whoever comes after sees by that which.
+ */
+export function decideAll(config: Config, known: Known, before: readonly DecidedService[] = []): DecidedService[] {
+  return config.services.map((service, index) => {
+    const was = before[index];
+    const there = was?.config === service ? was : null;
+    const inputs = inputsOf(service, known, there?.inputs ?? []);
+    if (there !== null && inputs.every((input, at) => input === there.inputs[at])) return there;
+    return { config: service, inputs, ...decideService(service, inputs) };
+  });
+}
+
+/** Likewise the very input of before where nothing has changed. */
+function inputsOf(service: ServiceConfig, known: Known, before: readonly ServerInput[]): ServerInput[] {
+  const { nowMs, overrides, health, slowStart, isEjected } = known;
+  const keys = serverKeys(service);
+  const standings = health.standingsOf(service);
+  return service.servers.map((server, index) => {
+    const key = keys[index]!;
+    const { state, advice } = standings[index]!;
+    const override = overrideOf(overrides, key);
+    const isOut = service.passive?.mode === 'eject' && isEjected(key, serverId(service, server));
+    const isLate = isOverdue(override, nowMs);
+    const share = slowStart.shareOf(key, service.slowStartMs);
+    const was = before[index];
+    const isSame =
+      was?.override === override &&
+      was.health === state &&
+      was.advice?.weight === advice?.weight &&
+      was.advice?.admin === advice?.admin &&
+      was.isEjected === isOut &&
+      was.isOverdue === isLate &&
+      was.share === share;
+    return isSame ? was : { override, health: state, advice, isEjected: isOut, isOverdue: isLate, share };
+  });
 }
 
 /** Services that both have: those that came or went are told of by the reload. */
-export function decisionEvents(before: Decided, after: Decided): NewEvent[] {
-  const former = new Map(before.config.services.map(({ name }, index) => [name, before.decisions[index]]));
-  return after.config.services.flatMap(({ name }, index): NewEvent[] => {
-    const [was, is] = [former.get(name), after.decisions[index]];
-    if (was === undefined || is === undefined) return [];
+export function decisionEvents(before: readonly DecidedService[], after: readonly DecidedService[]): NewEvent[] {
+  const other = before.filter((was, index) => was !== after[index]);
+  const former = new Map(other.map((was) => [was.config.name, was]));
+  const changed = after.filter((is, index) => is !== before[index]);
+  return changed.flatMap((is): NewEvent[] => {
+    const { name } = is.config;
+    const was = former.get(name);
+    if (was === undefined) return [];
     const event = (kind: NewEvent['kind'], reason: string): NewEvent => ({ kind, service: name, server: null, reason });
     const events: NewEvent[] = [];
     const [usedBefore, used] = [countUsed(was), countUsed(is)];

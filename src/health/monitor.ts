@@ -62,6 +62,8 @@ export interface Monitor {
   update(targets: readonly CheckTarget[]): void;
   /** `unknown` also for a key that is not in the set. */
   stateOf(key: string): MemberState;
+  /** Null for a key that is not in the set. */
+  standingOf(key: string): Pick<CheckReport, 'state' | 'advice'> | null;
   /** Whether a result was told since it came in: a remembered state is none. */
   isTold(key: string): boolean;
   /** Null for a key that is not in the set. */
@@ -158,6 +160,10 @@ export function makeMonitor(options: MonitorOptions): Monitor {
     stateOf: (key) => {
       const member = members.get(key);
       return member === undefined ? 'unknown' : stateOfMember(member);
+    },
+    standingOf: (key) => {
+      const member = members.get(key);
+      return member === undefined ? null : { state: stateOfMember(member), advice: member.advice };
     },
     isTold: (key) => (members.get(key)?.told ?? 0) > 0,
     reportOf: (key) => {

@@ -19,6 +19,7 @@ export function readPlacement(plane: Plane): Placement {
     servers: readServerSlots(halfOf(plane, 'servers', half.index)),
     tables,
     pool: makeTablePool(plane.counts.tables * ENTRIES_OF_PAIR, extents),
+    made: null,
   };
 }
 
@@ -51,11 +52,11 @@ function trimSlots(slots: readonly Slot[], isTaken: (slot: Slot) => boolean): Sl
   return used.map((slot) => (slot.generation === 0 ? { ...slot, generation: 1 } : slot));
 }
 
-function readTables(plane: Plane, halfIndex: number): Map<bigint, PlacedTable> {
+function readTables(plane: Plane, halfIndex: number): Map<number, PlacedTable> {
   const view = halfOf(plane, 'services', halfIndex);
   const entries = new Uint32Array(plane.section('tables'));
-  const { octets, id, method, table_first, table_count, member_count, reserve_count } = layout.fl_service;
-  const tables = new Map<bigint, PlacedTable>();
+  const { octets, method, table_first, table_count, member_count, reserve_count } = layout.fl_service;
+  const tables = new Map<number, PlacedTable>();
   for (let at = 0; at < view.byteLength; at += octets) {
     if (view.getUint8(at + method) === 0) continue;
     const tableCount = view.getUint32(at + table_count, true);
@@ -65,7 +66,7 @@ function readTables(plane: Plane, halfIndex: number): Map<bigint, PlacedTable> {
     const first = count === 0 ? 0 : view.getUint32(at + table_first, true);
     const content = entries.slice(first, first + count);
     const extent = { first, count: count + (count & 1) };
-    tables.set(view.getBigUint64(at + id, true), { extent, tableCount, memberCount, content, madeFrom: null });
+    tables.set(at / octets, { extent, tableCount, memberCount, content, madeFrom: null });
   }
   return tables;
 }

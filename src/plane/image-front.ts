@@ -6,9 +6,9 @@ import { constants } from '../native/layout.ts';
 import type { Address } from '../net/address.ts';
 import { addressWords, configHash, placeAll, portAndProtocol } from './config-hash.ts';
 import { isSinglePort } from './config-shape.ts';
-import type { PlannedService } from './image.ts';
 import { fieldsAt, type ImageWriter, setWords } from './image-writer.ts';
 import type { SectionCounts } from './plane.ts';
+import type { Roster } from './roster.ts';
 import { tooMany } from './slots.ts';
 
 const PROTOCOLS: Record<Protocol, number> = { tcp: 6, udp: 17 };
@@ -24,10 +24,10 @@ interface Vip {
   readonly ranges: { listen: Listen; service: number }[];
 }
 
-export function writeFrontDoor(writer: ImageWriter, services: readonly PlannedService[], counts: SectionCounts): Masks {
+export function writeFrontDoor(writer: ImageWriter, roster: Roster, counts: SectionCounts): Masks {
   return {
-    vip: writeVips(writer, collectVips(services), counts),
-    listen: writeListens(writer, services, counts.listens),
+    vip: writeVips(writer, collectVips(roster), counts),
+    listen: writeListens(writer, roster, counts.listens),
   };
 }
 
@@ -35,7 +35,7 @@ function vipFlags(isSource: boolean, isHairpin: boolean): number {
   return constants.vipListens | (isSource ? constants.vipSource : 0) | (isHairpin ? constants.vipHairpin : 0);
 }
 
-function collectVips(services: readonly PlannedService[]): Vip[] {
+function collectVips(roster: Roster): Vip[] {
   const vips = new Map<string, Vip>();
   const own = (address: Address, flags: number): Vip => {
     const family = address.family === 6 ? constants.vipV6 : 0;
@@ -44,8 +44,8 @@ function collectVips(services: readonly PlannedService[]): Vip[] {
     vips.set(address.text, vip);
     return vip;
   };
-  for (const { target, slot } of services) {
-    const { listens, method, sources, hairpin } = target.config;
+  for (const { config, slot } of roster) {
+    const { listens, method, sources, hairpin } = config;
     const isHairpin = method === 'nat' && hairpin === 'snat';
     const isSource = method === 'full-nat' && sources.length === 0;
     for (const listen of listens) {
@@ -94,9 +94,9 @@ function writeRanges(view: DataView, first: number, vip: Vip): void {
   }
 }
 
-function writeListens(writer: ImageWriter, services: readonly PlannedService[], capacity: number): number {
-  const listens = services.flatMap(({ target, slot }) =>
-    target.config.listens.filter(isSinglePort).map((listen) => ({ listen, slot })),
+function writeListens(writer: ImageWriter, roster: Roster, capacity: number): number {
+  const listens = roster.flatMap(({ config, slot }) =>
+    config.listens.filter(isSinglePort).map((listen) => ({ listen, slot })),
   );
   const table = placeAll(listens, ({ listen }) => hashOf(listen.vip, listen.firstPort, listen.protocol), capacity);
   if (table === null) throw tooMany('listens', listens.length, Math.floor(capacity / 4));

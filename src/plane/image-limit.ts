@@ -2,9 +2,9 @@
 
 import { clientRanges, type LimitPlan } from '../config/limit.ts';
 import { constants } from '../native/layout.ts';
-import type { PlannedService } from './image.ts';
 import { fieldsAt, type ImageWriter } from './image-writer.ts';
 import type { SectionCounts } from './plane.ts';
+import type { Roster } from './roster.ts';
 import { tooMany } from './slots.ts';
 
 /** A limit counts in 1/256 of a flow a tick. */
@@ -12,14 +12,10 @@ export function rateOf(perSecond: number | null): number {
   return perSecond === null ? 0 : Math.max(1, Math.round((perSecond * 256 * 2 ** constants.tickShift) / 1e9));
 }
 
-/** By service id, where its limits are, counted from 1. */
-export function writeLimits(
-  writer: ImageWriter,
-  services: readonly PlannedService[],
-  counts: SectionCounts,
-): Map<bigint, number> {
-  const limited = services.flatMap(({ id, target: { config } }) =>
-    config.limit === null ? [] : [{ id, plan: config.limit, isV6: config.listens[0]?.vip.family === 6 }],
+/** Parallel to the roster, where each one's limits are, counted from 1; 0: it has none. */
+export function writeLimits(writer: ImageWriter, roster: Roster, counts: SectionCounts): number[] {
+  const limited = roster.flatMap(({ config: { limit, listens } }) =>
+    limit === null ? [] : [{ plan: limit, isV6: listens[0]?.vip.family === 6 }],
   );
   const ranges = limited.map(({ plan }) => clientRanges(plan));
   const total = ranges.reduce((sum, { length }) => sum + length, 0);
@@ -32,7 +28,8 @@ export function writeLimits(
     writeLimit(view, index, plan, { first, count: own.length });
     for (const range of own) writeRange(access, first++, range, isV6);
   }
-  return new Map(limited.map(({ id }, index) => [id, index + 1]));
+  let number = 0;
+  return roster.map(({ config }) => (config.limit === null ? 0 : ++number));
 }
 
 function writeLimit(view: DataView, index: number, plan: LimitPlan, access: { first: number; count: number }): void {

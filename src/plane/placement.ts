@@ -2,6 +2,8 @@
 // one commit to the next; read back from the region when one is adopted (adopt.ts).
 
 import { FairleadError } from '../base/errors.ts';
+import type { MadeImage } from './image.ts';
+import type { Roster, ServicePlace } from './roster.ts';
 import { buildServiceTable } from './service-table.ts';
 import type { SlotTable } from './slots.ts';
 import { type Extent, makeTablePool, planExtents, type PoolMoment, type TablePool } from './table-pool.ts';
@@ -11,11 +13,16 @@ export interface Placement {
   readonly services: SlotTable;
   readonly servers: SlotTable;
   readonly pool: TablePool;
-  /** By service id. */
-  readonly tables: ReadonlyMap<bigint, PlacedTable>;
+  /** By slot of the service. */
+  readonly tables: ReadonlyMap<number, PlacedTable>;
+  /** What the last image was made of, for the next one to go on from. Null when all this was read from a region. */
+  readonly made: MadeImage | null;
 }
 
-/** A service's scheduler table and, right behind it, its members and its reserves. */
+/**
+ * A service's scheduler table and, right behind it, its members and its reserves. The same object for as long as the very
+ * same target asks for it.
+ */
 export interface PlacedTable {
   /** Has room for the content, and for one entry more when that is odd. */
   readonly extent: Extent;
@@ -31,61 +38,60 @@ export interface PlacedTable {
 export const ENTRIES_OF_PAIR = 2;
 
 export function emptyPlacement(tablePairs: number): Placement {
-  return { services: [], servers: [], pool: makeTablePool(tablePairs * ENTRIES_OF_PAIR), tables: new Map() };
+  const pool = makeTablePool(tablePairs * ENTRIES_OF_PAIR);
+  return { services: [], servers: [], pool, tables: new Map(), made: null };
 }
 
-export interface PlacedService {
-  readonly id: bigint;
+interface PlacedService {
   readonly target: TargetService;
-  readonly serverSlots: readonly number[];
+  readonly place: ServicePlace;
 }
 
+/** `roster` and `targets` are parallel. */
 export function placeTables(
   before: Placement,
-  services: readonly PlacedService[],
+  roster: Roster,
+  targets: readonly TargetService[],
   moment: PoolMoment,
-): { tables: Map<bigint, PlacedTable>; pool: TablePool } {
-  const wanted = services.map((service) => wantTable(before.tables.get(service.id), service));
-  const kept = wanted.flatMap(({ table }) => (table === undefined ? [] : [table.extent]));
-  const fresh = wanted.filter(({ table }) => table === undefined);
-  const plan = planExtents(
-    before.pool,
-    kept,
-    fresh.map(({ content }) => content.length),
-    moment,
-  );
+): { tables: Map<number, PlacedTable>; pool: TablePool } {
+  const wanted = roster.map((place, index) => wantTable(before.tables.get(place.slot), place, targets[index]!));
+  const isPlaced = (table: WantedTable): table is PlacedTable => table.extent !== null;
+  const kept = wanted.filter(isPlaced).map(({ extent }) => extent);
+  const fresh = wanted.filter((table) => !isPlaced(table)).map(({ content }) => content.length);
+  const plan = planExtents(before.pool, kept, fresh, moment);
   if (plan === null) throw noRoom(before.pool.capacity);
-  const tables = new Map<bigint, PlacedTable>();
-  let next = 0;
-  for (const { id, table, ...made } of wanted) {
-    tables.set(id, table ?? { ...made, extent: plan.extents[next++]! });
-  }
-  return { tables, pool: plan.pool };
+  const extents = plan.extents.values();
+  const placed = wanted.map((table) => (isPlaced(table) ? table : { ...table, extent: extents.next().value! }));
+  return { tables: new Map(placed.map((table, index) => [roster[index]!.slot, table])), pool: plan.pool };
 }
 
-interface Wanted extends Omit<PlacedTable, 'extent'> {
-  readonly id: bigint;
-  /** The one that is there already and right. */
-  readonly table?: PlacedTable;
-}
+/** One that is there already and right has its extent, another is still to get one. */
+type WantedTable = PlacedTable | (Omit<PlacedTable, 'extent'> & { readonly extent: null });
 
-function wantTable(there: PlacedTable | undefined, service: PlacedService): Wanted {
-  const { id, target, serverSlots } = service;
-  if (there !== undefined && makesTheSame(there.madeFrom, service)) return { ...there, id, table: there };
+function wantTable(there: PlacedTable | undefined, place: ServicePlace, target: TargetService): WantedTable {
+  const { madeFrom: former = null } = there ?? {};
+  if (there !== undefined && former?.target === target && former.place === place) return there;
+  const madeFrom = { target, place };
+  if (there !== undefined && former !== null && makesTheSame(former, madeFrom)) return { ...there, madeFrom };
   const { table, members, reserves } = buildServiceTable(target);
-  const content = Uint32Array.from([...table, ...members, ...reserves], (index) => serverSlots[index] ?? 0);
-  const made = { id, content, tableCount: table.length, memberCount: members.length, madeFrom: service };
+  const content = slotsOf([table, members, reserves], place.serverSlots);
+  const made = { content, tableCount: table.length, memberCount: members.length, madeFrom };
   const isLike = there?.tableCount === table.length && there.memberCount === members.length;
-  if (!isLike || !sameItems(there.content, content)) return made;
-  return { ...made, table: { ...made, extent: there.extent } };
+  return { ...made, extent: isLike && sameItems(there.content, content) ? there.extent : null };
 }
 
-function makesTheSame(a: PlacedService | null, b: PlacedService): boolean {
-  if (a === null) return false;
+function slotsOf(lists: readonly Uint32Array[], slots: readonly number[]): Uint32Array {
+  const content = new Uint32Array(lists.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) for (const index of list) content[at++] = slots[index]!;
+  return content;
+}
+
+function makesTheSame(a: PlacedService, b: PlacedService): boolean {
   const [of, next] = [a.target, b.target];
   return (
     of.config.scheduler === next.config.scheduler &&
-    sameItems(a.serverSlots, b.serverSlots) &&
+    sameItems(a.place.serverSlots, b.place.serverSlots) &&
     sameItems(of.weights, next.weights) &&
     sameItems(of.reserves, next.reserves) &&
     (of.config === next.config || sameItems(endpointsOf(of), endpointsOf(next)))
@@ -97,6 +103,7 @@ function endpointsOf({ config }: TargetService): string[] {
 }
 
 function sameItems<T>(a: ArrayLike<T>, b: ArrayLike<T>): boolean {
+  if (a === b) return true;
   if (a.length !== b.length) return false;
   for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
   return true;

@@ -64,21 +64,23 @@ export function assignSlots(before: SlotTable, wanted: readonly bigint[], option
     table[index] = { id, generation: table[index]?.generation ?? 1 };
     slotOf.set(id, index);
   }
+  slotsByTable.set(table, slotOf);
   return { table, slotOf };
 }
 
 /**
- * Ends the flows of those in `ending` that have not had theirs ended already: the epoch in the generation goes on by one,
- * and flows that carry the former one are void. The same table when nothing changes.
+ * Ends the flows of those in `ending`, by slot, that have not had theirs ended already: the epoch in the generation goes on
+ * by one, and flows that carry the former one are void. The same table when nothing changes.
  */
-export function endFlows({ table, slotOf }: SlotPlan, ending: ReadonlySet<bigint>): SlotTable {
+export function endFlows(table: SlotTable, ending: ReadonlySet<number>): SlotTable {
   if (ending.size === 0 && !table.some(({ hasEnded }) => hasEnded === true)) return table;
-  const ended = table.map((slot) => {
-    const isEnded = ending.has(slot.id) && slotOf.has(slot.id);
-    if (!isEnded) return slot.hasEnded === true ? { id: slot.id, generation: slot.generation } : slot;
+  const ended = table.map((slot, index) => {
+    if (!ending.has(index)) return slot.hasEnded === true ? { id: slot.id, generation: slot.generation } : slot;
     return slot.hasEnded === true ? slot : { ...slot, generation: nextEpoch(slot.generation), hasEnded: true };
   });
-  return ended.every((slot, index) => slot === table[index]) ? table : ended;
+  if (ended.every((slot, index) => slot === table[index])) return table;
+  slotsByTable.set(ended, slotsOf(table));
+  return ended;
 }
 
 /**

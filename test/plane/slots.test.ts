@@ -62,10 +62,7 @@ test('flows are ended once for each time that their server ends, and its slot is
   const plan = assignSlots([], [10n, 20n], options);
   const generations = (table: SlotTable): number[] => table.map(({ generation }) => generation);
   const endings: SlotTable[] = [];
-  for (const ending of [[], [10n], [10n], [], [10n]]) {
-    const before = endings.at(-1) ?? plan.table;
-    endings.push(endFlows(assignSlots(before, [10n, 20n], options), new Set(ending)));
-  }
+  for (const ending of [[], [0], [0], [], [0]]) endings.push(endFlows(endings.at(-1) ?? plan.table, new Set(ending)));
   assert.deepEqual(endings.map(generations), [
     [1, 1],
     [0x100_0001, 1],
@@ -79,5 +76,5 @@ test('flows are ended once for each time that their server ends, and its slot is
 
 test('the epoch runs over without touching whose the slot is', () => {
   const before = [{ id: 10n, generation: 0xff00_0007 }];
-  assert.equal(endFlows(assignSlots(before, [10n], options), new Set([10n]))[0]?.generation, 7);
+  assert.equal(endFlows(before, new Set([0]))[0]?.generation, 7);
 });
