@@ -94,9 +94,10 @@ function addViews(server: FastifyInstance, options: AdminOptions): void {
     const lines = streamEvents(events, parseInput(eventsQuery, request.query));
     return reply.type('application/x-ndjson').send(lines);
   });
-  server.get('/v1/metrics', (_request, reply) =>
-    reply.type('text/plain; version=0.0.4').send(formatMetrics(plane, controller.state(), gauges())),
-  );
+  server.get('/v1/metrics', (_request, reply) => {
+    const families = formatMetrics(plane, controller.state(), gauges());
+    return reply.type('text/plain; version=0.0.4').send(Readable.from(families, { objectMode: false }));
+  });
   server.get('/v1/flows', (request, reply) => {
     const lines = streamFlows(plane, controller.state(), parseInput(flowsQuery, request.query));
     return reply.type('application/x-ndjson').send(Readable.from(lines, { objectMode: false }));

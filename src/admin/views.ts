@@ -176,8 +176,14 @@ function loadOf({ flows, traffic }: ServerState): Load {
 }
 
 function addLoads(a: Load, b: Load): Load {
-  const keys = Object.keys(NO_LOAD) as (keyof Load)[];
-  return Object.fromEntries(keys.map((key) => [key, a[key] + b[key]])) as unknown as Load;
+  return {
+    active: a.active + b.active,
+    inactive: a.inactive + b.inactive,
+    inFrames: a.inFrames + b.inFrames,
+    inOctets: a.inOctets + b.inOctets,
+    outFrames: a.outFrames + b.outFrames,
+    outOctets: a.outOctets + b.outOctets,
+  };
 }
 
 export interface ServerView extends Load {

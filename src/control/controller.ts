@@ -44,7 +44,7 @@ import { makePassive, type WatchedService } from './passive.ts';
 import { type Change, formatChange } from './change.ts';
 import { planChanges } from './plan.ts';
 import { makeSlowStart } from './slow-start.ts';
-import { type Applied, type ControlState, describeServices } from './state.ts';
+import { type Applied, type ControlState, describeServices, type ServiceState } from './state.ts';
 import type { SavedState } from './state-file.ts';
 import type { Target } from '../plane/target.ts';
 import { decideAll, decisionEvents } from './weigh.ts';
@@ -384,14 +384,20 @@ export function makeController(options: ControllerOptions): Controller {
       if (target === null || isDeepStrictEqual(target.interfaces, targetInterfaces(config, host))) return;
       applySoon(COALESCE_MS);
     },
-    state: () => ({
-      config: applied.config,
-      host: applied.host,
-      nowMs: clock.nowMs(),
-      startedMs,
-      generation: readHeader(plane).generation,
-      services: describeServices(applied, health, passive, plane),
-    }),
+    state: () => {
+      const at = applied;
+      let services: readonly ServiceState[] | null = null;
+      return {
+        config: at.config,
+        host: at.host,
+        nowMs: clock.nowMs(),
+        startedMs,
+        generation: readHeader(plane).generation,
+        get services() {
+          return (services ??= describeServices(at, health, passive, plane));
+        },
+      };
+    },
     memory: () => ({
       ejections: Object.fromEntries(
         Array.from(passive.ejections(), ([server, { untilMs, ...more }]) => [

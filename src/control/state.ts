@@ -1,6 +1,6 @@
 // What control knows at a moment, for whoever shows it: admin reads this and the plane, and decides nothing.
 
-import type { Config } from '../config/config.ts';
+import type { Config, ServiceConfig } from '../config/config.ts';
 import { halfOpenMost } from '../config/half-open.ts';
 import type { HostView } from '../config/host-view.ts';
 import {
@@ -23,7 +23,7 @@ import { readStickyCount } from '../plane/sticky-reader.ts';
 import type { Target } from '../plane/target.ts';
 import type { Health, ServerReport } from './health.ts';
 import type { Passive, PassiveState } from './passive.ts';
-import { type Override, overrideOf, type Overrides, serverKey } from './overrides.ts';
+import { type Override, overrideOf, type Overrides, serverKeys } from './overrides.ts';
 import type { DecidedService } from './weigh.ts';
 
 /** What the last commit was made of. */
@@ -76,44 +76,53 @@ export interface ServerState {
   readonly traffic: Traffic;
 }
 
+/** Servers are looked at when they are asked for: most questions are about one service, or about none. */
 export function describeServices(
   applied: Applied,
   health: Health,
   passive: Pick<Passive, 'stateOf'>,
   plane: Plane,
 ): ServiceState[] {
-  const { config, overrides, placement, target, decisions } = applied;
-  const slots = slotsOf(placement.servers);
-  const serviceSlots = slotsOf(placement.services);
+  const { config, overrides, placement, decisions } = applied;
   const tick = currentTick();
-  const describeHalfOpen = (service: Config['services'][number]): ServiceState['halfOpen'] => {
+  const describeHalfOpen = (service: ServiceConfig, slot: number | undefined): ServiceState['halfOpen'] => {
     const most = halfOpenMost(service, config.flows);
-    const slot = serviceSlots.get(serviceId(service));
     return most === null || slot === undefined ? null : { most, ...readHalfOpen(plane, slot, tick) };
   };
-  return config.services.map((service, serviceIndex) => {
+  const describeServers = (service: ServiceConfig, decided: DecidedService | undefined): ServerState[] => {
+    const slots = slotsOf(placement.servers);
+    const keys = serverKeys(service);
     const reports = health.reportsOf(service);
+    return service.servers.map((server, index) => {
+      const slot = slots.get(serverId(service, server)) ?? 0;
+      const key = keys[index]!;
+      return {
+        config: server,
+        slot,
+        weight: (decided?.weights[index] ?? 0) / (decided?.scale ?? 1),
+        override: overrideOf(overrides, key),
+        health: reports[index]!,
+        passive: passive.stateOf(key),
+        flows: readFlowCounts(plane, slot),
+        openFlows: readOpenFlows(plane, slot),
+        handshakes: readHandshakes(plane, slot),
+        traffic: readTraffic(plane, slot),
+      };
+    });
+  };
+  return config.services.map((service, index) => {
+    const slot = slotsOf(placement.services).get(serviceId(service));
+    const decided = decisions[index];
+    let servers: readonly ServerState[] | null = null;
     return {
       config: service,
-      halfOpen: describeHalfOpen(service),
-      areBackupsUsed: decisions[serviceIndex]?.areBackupsUsed ?? false,
-      isPanic: decisions[serviceIndex]?.isPanic ?? false,
-      stickyClients: service.sticky === null ? null : readStickyCount(plane, serviceSlots.get(serviceId(service)) ?? 0),
-      servers: service.servers.map((server, serverIndex) => {
-        const slot = slots.get(serverId(service, server)) ?? 0;
-        return {
-          config: server,
-          slot,
-          weight: (target?.services[serviceIndex]?.weights[serverIndex] ?? 0) / (decisions[serviceIndex]?.scale ?? 1),
-          override: overrideOf(overrides, serverKey(service, server)),
-          health: reports[serverIndex]!,
-          passive: passive.stateOf(serverKey(service, server)),
-          flows: readFlowCounts(plane, slot),
-          openFlows: readOpenFlows(plane, slot),
-          handshakes: readHandshakes(plane, slot),
-          traffic: readTraffic(plane, slot),
-        };
-      }),
+      halfOpen: describeHalfOpen(service, slot),
+      areBackupsUsed: decided?.areBackupsUsed ?? false,
+      isPanic: decided?.isPanic ?? false,
+      stickyClients: service.sticky === null ? null : readStickyCount(plane, slot ?? 0),
+      get servers() {
+        return (servers ??= describeServers(service, decided));
+      },
     };
   });
 }
