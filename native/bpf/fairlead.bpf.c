@@ -243,6 +243,36 @@ static __always_inline int fl_to_dsr_server(const struct fl_view *view, struct f
 	return hindrance;
 }
 
+static __always_inline int read_quote(void *context, u32 at, u32 is_v6, u32 is_from_client)
+{
+	struct fl_scratch *scratch = fl_scratch_of_cpu();
+	struct fl_frame frame = { .context = context };
+
+	if (!scratch)
+		return FL_REASON_SHORT_QUOTE;
+	frame.look = &scratch->look;
+	point_at(&frame);
+	return fl_read_quote(&frame, scratch, at, is_v6, is_from_client);
+}
+
+__attribute__((noinline)) int quote_xdp(struct xdp_md *context, u32 at, u32 is_v6, u32 is_from_client)
+{
+	return read_quote(context, at, is_v6, is_from_client);
+}
+
+__attribute__((noinline)) int quote_tc(struct __sk_buff *context, u32 at, u32 is_v6, u32 is_from_client)
+{
+	return read_quote(context, at, is_v6, is_from_client);
+}
+
+static __always_inline int fl_quote_read(const struct fl_view *view, struct fl_frame *frame, u32 at, u32 is_v6,
+					 u32 is_from_client)
+{
+	(void)view;
+	return fl_entry.is_tc ? quote_tc(frame->context, at, is_v6, is_from_client)
+			      : quote_xdp(frame->context, at, is_v6, is_from_client);
+}
+
 static __always_inline int pass_error(void *context, u32 index)
 {
 	struct fl_frame frame = { 0 };

@@ -18,7 +18,7 @@
  * flow's first frame goes out, and costs user space one store. A claim that matches by chance (2^-60 a frame) loses that
  * frame; everything else is the host's. Later fragments from a server name no port: they are ours when their first one
  * was, which is remembered when it passes. An ICMP error to a client that quotes what it sent to a server is claimed by what it
- * quotes. What a router says to the host about a tunnel to a server ("too big") both get to see.
+ * quotes, read as the core reads it. What a router says to the host about a tunnel to a server ("too big") both get to see.
  *
  * The tc program stays when the process dies, with its maps: the host stays quiet until the successor takes over.
  *
@@ -45,6 +45,7 @@
 
 #define ARP_REQUEST 1
 #define ICMP6_SOLICITATION 135
+#define NO_NEXT_HEADER 59
 #define TAGS_MAX 2
 
 /* Sizes are the loader's: see engine/guard.c. */
@@ -140,13 +141,8 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, u32 at, struct packe
 	return 1;
 }
 
-/* IPv6's extension headers, by their numbers. */
-#define EXTENSIONS                                                                                 \
-	(1ull << FL_PROTOCOL_HOPOPTS | 1ull << FL_PROTOCOL_ROUTING | 1ull << FL_PROTOCOL_DSTOPTS | \
-	 1ull << FL_PROTOCOL_FRAGMENT | 1ull << FL_PROTOCOL_AH)
-
-/* Walks as far as the core does; beyond that the packet is judged by its addresses alone. */
-static __always_inline int read_ipv6(struct __sk_buff *skb, u32 at, struct packet *packet)
+/* Walks as far as the core does, and by its rules; beyond that the packet is judged by its addresses alone. */
+static __attribute__((noinline)) int read_ipv6(struct __sk_buff *skb, u32 at, struct packet *packet)
 {
 	u8 ip[FL_IPV6_HEADER];
 	u8 extension[8];
@@ -160,37 +156,44 @@ static __always_inline int read_ipv6(struct __sk_buff *skb, u32 at, struct packe
 	next = ip[6];
 	at += FL_IPV6_HEADER;
 	for (int i = 0; i < FL_EXTENSIONS_MAX; i++) {
-		u32 is_fragment, is_ah, field;
+		u32 is_fragment, field;
 
-		if (next >= 64 || !(EXTENSIONS >> next & 1))
+		if (!fl_is_extension(next))
 			break;
-		if (bpf_skb_load_bytes(skb, at, extension, sizeof(extension)) < 0) {
-			next = 59; /* no next header: there are no ports to be had */
+		if (bpf_skb_load_bytes(skb, at, extension, sizeof(extension)) < 0 ||
+		    !fl_extension_is_good(extension, next, i)) {
+			next = NO_NEXT_HEADER; /* there are no ports to be had */
 			break;
 		}
 		/* Without branches: who lacks CAP_PERFMON has a verifier that follows each way anew, turn by turn. */
-		is_ah = fl_is_zero(next ^ FL_PROTOCOL_AH);
 		is_fragment = fl_is_zero(next ^ FL_PROTOCOL_FRAGMENT);
 		field = fl_get16(extension + 2);
 		packet->id |= fl_get32(extension + 4) * is_fragment;
 		packet->is_fragment |= is_fragment & ~fl_is_zero(field & FL_BE16(0xfff9));
 		packet->is_later_fragment |= is_fragment & ~fl_is_zero(field & FL_BE16(0xfff8));
-		at += 8 + extension[1] * (8 - 4 * is_ah - 8 * is_fragment);
+		at += fl_extension_length(extension, next);
 		next = extension[0];
-		if (packet->is_later_fragment)
+		if (packet->is_fragment)
 			break;
 	}
 	packet->protocol = next;
 	packet->l4 = at;
-	if (next == FL_PROTOCOL_ICMP6 && ip[24] == 0xff && !packet->is_later_fragment) {
-		u8 solicitation[24];
-
-		/* RFC 4861 §7.1.1: a hop limit of 255 shows that it comes from this link. */
-		if (ip[7] == 255 && bpf_skb_load_bytes(skb, at, solicitation, sizeof(solicitation)) == 0 &&
-		    solicitation[0] == ICMP6_SOLICITATION)
-			fl_get_addr(&packet->target.addr, solicitation + 8, 1);
-	}
 	return 1;
+}
+
+/* Whom a neighbour solicitation asks for. */
+static __always_inline void read_solicitation(struct __sk_buff *skb, u32 at, struct packet *packet)
+{
+	u8 ip[8], solicitation[24];
+
+	if (packet->protocol != FL_PROTOCOL_ICMP6 || *(const u8 *)&packet->target.addr != 0xff ||
+	    packet->is_later_fragment)
+		return;
+	/* RFC 4861 §7.1.1: a hop limit of 255 shows that it comes from this link. */
+	if (bpf_skb_load_bytes(skb, at, ip, sizeof(ip)) == 0 && ip[7] == 255 &&
+	    bpf_skb_load_bytes(skb, packet->l4, solicitation, sizeof(solicitation)) == 0 &&
+	    solicitation[0] == ICMP6_SOLICITATION)
+		fl_get_addr(&packet->target.addr, solicitation + 8, 1);
 }
 
 static __always_inline int read_ports(struct __sk_buff *skb, struct packet *packet)
@@ -221,8 +224,12 @@ static __always_inline int read_packet(struct __sk_buff *skb, u32 at, u16 type, 
 	}
 	if (type == FL_BE16(FL_ETHERTYPE_IPV4))
 		return read_ipv4(skb, at, packet);
-	if (type == FL_BE16(FL_ETHERTYPE_IPV6))
-		return read_ipv6(skb, at, packet);
+	if (type == FL_BE16(FL_ETHERTYPE_IPV6)) {
+		if (!read_ipv6(skb, at, packet))
+			return 0;
+		read_solicitation(skb, at, packet);
+		return 1;
+	}
 	if (type == FL_BE16(FL_ETHERTYPE_ARP))
 		return read_arp(skb, at, packet);
 	return 0;
@@ -290,33 +297,21 @@ static __always_inline void claim_datagram(const struct packet *packet)
 static __always_inline int read_quote(struct __sk_buff *skb, const struct packet *error, struct packet *answer)
 {
 	int is_v6 = error->source.is_v6;
-	u8 ip[FL_IPV6_HEADER], type;
-	u32 at = error->l4 + 8;
+	struct fl_guard_address client;
 	u16 ports[4];
+	u8 type;
 
 	if (error->is_fragment || error->protocol != (is_v6 ? FL_PROTOCOL_ICMP6 : FL_PROTOCOL_ICMP) ||
-	    bpf_skb_load_bytes(skb, error->l4, &type, 1) < 0 || !fl_icmp_is_error(type, is_v6))
+	    bpf_skb_load_bytes(skb, error->l4, &type, 1) < 0 || !fl_icmp_is_error(type, is_v6) ||
+	    !(is_v6 ? read_ipv6(skb, error->l4 + 8, answer) : read_ipv4(skb, error->l4 + 8, answer)))
 		return 0;
-	answer->source.is_v6 = answer->target.is_v6 = is_v6;
-	if (is_v6) {
-		if (bpf_skb_load_bytes(skb, at, ip, FL_IPV6_HEADER) < 0 || ip[0] >> 4 != 6)
-			return 0;
-		fl_get_addr(&answer->target.addr, ip + 8, 1);
-		fl_get_addr(&answer->source.addr, ip + 24, 1);
-		answer->protocol = ip[6];
-		answer->l4 = at + FL_IPV6_HEADER;
-	} else {
-		if (bpf_skb_load_bytes(skb, at, ip, 20) < 0 || ip[0] >> 4 != 4 || fl_get16(ip + 6) & FL_BE16(0x1fff))
-			return 0;
-		answer->target.addr.word[0] = fl_get32(ip + 12);
-		answer->source.addr.word[0] = fl_get32(ip + 16);
-		answer->protocol = ip[9];
-		answer->l4 = at + (ip[0] & 15) * 4;
-	}
-	if ((answer->protocol != FL_PROTOCOL_TCP && answer->protocol != FL_PROTOCOL_UDP) ||
-	    !fl_addr_same(&answer->target.addr, &error->target.addr) ||
+	if (answer->is_later_fragment || (answer->protocol != FL_PROTOCOL_TCP && answer->protocol != FL_PROTOCOL_UDP) ||
+	    !fl_addr_same(&answer->source.addr, &error->target.addr) ||
 	    bpf_skb_load_bytes(skb, answer->l4, ports, sizeof(ports)) < 0)
 		return 0;
+	client = answer->source;
+	answer->source = answer->target;
+	answer->target = client;
 	answer->target_port = ports[0];
 	answer->source_port = ports[1];
 	return 1;

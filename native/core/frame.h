@@ -41,8 +41,6 @@
 #define FL_TCP_ACK 0x10
 #define FL_TCP_URG 0x20
 
-#define FL_EXTENSIONS_MAX 6 /* RFC 8200 §4.1 recommends at most seven, two of which cannot precede a transport header */
-
 #define FL_IPV4_MAX_HEADER 60
 #define FL_IPV6_HEADER 40
 
@@ -52,6 +50,41 @@ FL_INLINE int fl_icmp_is_error(u8 type, u32 is_v6)
 	if (is_v6)
 		return type >= 1 && type <= 4;
 	return type == 3 || type == 11 || type == 12;
+}
+
+/*
+ * IPv6's extension headers, for whoever walks them: a frame's, those of a packet that an ICMP error quotes, the guard. All
+ * go by the same rules, or what one sends on another would not know again.
+ */
+#define FL_EXTENSIONS_MAX 6 /* RFC 8200 §4.1 recommends at most seven, two of which cannot precede a transport header */
+
+#define FL_EXTENSIONS                                                                              \
+	(1ull << FL_PROTOCOL_HOPOPTS | 1ull << FL_PROTOCOL_ROUTING | 1ull << FL_PROTOCOL_DSTOPTS | \
+	 1ull << FL_PROTOCOL_FRAGMENT | 1ull << FL_PROTOCOL_AH)
+
+FL_INLINE int fl_is_extension(u8 number)
+{
+	return number < 64 && FL_EXTENSIONS >> number & 1;
+}
+
+/* May a packet have an extension header of this number in that place, counted from 0? Without branches, which verifiers
+ * follow each by itself, some also those that no frame can take. RFC 8200 §4.1; RFC 5095: no routing header of type 0. */
+FL_INLINE u32 fl_extension_is_good(const u8 *extension, u8 number, u32 place)
+{
+	return 1 ^ ((fl_is_zero(number ^ FL_PROTOCOL_HOPOPTS) & (fl_is_zero(place) ^ 1)) |
+		    (fl_is_zero(number ^ FL_PROTOCOL_ROUTING) & fl_is_zero(extension[2])));
+}
+
+FL_INLINE u32 fl_extension_length(const u8 *extension, u8 number)
+{
+	return 8 + extension[1] * (8 - 4 * fl_is_zero(number ^ FL_PROTOCOL_AH) -
+				   8 * fl_is_zero(number ^ FL_PROTOCOL_FRAGMENT));
+}
+
+/* Of a fragment header: is it of a fragment? RFC 6946: offset 0 and nothing to follow is a whole packet. */
+FL_INLINE u16 fl_extension_is_fragment(const u8 *extension)
+{
+	return fl_get16(extension + 2) & FL_BE16(0xfff9);
 }
 
 FL_INLINE int fl_parse_l4(struct fl_frame *frame, u32 length)
@@ -175,30 +208,17 @@ FL_INLINE int fl_parse_ipv6(struct fl_frame *frame, u32 l3)
 	for (int i = 0; i < FL_EXTENSIONS_MAX + 1; i++) {
 		const u8 *extension;
 
-		if (next != FL_PROTOCOL_HOPOPTS && next != FL_PROTOCOL_ROUTING && next != FL_PROTOCOL_DSTOPTS &&
-		    next != FL_PROTOCOL_FRAGMENT && next != FL_PROTOCOL_AH)
+		if (!fl_is_extension(next))
 			break;
 		extension = fl_bytes(frame, at, 8);
-		if (!extension || at + 8 > end || i == FL_EXTENSIONS_MAX)
+		if (!extension || at + 8 > end || i == FL_EXTENSIONS_MAX || !fl_extension_is_good(extension, next, i))
 			return FL_REASON_BAD_EXTENSION;
-		if (next == FL_PROTOCOL_HOPOPTS && i > 0)
-			return FL_REASON_BAD_EXTENSION;
-		if (next == FL_PROTOCOL_ROUTING && extension[2] == 0) /* RFC 5095 */
-			return FL_REASON_BAD_EXTENSION;
-		if (next == FL_PROTOCOL_FRAGMENT) {
-			at += 8;
-			/* RFC 6946: offset 0 and nothing to follow is a whole packet. */
-			if (fl_get16(extension + 2) & FL_BE16(0xfff9)) {
-				why = fl_parse_fragment(look, fl_get32(extension + 4),
-							FL_BE16(fl_get16(extension + 2)) >> 3,
-							!(fl_get16(extension + 2) & FL_BE16(1)), end - at);
-				next = extension[0];
-				break;
-			}
-		} else if (next == FL_PROTOCOL_AH) {
-			at += (extension[1] + 2) * 4;
-		} else {
-			at += (extension[1] + 1) * 8;
+		at += fl_extension_length(extension, next);
+		if (next == FL_PROTOCOL_FRAGMENT && fl_extension_is_fragment(extension)) {
+			why = fl_parse_fragment(look, fl_get32(extension + 4), FL_BE16(fl_get16(extension + 2)) >> 3,
+						!(fl_get16(extension + 2) & FL_BE16(1)), end - at);
+			next = extension[0];
+			break;
 		}
 		next = extension[0];
 	}

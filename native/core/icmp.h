@@ -14,6 +14,9 @@
  * address, and a server is the VIP to its client. With full-nat the VIP is everybody to the client, and the source to the
  * server: often one router has all of them around it, and drops what comes from elsewhere in its own name. No error
  * changes its flow (RFC 5382 REQ-10), and none is made about one.
+ *
+ * A quoted packet is read by the parser's rules: behind IPv4 options and IPv6 extension headers, and of fragments the first,
+ * which alone has ports.
  */
 #ifndef FL_ICMP_H
 #define FL_ICMP_H
@@ -21,44 +24,94 @@
 #include "answer.h"
 #include "dsr.h"
 
-/* The ends of the TCP or UDP packet quoted at an offset, one from a client or one to it, into the scratch's key. 0, or why
- * not: it is neither, or not the 8 octets behind its IP header are quoted. */
-FL_CALL int fl_quote_read(const struct fl_view *view, struct fl_frame *frame, u32 at, u32 is_v6, u32 is_from_client)
+/*
+ * Walks the extension headers of a quoted IPv6 packet, from the one that the scratch says: in the end quote_l4 and
+ * key.protocol are what comes behind them. 0, or why a flow cannot be found by it. By way of memory, or the verifier would
+ * follow each sum of lengths that may be.
+ */
+FL_INLINE int fl_quote_walk(const struct fl_frame *frame, struct fl_scratch *scratch)
 {
-	struct fl_key *key = &view->scratch->key;
+	for (u32 i = 0; i < FL_EXTENSIONS_MAX + 1; i++) {
+		u32 at = fl_load(&scratch->quote_l4);
+		u8 number = fl_load(&scratch->key.protocol);
+		const u8 *extension;
+
+		if (!fl_is_extension(number))
+			return 0;
+		extension = fl_bytes(frame, at, 8);
+		if (!extension || at + 8 > frame->look->end)
+			return FL_REASON_SHORT_QUOTE;
+		if (i == FL_EXTENSIONS_MAX || !fl_extension_is_good(extension, number, i))
+			return FL_REASON_UNSUPPORTED;
+		fl_store(&scratch->quote_l4, at + fl_extension_length(extension, number));
+		fl_store(&scratch->key.protocol, extension[0]);
+		if (number != FL_PROTOCOL_FRAGMENT || !fl_extension_is_fragment(extension))
+			continue;
+		scratch->is_quote_later = (fl_get16(extension + 2) & FL_BE16(0xfff8)) != 0;
+		return 0;
+	}
+	return 0;
+}
+
+/*
+ * The ends of the TCP or UDP packet quoted at an offset, one from a client or one to it, into the scratch's key, and where its
+ * ports are. 0, or why not: it is neither, or not the 8 octets behind its IP header are quoted, which a fragment that is not
+ * its datagram's first does not even have.
+ */
+FL_INLINE int fl_read_quote(const struct fl_frame *frame, struct fl_scratch *scratch, u32 at, u32 is_v6,
+			    u32 is_from_client)
+{
+	struct fl_key *key = &scratch->key;
 	struct fl_addr *source = is_from_client ? &key->client : &key->other;
 	struct fl_addr *target = is_from_client ? &key->other : &key->client;
 	const u8 *ip = fl_bytes(frame, at, 20), *ports;
-	u32 l4 = at + FL_IPV6_HEADER;
+	int why = 0;
+	u32 l4;
 
-	if (!ip)
+	if (!ip || at + 20 > frame->look->end)
 		return FL_REASON_SHORT_QUOTE;
 	if (ip[0] >> 4 != (is_v6 ? 6 : 4))
 		return FL_REASON_UNSUPPORTED;
-	key->protocol = is_v6 ? ip[6] : ip[9];
 	if (is_v6) {
 		ip = fl_bytes(frame, at, FL_IPV6_HEADER);
-		if (!ip)
+		if (!ip || at + FL_IPV6_HEADER > frame->look->end)
 			return FL_REASON_SHORT_QUOTE;
 		fl_get_addr(source, ip + 8, 1);
 		fl_get_addr(target, ip + 24, 1);
+		scratch->is_quote_later = 0;
+		fl_store(&scratch->quote_l4, at + FL_IPV6_HEADER);
+		fl_store(&key->protocol, ip[6]);
+		why = fl_quote_walk(frame, scratch);
 	} else {
-		if ((ip[0] & 15) < 5 || fl_get16(ip + 6) & FL_BE16(0x1fff))
+		if ((ip[0] & 15) < 5)
 			return FL_REASON_UNSUPPORTED;
-		l4 = at + (ip[0] & 15) * 4;
 		fl_get_addr(source, ip + 12, 0);
 		fl_get_addr(target, ip + 16, 0);
+		scratch->is_quote_later = (fl_get16(ip + 6) & FL_BE16(0x1fff)) != 0;
+		fl_store(&scratch->quote_l4, at + (ip[0] & 15) * 4);
+		fl_store(&key->protocol, ip[9]);
 	}
+	key->is_v6 = (u8)is_v6;
+	if (why)
+		return why;
 	if (key->protocol != FL_PROTOCOL_TCP && key->protocol != FL_PROTOCOL_UDP)
 		return FL_REASON_UNSUPPORTED;
+	l4 = fl_load(&scratch->quote_l4);
 	ports = fl_bytes(frame, l4, 8);
-	if (!ports || l4 + 8 > frame->look->end)
+	if (!ports || l4 + 8 > frame->look->end || scratch->is_quote_later)
 		return FL_REASON_SHORT_QUOTE;
 	key->client_port = fl_get16(is_from_client ? ports : ports + 2);
 	key->other_port = fl_get16(is_from_client ? ports + 2 : ports);
-	key->is_v6 = (u8)is_v6;
 	return 0;
 }
+
+#ifdef __bpf__
+/* bpf/fairlead.bpf.c: the same in a global function. The verifier would follow it anew from each of those that ask. */
+static int fl_quote_read(const struct fl_view *view, struct fl_frame *frame, u32 at, u32 is_v6, u32 is_from_client);
+#else
+#define fl_quote_read(view, frame, at, is_v6, is_from_client) \
+	fl_read_quote(frame, (view)->scratch, at, is_v6, is_from_client)
+#endif
 
 /* The live flow of the scratch's key, as seen from a side, or NULL. */
 FL_INLINE struct fl_flow *fl_quote_flow(const struct fl_view *view, struct fl_look *look, enum fl_side side)
@@ -225,12 +278,12 @@ FL_INLINE int fl_rewrite_quote(const struct fl_view *view, struct fl_frame *fram
 	struct fl_look *look = frame->look;
 	const struct fl_ends *ends = &view->scratch->ends;
 	const struct fl_addr *source = &view->scratch->one, *target = &view->scratch->two;
-	u32 at = look->l4 + 8, l4 = at + FL_IPV6_HEADER, end = look->end, field;
+	u32 at = look->l4 + 8, l4, field;
+	u8 protocol;
 	struct fl_addr before;
 	u8 *ip, *ports, *checksum;
 	u64 addresses, changed;
 	u16 old, new;
-	u8 protocol;
 
 	if (look->is_v6) {
 		ip = fl_bytes(frame, at, FL_IPV6_HEADER);
@@ -240,9 +293,9 @@ FL_INLINE int fl_rewrite_quote(const struct fl_view *view, struct fl_frame *fram
 		addresses = fl_change_addr(&before, source, 1);
 		fl_get_addr(&before, ip + 24, 1);
 		addresses += fl_change_addr(&before, target, 1);
+		fl_hide(addresses); /* summed up now, or clang keeps all octets of before on its stack */
 		fl_put_addr(ip + 8, source, 1);
 		fl_put_addr(ip + 24, target, 1);
-		protocol = ip[6];
 		*change = addresses;
 	} else {
 		ip = fl_bytes(frame, at, 20);
@@ -252,13 +305,13 @@ FL_INLINE int fl_rewrite_quote(const struct fl_view *view, struct fl_frame *fram
 			    fl_change32(fl_get32(ip + 16), target->word[0]);
 		fl_put_addr(ip + 12, source, 0);
 		fl_put_addr(ip + 16, target, 0);
-		protocol = ip[9];
 		old = fl_get16(ip + 10);
 		new = fl_checksum_full(old, addresses);
 		fl_put16(ip + 10, new);
 		*change = addresses + fl_change16(old, new);
-		l4 = at + (ip[0] & 15) * 4;
 	}
+	l4 = view->scratch->quote_l4;
+	protocol = view->scratch->key.protocol;
 	ports = fl_bytes(frame, l4, 8);
 	if (!ports)
 		return 0;
@@ -267,7 +320,7 @@ FL_INLINE int fl_rewrite_quote(const struct fl_view *view, struct fl_frame *fram
 	fl_put16(ports + 2, ends->target_port);
 	*change += changed;
 	field = l4 + (protocol == FL_PROTOCOL_TCP ? FL_TCP_CHECKSUM : FL_UDP_CHECKSUM);
-	checksum = field + 2 <= end ? fl_bytes(frame, field, 2) : NULL;
+	checksum = field + 2 <= look->end ? fl_bytes(frame, field, 2) : NULL;
 	if (!checksum)
 		return 1;
 	old = fl_get16(checksum);

@@ -9,7 +9,8 @@
  *                    u8 odd: options or extension headers, u8 number: how far from where its flow is
  *   2 clock          u16 ticks
  *   3 event          u8 kind: sweep, servers replaced by mask, next hop lost or found
- *   4 ICMP error     u8 kind, side and speaker, u8 flow, u8 quoted octets, u8 dress, u16 place, u8 bend
+ *   4 ICMP error     u8 kind, side and speaker, u8 flow, u8 quoted octets, u8 dress, u16 place, u8 bend, u8 odd: options or
+ *                    extension headers that the quoted packet has
  */
 #include "../test/core-odd.h"
 #include "checks.h"
@@ -308,7 +309,7 @@ static void run_error(struct script *script)
 {
 	u8 kind = take(script), which = take(script), quoted = take(script), dress = take(script);
 	u16 place = take16(script);
-	u8 bend = take(script), octets[2300], about[400];
+	u8 bend = take(script), odd = take(script), octets[2300], about[400];
 	int is_to_server = kind & 8 ? 1 : 0;
 	struct world_ends ends, outer;
 	u32 index = SLOTS, len, size;
@@ -319,7 +320,10 @@ static void run_error(struct script *script)
 	if (index == SLOTS)
 		return;
 	ends_of_flow(index, is_to_server, &ends);
-	size = world_frame(about, &ends) - FL_ETHER_HEADER;
+	len = world_frame(about, &ends);
+	if (odd)
+		len = odd_add(about, len, odd);
+	size = len - FL_ETHER_HEADER;
 	size = quoted && quoted < size ? quoted : size;
 	outer = ends;
 	outer.to = ends.from;

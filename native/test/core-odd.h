@@ -48,7 +48,7 @@ static inline u32 odd_add_extension(u8 *data, u32 len, u8 number, const u8 *exte
  * The n-th of the odd things that a packet of its family may have. IPv4: a record route, source routes in front and behind
  * others, a timestamp, no operations, an end with more behind it, options without an end or of no length. IPv6: hop-by-hop
  * and destination options, routing headers of the forbidden type and of another, an atomic fragment, an authentication
- * header, one that is longer than the packet.
+ * header, one that is longer than the packet, fragments of which one is a datagram's first.
  */
 static inline u32 odd_add(u8 *data, u32 len, u32 n)
 {
@@ -69,6 +69,8 @@ static inline u32 odd_add(u8 *data, u32 len, u32 n)
 		{ FL_PROTOCOL_FRAGMENT, { 0, 0, 0, 0, 1, 2, 3, 4 }, 8 },
 		{ FL_PROTOCOL_AH, { 0, 2 }, 16 },
 		{ FL_PROTOCOL_DSTOPTS, { 0, 200 }, 8 },
+		{ FL_PROTOCOL_FRAGMENT, { 0, 0, 0, 1, 1, 2, 3, 4 }, 8 },
+		{ FL_PROTOCOL_FRAGMENT, { 0, 0, 0, 8, 1, 2, 3, 4 }, 8 },
 	};
 	const u32 option_count = sizeof(options) / sizeof(options[0]);
 	const u32 extension_count = sizeof(extensions) / sizeof(extensions[0]);

@@ -2,6 +2,10 @@
  * The guard's three programs over crafted frames: the kernel runs them (BPF_PROG_TEST_RUN), no wire is needed. Root only.
  */
 #define _GNU_SOURCE
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
 #include "guard-fixture.h"
 
 /* What socket filter and tc program agree on; 99 when they do not. The tap shows the filter the Ethernet header. */
@@ -221,16 +225,23 @@ static void test_tunnels(void)
 	CHECK(shared(frame) == 0);
 }
 
-/* An ICMP error of a router to a client, about what it sent to a server. */
+/* An ICMP error of a router to a client, about this frame of it. */
+static struct bytes error_quoting(const char *client, const struct bytes *sent, u8 type, u32 quoted)
+{
+	bool is_v6 = strchr(client, ':') != NULL;
+	u8 payload[160] = { type };
+
+	memcpy(payload + 8, sent->data + 14, quoted);
+	return IP(is_v6 ? ROUTER6 : ROUTER, client, is_v6 ? ICMP6 : 1, .payload = payload, .payload_size = 8 + quoted);
+}
+
+/* The same, about what the client sent to a server. */
 static struct bytes error_about(const char *client, const char *server, u8 protocol, u16 from_port, u16 to_port,
 				u8 type, u32 quoted)
 {
-	bool is_v6 = strchr(client, ':') != NULL;
 	struct bytes sent = IP(client, server, protocol, PORTS(from_port, to_port));
-	u8 payload[128] = { type };
 
-	memcpy(payload + 8, sent.data + 14, quoted);
-	return IP(is_v6 ? ROUTER6 : ROUTER, client, is_v6 ? ICMP6 : 1, .payload = payload, .payload_size = 8 + quoted);
+	return error_quoting(client, &sent, type, quoted);
 }
 
 static void test_errors(void)
@@ -262,6 +273,68 @@ static void test_errors(void)
 	CHECK(ours(frame) == 0);
 	claims_clear();
 	CHECK(ours(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 40)) == 0);
+}
+
+static void test_quotes(void)
+{
+	struct bytes sent = IP(CLIENT6, SERVER6, UDP, PORTS(4001, 53), .options = 16);
+	const u32 first = 14 + 40 + 8 + 40; /* of the quoted extension headers */
+
+	claim(CLIENT, 4000, SERVER, 8080, TCP, 0);
+	claim(CLIENT6, 4001, SERVER6, 53, UDP, 1);
+
+	CASE("an ICMP error that quotes options, extension headers or a datagram's first fragment is ours");
+	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 16 + 8)) == 1);
+	CHECK(ours_from(error_quoting(CLIENT6, &sent, 1, 40 + 16 + 8), first + 16 + 8));
+	sent = IP(CLIENT6, SERVER6, UDP, PORTS(4001, 53), .options = 24, .fragment = 0x0001);
+	CHECK(ours(error_quoting(CLIENT6, &sent, 2, 40 + 32 + 8)) == 1);
+	sent = IP(CLIENT, SERVER, TCP, PORTS(4000, 8080), .options = 12, .fragment = 0x2000);
+	CHECK(ours(error_quoting(CLIENT, &sent, 3, 32 + 8)) == 1);
+
+	CASE("another fragment has no ports, and headers that the core takes from nobody are the host's to judge");
+	sent = IP(CLIENT6, SERVER6, UDP, PORTS(4001, 53), .options = 16, .fragment = 0x0009);
+	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 24 + 8)) == 0);
+	sent = IP(CLIENT, SERVER, TCP, PORTS(4000, 8080), .fragment = 0x0001);
+	CHECK(ours(error_quoting(CLIENT, &sent, 3, 28)) == 0);
+	sent = IP(CLIENT6, SERVER6, UDP, PORTS(4001, 53), .options = 24);
+	sent.data[14 + 6] = FL_PROTOCOL_ROUTING; /* of type 0 */
+	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 24 + 8)) == 0);
+	sent.data[14 + 40 + 2] = 4;
+	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 24 + 8)) == 1);
+	sent = IP(SERVER6, CLIENT6, UDP, PORTS(53, 4001), .options = 24);
+	CHECK(ours(sent) == 1);
+	sent.data[14 + 6] = FL_PROTOCOL_ROUTING;
+	CHECK(ours(sent) == 0);
+	claims_clear();
+}
+
+/* Opens a guard with no more rights than packet is said to need: 0. */
+static int open_with_few_rights(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct rights[2] = { { 0 } };
+	struct fl_guard *own;
+
+	rights[0].effective = rights[0].permitted = 1u << CAP_NET_ADMIN | 1u << CAP_NET_RAW;
+	rights[1].effective = rights[1].permitted = 1u << (CAP_BPF - 32);
+	if (syscall(SYS_capset, &header, rights) < 0 || fl_guard_open(&own, &region) < 0) {
+		printf("  %s\n", fl_error());
+		return 1;
+	}
+	fl_guard_close(own);
+	return 0;
+}
+
+static void test_rights(void)
+{
+	int status = -1;
+	pid_t child;
+
+	CASE("the verifier takes it also from who lacks CAP_PERFMON, and follows each way by itself then");
+	child = fork();
+	if (child == 0)
+		_exit(open_with_few_rights());
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
 }
 
 static void test_truncated(void)
@@ -405,6 +478,8 @@ int main(void)
 	test_claims();
 	test_tunnels();
 	test_errors();
+	test_quotes();
+	test_rights();
 	test_truncated();
 	test_steer();
 	test_update();

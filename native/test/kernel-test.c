@@ -227,29 +227,47 @@ static u32 make_answer(u8 *data, const struct outcome *sent, u8 *interface)
 }
 
 /* What a router says of a frame that was sent on, to whom it seems to come from: a client, or for its answers a VIP; or a
- * client says it of a dsr server's answer. Some quote less than they ought to. */
+ * client says it of a dsr server's answer. Some quote less than they ought to, some a packet with options or extension
+ * headers. */
 static u32 make_error(u8 *data, const struct outcome *sent, u8 *interface)
 {
-	const u8 *ip = sent->data + FL_ETHER_HEADER;
-	struct world_ends ends = { .is_v6 = ip[0] >> 4 == 6, .ttl = some(40) ? 64 : (u8)some(3) };
-	u32 size = sent->len - FL_ETHER_HEADER < QUOTE ? sent->len - FL_ETHER_HEADER : QUOTE;
-	u16 kind = some(2) ? (ends.is_v6 ? FL_ICMP6_TOO_BIG << 8 : 0x304) : odd_error_kind(some(8), ends.is_v6);
-	u32 rest = ends.is_v6 ? 1280 + some(200) : some(1500);
-	u8 answer[ROOM];
+	u8 about[ROOM];
+	const u8 *ip = about + FL_ETHER_HEADER;
+	u32 len = sent->len, most = QUOTE, size;
+	struct world_ends ends = { .ttl = some(40) ? 64 : (u8)some(3) };
+	u16 kind;
 
-	ends.from = some(8) ? world_addr(ends.is_v6 ? 0xfd000009 : 0x0a000900, 9, ends.is_v6)
-			    : world_server(some(WORLD_SERVERS));
+	memcpy(about, sent->data, len);
 	ends.interface = *interface = sent->result.out_interface;
-	if (some(4) == 0 && size >= 60) {
-		make_answer(answer, sent, interface);
-		ip = answer + FL_ETHER_HEADER;
-		size = 28 + ends.is_v6 * 20;
+	ends.is_v6 = ip[0] >> 4 == 6;
+	if (some(4) == 0 && len >= 74) {
+		len = make_answer(about, sent, interface);
+		most = 28 + ends.is_v6 * 20;
 		ends.interface = *interface = 0;
 	}
+	if (some(4) == 0 && len >= 60) {
+		size = len;
+		len = odd_add(about, len, some(100));
+		most += len - size;
+	}
+	size = len - FL_ETHER_HEADER < most ? len - FL_ETHER_HEADER : most;
 	if (some(8) == 0)
 		size = some(size + 1);
+	kind = some(2) ? (ends.is_v6 ? FL_ICMP6_TOO_BIG << 8 : 0x304) : odd_error_kind(some(8), ends.is_v6);
+	ends.from = some(8) ? world_addr(ends.is_v6 ? 0xfd000009 : 0x0a000900, 9, ends.is_v6)
+			    : world_server(some(WORLD_SERVERS));
 	fl_get_addr(&ends.to, ip + (ends.is_v6 ? 8 : 12), ends.is_v6);
-	return odd_icmp(data, &ends, kind, rest, ip, size);
+	return odd_icmp(data, &ends, kind, ends.is_v6 ? 1280 + some(200) : some(1500), ip, size);
+}
+
+/* Does a plain ICMP error quote a packet with options or extension headers? */
+static bool is_quote_odd(const u8 *data)
+{
+	const u8 *ip = data + FL_ETHER_HEADER;
+
+	if (ip[0] >> 4 == 6)
+		return ip[6] == FL_PROTOCOL_ICMP6 && fl_is_extension(ip[FL_IPV6_HEADER + 8 + 6]);
+	return ip[0] == 0x45 && ip[20 + 8] > 0x45;
 }
 
 /* The server does not own the VIP and sends the frame to its gateway. */
@@ -392,7 +410,8 @@ static bool is_computing(void)
 static void test_random(u32 frames)
 {
 	struct outcome last = { 0 };
-	u32 reasons[FL_REASON_COUNT] = { 0 }, translated[2] = { 0 }, kinds = 0, computing = 0, joined = 0;
+	u32 reasons[FL_REASON_COUNT] = { 0 }, translated[2] = { 0 }, odd[2] = { 0 }, kinds = 0, computing = 0,
+	    joined = 0;
 	u8 data[ROOM];
 
 	for (u32 i = 0; i < frames; i++) {
@@ -423,6 +442,8 @@ static void test_random(u32 frames)
 		reasons[last.result.reason]++;
 		if (last.result.reason == FL_REASON_ICMP_ERROR && fl_get32(last.data + 30) != fl_get32(data + 30))
 			translated[last.result.out_interface]++;
+		if (last.result.reason == FL_REASON_ICMP_ERROR)
+			odd[data[FL_ETHER_HEADER] >> 4 == 6] += is_quote_odd(data);
 		computing += is_computing();
 		joined += is_computing() && last.result.reason == FL_REASON_NEW_FLOW;
 		if (last.result.verdict != FL_FORWARD)
@@ -430,9 +451,11 @@ static void test_random(u32 frames)
 	}
 	for (u32 i = 0; i < FL_REASON_COUNT; i++)
 		kinds += reasons[i] > 0;
-	printf("  %u frames, %u reasons; %u hits, %u new flows; %u errors to clients, %u to servers\n", frames, kinds,
-	       reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT], reasons[FL_REASON_NEW_FLOW],
-	       translated[0], translated[1]);
+	printf("  %u frames, %u reasons; %u hits, %u new flows; %u errors to clients, %u to servers, quoting options "
+	       "%u, "
+	       "extensions %u\n",
+	       frames, kinds, reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT],
+	       reasons[FL_REASON_NEW_FLOW], translated[0], translated[1], odd[0], odd[1]);
 	printf("  a service compute-only in %u frames, %u of them new flows\n", computing, joined);
 	CHECK(computing && computing < frames && joined);
 	CHECK(kinds >= 18);
@@ -442,6 +465,7 @@ static void test_random(u32 frames)
 	CHECK(reasons[FL_REASON_EARLY_FRAGMENT] && reasons[FL_REASON_BAD_FRAGMENT]);
 	CHECK(reasons[FL_REASON_BAD_RESET] && reasons[FL_REASON_SOURCE_ROUTE] && reasons[FL_REASON_BAD_EXTENSION]);
 	CHECK(reasons[FL_REASON_SHORT_QUOTE] && translated[0] > frames / 2000 && translated[1] > frames / 2000);
+	CHECK(odd[0] > frames / 20000 && odd[1] > frames / 20000);
 	CHECK(reasons[FL_REASON_CLIENT_HIT] > frames / 20 && reasons[FL_REASON_NEW_FLOW] > frames / 100);
 }
 

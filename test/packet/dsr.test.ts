@@ -69,6 +69,12 @@ function open(t: Parameters<typeof openStage>[0], engine: Engine, service: Servi
   return stage;
 }
 
+/** 24 octets: destination options, and an atomic fragment. */
+const CHAIN = [
+  { number: 60, octets: [0, 1, 1, 12, ...Array<number>(12).fill(0)] },
+  { number: 44, octets: [0, 0, 0, 0, 1, 2, 3, 4] },
+] as const;
+
 interface Dress {
   readonly name: string;
   readonly content: Partial<FrameSpec>;
@@ -326,6 +332,18 @@ for (const engine of engines) {
       }
     }
 
+    test('about a packet with IPv6 extension headers in a tunnel it is noted, too, if its ports are quoted', (t) => {
+      const stage = open(t, engine, { inner: 6, tunnel: 'type: gre' });
+      stage.send(request(6));
+      const sent = stage.send({ ...full(6, 1376), extensions: CHAIN }).frame!;
+      const quoted = 14 + 40 + 4 + 40 + 24;
+      for (const size of [quoted + 7, quoted, quoted - 1, quoted - 20]) {
+        assert.equal(stage.send(tooBig(6, sent.subarray(0, size), 1400), { via: INSIDE }).said, 'passed: not-ours');
+      }
+      assert.equal(stage.send(tooBig(6, sent.subarray(0, quoted + 8), 1400), { via: INSIDE }).said, 'passed: path-mtu');
+      assert.equal(stage.send(full(6, 1400)).said, 'answered: too-big');
+    });
+
     test('nobody narrows a way without knowing a flow and its tunnel', (t) => {
       const stage = open(t, engine, { inner: 4, tunnel: 'type: gre' });
       stage.send(request(4));
@@ -357,9 +375,14 @@ for (const engine of engines) {
       assert.equal(stage.send(full(4, 553)).said, 'answered: too-big');
     });
 
-    for (const inner of FAMILIES) {
+    const quotes = [
+      { inner: 4, what: 'IPv4', extensions: [] },
+      { inner: 6, what: 'IPv6', extensions: [] },
+      { inner: 6, what: 'IPv6, extension headers quoted,', extensions: CHAIN },
+    ] as const;
+    for (const { inner, what, extensions } of quotes) {
       for (const tunnel of [undefined, 'type: gre']) {
-        test(`an IPv${inner} error to the VIP goes to the flow’s server, ${tunnel ?? 'by MAC'}, as it came`, (t) => {
+        test(`an ${what} error to the VIP goes to the flow’s server, ${tunnel ?? 'by MAC'}, as it came`, (t) => {
           const stage = open(t, engine, { inner, ...(tunnel === undefined ? {} : { tunnel }) });
           stage.send(request(inner));
           const { client, vip, server } = ENDS[inner];
@@ -370,14 +393,16 @@ for (const engine of engines) {
             fromPort: 80,
             toPort: 40_000,
             payload: payloadOf(40),
+            extensions,
           });
+          const header = (inner === 4 ? 20 : 40) + (extensions.length > 0 ? 24 : 0);
           const error: FrameSpec = {
             ...request(inner),
             from: inner === 4 ? '198.51.100.1' : '2001:db8:c::1',
             protocol: inner === 4 ? 'icmp' : 'icmp6',
             payload: join(
               inner === 4 ? wordsOf([0x0304, 0, 0, 1400]) : wordsOf([0x0200, 0, 0, 1400]),
-              answer.subarray(14, 14 + (inner === 4 ? 28 : 48)),
+              answer.subarray(14, 14 + header + 8),
             ),
           };
           const { said, frame, via } = stage.send(error);
@@ -391,8 +416,10 @@ for (const engine of engines) {
               : buildTunnel(tunnelOf(stage, inner, 'gre'), error),
           );
           const other = { ...error, payload: Uint8Array.from(error.payload!) };
-          put16(other.payload, 8 + (inner === 4 ? 20 : 40) + 2, 40_001);
+          put16(other.payload, 8 + header + 2, 40_001);
           assert.equal(stage.send(other).said, 'dropped: unsupported');
+          const short = { ...error, payload: error.payload!.subarray(0, 8 + header + 7) };
+          assert.equal(stage.send(short).said, 'dropped: short-quote');
         });
       }
     }

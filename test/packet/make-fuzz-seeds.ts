@@ -28,12 +28,16 @@ function answer(service: number, flags: keyof typeof FLAGS): Uint8Array {
 
 const ABOUT_SERVER = 8;
 
-/** Everything that is said about a flow, from both sides, of two lengths. */
+/** Everything that is said about a flow, from both sides, of two lengths; and about packets with each odd thing. */
 function errors(): Uint8Array[] {
+  const error = (kind: number, quoted: number, odd: number): Uint8Array =>
+    Uint8Array.of(4, kind, 0, quoted, 0, 0, 0, 0, odd);
   const kinds = Array.from({ length: 8 }, (_, kind) => kind);
-  return [0, ABOUT_SERVER].flatMap((side) =>
-    kinds.flatMap((kind) => [0, 28, 48].map((quoted) => Uint8Array.of(4, side | kind, 0, quoted, 0, 0, 0, 0))),
-  );
+  const oddities = Array.from({ length: 9 }, (_, index) => index + 1);
+  return [0, ABOUT_SERVER].flatMap((side) => [
+    ...kinds.flatMap((kind) => [0, 28, 48].map((quoted) => error(side | kind, quoted, 0))),
+    ...oddities.flatMap((odd) => [0, 56].map((quoted) => error(side, quoted, odd))),
+  ]);
 }
 
 mkdirSync(folder, { recursive: true });
