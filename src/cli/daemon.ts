@@ -15,7 +15,7 @@ import type { Clock } from '../base/clock.ts';
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
-import { checkOnHost } from '../control/configuration.ts';
+import { checkOnHost, type LoadReplacement } from '../control/configuration.ts';
 import { type Controller, makeController } from '../control/controller.ts';
 import { deliverEvent } from '../control/deliver.ts';
 import { interfaceNames } from '../control/desired.ts';
@@ -42,7 +42,10 @@ import { waitUntil } from './wait-until.ts';
 import { workersOf } from './workers.ts';
 
 export interface DaemonOptions {
+  /** To start with. */
   readonly loadConfig: () => Config;
+  /** To go on with, at a reload. */
+  readonly loadReplacement: LoadReplacement;
   readonly platform: Platform;
   readonly clock: Clock;
   readonly probe: Probe;
@@ -139,7 +142,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     let isToEnd = false;
     const reload = async () => {
       try {
-        const answer = await announceReload(platform, () => controller.reload(options.loadConfig));
+        const answer = await announceReload(platform, () => controller.reload(options.loadReplacement));
         notifier.setHooks(controller.state().config.notify);
         return answer;
       } catch (error) {

@@ -27,6 +27,7 @@ async function run(file: string, isTakeover: boolean): Promise<void> {
   const { requirePrivileges } = await import('./privileges.ts');
   requirePrivileges();
   const { makePlatform } = await import('../plane/platform.ts');
+  const { readReplacement } = await import('../control/read-replacement.ts');
   const { makeSystemClock } = await import('../base/clock.ts');
   const { makeLogger } = await import('../base/log.ts');
   const { makeProber } = await import('../health/make-probe.ts');
@@ -48,6 +49,7 @@ async function run(file: string, isTakeover: boolean): Promise<void> {
   const start = (load: () => Config, takeOver?: typeof takeOverFromRunning): Promise<Daemon> =>
     startDaemon({
       loadConfig: load,
+      loadReplacement: (before, host) => readReplacement(file, before, host),
       platform,
       path,
       tryPath: makePathTrial({ timers, path: () => path, probe: prober.probe }),
@@ -63,7 +65,7 @@ async function run(file: string, isTakeover: boolean): Promise<void> {
     const last = await daemon.ended;
     if (last === null) break;
     standing = Promise.withResolvers<Daemon>();
-    daemon = await startAgain(last, () => loadConfig(file), start);
+    daemon = await startAgain(() => start(() => last));
   }
   (raw as RawProber | null)?.close();
 }

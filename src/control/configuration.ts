@@ -20,11 +20,20 @@ export function problemsOnHost(config: Config, host: HostView): ConfigProblem[] 
   return [...problems, ...findMissingFiles(config)];
 }
 
+/** A configuration that may take a running one's place. */
+export interface Replacement {
+  readonly config: Config;
+  readonly warnings: readonly string[];
+}
+
+/** Reads what is to replace the running configuration, and checks it. Throws FairleadError. */
+export type LoadReplacement = (before: Config, host: HostView) => Replacement | Promise<Replacement>;
+
 /**
  * The same for a configuration that is to replace a running one. A link that is down or gone at the moment is no reason
  * to refuse what else has changed: the interfaces are in use already.
  */
-export function checkReplacement(before: Config, after: Config, host: HostView): string[] {
+export function makeReplacement(before: Config, after: Config, host: HostView): Replacement {
   const fixed = fixedChanges(before, after);
   if (fixed.length > 0) {
     throw new FairleadError('refused', `${fixed.join(', ')} cannot change while fairlead runs; nothing was applied`, {
@@ -33,5 +42,6 @@ export function checkReplacement(before: Config, after: Config, host: HostView):
   }
   const gone = interfaceNames(after).filter((name) => !host.links.some((link) => link.name === name));
   const links = [...host.links, ...gone.map((name) => ({ name, index: 0, mac: '', mtu: 0, isUp: true }))];
-  return checkOnHost(after, { ...host, links: links.map((link) => ({ ...link, isUp: true })) });
+  const warnings = checkOnHost(after, { ...host, links: links.map((link) => ({ ...link, isUp: true })) });
+  return { config: after, warnings };
 }

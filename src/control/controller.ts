@@ -23,11 +23,12 @@ import { planImage } from '../plane/image.ts';
 import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
 import { type SlotTable, slotsOf } from '../plane/slots.ts';
-import { checkReplacement } from './configuration.ts';
+import type { LoadReplacement } from './configuration.ts';
 import { makeTarget, targetInterfaces, withUpcoming } from './desired.ts';
 import { type Events, makeEvents, partsOf } from './events.ts';
 import { type FloodedService, makeFloods } from './floods.ts';
 import { asksThroughPath, type HealthChange, makeHealth } from './health.ts';
+import { keepServices } from './keep-services.ts';
 import { type Keeper, NO_KEEPER } from './keeper.ts';
 import {
   type AdminState,
@@ -79,7 +80,7 @@ export interface Controller {
   /** Waits for the first round of checks, then commits. */
   start(): Promise<void>;
   /** Replaces the configuration, or throws and leaves everything as it was. One at a time, in the order of the calls. */
-  reload(load: () => Config): Promise<ReloadAnswer>;
+  reload(load: LoadReplacement): Promise<ReloadAnswer>;
   /** Done when it returns. Throws not-found for a server that is not configured. */
   override(service: string, server: string, change: OverrideChange): void;
   /** The host has changed: looks at it and follows. */
@@ -303,10 +304,15 @@ export function makeController(options: ControllerOptions): Controller {
     });
   };
 
-  const reload = async (load: () => Config): Promise<ReloadAnswer> => {
-    const config = load();
+  const requireRunning = (): void => {
+    if (isStopped) throw new FairleadError('refused', 'fairlead is ending; nothing was applied');
+  };
+
+  const reload = async (load: LoadReplacement): Promise<ReloadAnswer> => {
+    const { config: loaded, warnings } = await load(applied.config, inspect());
+    const config = await keepServices(applied.config, loaded);
+    requireRunning();
     const host = inspect();
-    const warnings = checkReplacement(applied.config, config, host);
     // Refuses what does not fit before anything is touched, even the checks.
     plan({ config, host });
     const changes = planChanges(applied.config, config);
@@ -318,7 +324,7 @@ export function makeController(options: ControllerOptions): Controller {
         apply({});
       }
       await health.watch([applied.config, config], isInMaintenance);
-      if (isStopped) throw new FairleadError('refused', 'fairlead is ending; nothing was applied');
+      requireRunning();
       options.prepare(config);
       upcoming = null;
       try {

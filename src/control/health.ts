@@ -117,7 +117,11 @@ export function makeHealth(options: HealthOptions): Health {
   };
 
   const watch = (configs: readonly Config[], isIdle: (server: string) => boolean = () => false): Promise<void> => {
-    const checked = configs.flatMap(checkedServers).filter(({ server }) => !isIdle(server));
+    // What a reload leaves as it is belongs to both.
+    const services = new Set(configs.flatMap((config) => config.services));
+    const checked = [...services].flatMap((service) =>
+      plansOf(service).filter((plan) => plan !== null && !isIdle(plan.server)),
+    ) as Checked[];
     plans = Map.groupBy(checked, ({ server }) => server);
     const targets = new Map(checked.flatMap((one) => one.targets.map((target) => [target.key, target])));
     monitor.update([...targets.values()]);
@@ -127,7 +131,8 @@ export function makeHealth(options: HealthOptions): Health {
       if (plan !== undefined) known.set(server, combineOf(plan).state);
     }
     const unheard = new Set([...targets.keys()].filter((key) => !monitor.isTold(key)));
-    const longestMs = Math.max(0, ...[...targets.values()].map(({ timeoutMs }) => timeoutMs));
+    let longestMs = 0;
+    for (const { timeoutMs } of targets.values()) longestMs = Math.max(longestMs, timeoutMs);
     return new Promise((resolve) => {
       const end = (): void => {
         timer.cancel();
@@ -204,10 +209,6 @@ interface Wait {
 interface Checked extends Plan {
   readonly server: string;
   readonly targets: readonly CheckTarget[];
-}
-
-function checkedServers(config: Config): Checked[] {
-  return config.services.flatMap((service) => plansOf(service).filter((plan) => plan !== null));
 }
 
 /** Each commit asks for all of them, and a service of a configuration never changes. */

@@ -117,8 +117,7 @@ export function notFound(
 
 /** Only those whose server the configuration still has. */
 export function keepOverrides(overrides: Overrides, config: Config): Overrides {
-  const keys = new Set(
-    config.services.flatMap((service) => service.servers.map((server) => serverKey(service, server))),
-  );
+  if (overrides.size === 0) return overrides;
+  const keys = new Set(config.services.flatMap(serverKeys));
   return new Map([...overrides].filter(([key]) => keys.has(key)));
 }

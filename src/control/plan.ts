@@ -161,7 +161,8 @@ function diff<T extends Named>(before: readonly T[], after: readonly T[], words:
     ...before.filter((item) => !now.has(item.name)).flatMap((item) => words.removed(item)),
     ...after.flatMap((item) => {
       const there = former.get(item.name);
-      return there === undefined ? words.added(item) : words.kept(there, item);
+      if (there === undefined) return words.added(item);
+      return there === item ? [] : words.kept(there, item);
     }),
   ];
 }

@@ -103,6 +103,7 @@ export function makeMonitor(options: MonitorOptions): Monitor {
 
   const place = (target: CheckTarget): Placed => {
     const member = members.get(target.key);
+    if (member?.target === target) return member;
     const question = questionOf(target);
     if (member !== undefined && isSameServer(member.target, target)) {
       member.target = target;
@@ -125,6 +126,8 @@ export function makeMonitor(options: MonitorOptions): Monitor {
 
   const update = (targets: readonly CheckTarget[]): void => {
     refuseRepeatedKeys(targets);
+    if (targets.length === members.size && targets.every((target) => members.get(target.key)?.target === target))
+      return;
     members = new Map(targets.map((target) => [target.key, place(target)]));
     const groups = Map.groupBy(members.values(), ({ question }) => question);
     for (const [question, check] of checks) if (!groups.has(question)) check.stop();

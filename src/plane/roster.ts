@@ -26,31 +26,38 @@ interface Enrolled {
   readonly servers: SlotTable;
 }
 
-/** The same roster as before when it names the same services. Throws when there are too few slots. */
+/**
+ * The same roster as before when it names the same services, and the same place for each of them that stays. Throws when
+ * there are too few slots.
+ */
 export function enrol(wanted: readonly TargetService[], before: Placement, counts: SectionCounts): Enrolled {
   const former = before.made?.roster;
   if (former?.length === wanted.length && wanted.every(({ config }, index) => former[index]!.config === config)) {
     return { roster: former, services: before.services, servers: before.servers };
   }
-  const named = wanted.map(({ config }) => ({
-    config,
-    id: serviceId(config),
-    serverIds: config.servers.map((server) => serverId(config, server)),
-  }));
+  const places = new Map(former?.map((place) => [place.config, place]));
+  const staying = wanted.flatMap(({ config }) => places.get(config) ?? []);
+  const named = wanted.flatMap(({ config }) => {
+    if (places.has(config)) return [];
+    return [{ config, id: serviceId(config), serverIds: config.servers.map((server) => serverId(config, server)) }];
+  });
   const services = assignSlots(
     before.services,
     named.map(({ id }) => id),
-    { what: 'services', capacity: counts.services },
+    { what: 'services', capacity: counts.services, staying: staying.map(({ slot }) => slot) },
   );
   const servers = assignSlots(
     before.servers,
     named.flatMap(({ serverIds }) => serverIds),
-    { what: 'servers', capacity: counts.servers },
+    { what: 'servers', capacity: counts.servers, staying: staying.flatMap(({ serverSlots }) => serverSlots) },
   );
-  const roster = named.map((service) => ({
-    ...service,
-    slot: services.slotOf.get(service.id) ?? 0,
-    serverSlots: service.serverIds.map((id) => servers.slotOf.get(id) ?? 0),
-  }));
-  return { roster, services: services.table, servers: servers.table };
+  for (const { config, id, serverIds } of named) {
+    const serverSlots = serverIds.map((server) => servers.slotOf.get(server) ?? 0);
+    places.set(config, { config, id, slot: services.slotOf.get(id) ?? 0, serverIds, serverSlots });
+  }
+  return {
+    roster: wanted.map(({ config }) => places.get(config)!),
+    services: services.table,
+    servers: servers.table,
+  };
 }

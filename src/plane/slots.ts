@@ -19,6 +19,7 @@ export type SlotTable = readonly Slot[];
 
 export interface SlotPlan {
   readonly table: SlotTable;
+  /** Of those that are wanted. */
   readonly slotOf: ReadonlyMap<bigint, number>;
 }
 
@@ -26,6 +27,8 @@ export interface SlotOptions {
   /** What the slots are for, in an error: "servers". */
   readonly what: string;
   readonly capacity: number;
+  /** Slots whose holders keep them, whoever is wanted. */
+  readonly staying?: readonly number[];
 }
 
 /** By table, where each holder is: most commits change no slot, and tables that are the same are one. */
@@ -41,31 +44,32 @@ export function slotsOf(table: SlotTable): ReadonlyMap<bigint, number> {
 }
 
 /**
- * Who is wanted keeps its slot or gets a free one; who is not wanted loses its own. The same table when nothing changes.
- * Throws when there are too few.
+ * Who is wanted keeps its slot or gets a free one; who is not wanted loses its own, but for the `staying`, which are known
+ * by their slots. The same table when nothing changes. Throws when there are too few.
  */
 export function assignSlots(before: SlotTable, wanted: readonly bigint[], options: SlotOptions): SlotPlan {
-  const there = slotsOf(before);
-  if (there.size === wanted.length && wanted.every((id) => there.has(id))) return { table: before, slotOf: there };
+  const { what, capacity, staying = [] } = options;
+  const isStaying = new Uint8Array(before.length);
+  for (const slot of staying) isStaying[slot] = 1;
   const isWanted = new Set(wanted);
   const slotOf = new Map<bigint, number>();
   const table = before.map((slot, index) => {
-    if (slot.id === 0n) return slot;
+    if (slot.id === 0n || isStaying[index] === 1) return slot;
     // Twice the same id cannot come from here; if a region says so, the first one has it.
     if (!isWanted.has(slot.id) || slotOf.has(slot.id)) return { id: 0n, generation: nextGeneration(slot.generation) };
     slotOf.set(slot.id, index);
     return slot;
   });
-  const free = freePlaces(before, table, options.capacity);
+  const free = freePlaces(before, table, capacity);
   for (const id of wanted) {
     if (slotOf.has(id)) continue;
     const { value: index } = free.next();
-    if (index === undefined) throw tooMany(options.what, isWanted.size, options.capacity);
+    if (index === undefined) throw tooMany(what, isWanted.size + staying.length, capacity);
     table[index] = { id, generation: table[index]?.generation ?? 1 };
     slotOf.set(id, index);
   }
-  slotsByTable.set(table, slotOf);
-  return { table, slotOf };
+  const isSame = table.length === before.length && table.every((slot, index) => slot === before[index]);
+  return { table: isSame ? before : table, slotOf };
 }
 
 /**

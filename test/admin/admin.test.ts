@@ -18,7 +18,7 @@ import type { Engine } from '../../src/control/engine.ts';
 import { type HappenedEvent, makeEvents } from '../../src/control/events.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { placeOfRegion } from '../../src/plane/region-place.ts';
-import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
+import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { writeFlow } from '../plane/flow-writer.ts';
 import { configOf, WEB } from '../plane/targets.ts';
 
@@ -64,7 +64,7 @@ async function open(t: TestContext) {
         gauges: () => ({ results: controller.checkResults(), load, lateTimers: 2, lostMs: 500, hooks: [] }),
         clock,
         tryPath: () => Promise.resolve({ handshake: null, fullSize: 'unknown' }),
-        reload: () => controller.reload(next),
+        reload: () => controller.reload(loading(next)),
         down: () => calls.push('down'),
         handOver: () => Promise.reject(new FairleadError('refused', 'nobody takes over in this test')),
       },

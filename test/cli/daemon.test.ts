@@ -17,6 +17,7 @@ import { takeOverFromRunning } from '../../src/cli/takeover.ts';
 import { removeLeftovers } from '../../src/cli/leftovers.ts';
 import { waitUntil } from '../../src/cli/wait-until.ts';
 import { placeOfRegion } from '../../src/plane/region-place.ts';
+import { makeReplacement } from '../../src/control/configuration.ts';
 import { makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { configOf, WEB } from '../plane/targets.ts';
 import { writeFlow } from '../plane/flow-writer.ts';
@@ -44,6 +45,7 @@ function setUp(t: TestContext) {
   const start = async (more: Partial<DaemonOptions> = {}) => {
     const daemon = await startDaemon({
       loadConfig: () => made.config,
+      loadReplacement: (before, host) => makeReplacement(before, made.config, host),
       platform: made.platform,
       clock: makeSystemClock(),
       probe: made.checks.probe,
@@ -359,11 +361,7 @@ test('a successor that fails half-way gives the region back, and the one before 
   platform.refused.clear();
   const last = await first.ended;
   assert.equal(last, config, 'with the configuration that it had');
-  await startAgain(
-    last,
-    () => made.config,
-    (load) => start({ loadConfig: load }),
-  );
+  await startAgain(() => start({ loadConfig: () => last }));
   assert.match(said(), /the successor has failed: it ended; this process takes the region up again/);
   assert.match(said(), /adopted the region .*: 1 flow live on/);
   assert.equal((await client.get<ServerView[]>('/v1/servers'))[1]?.weight, 3);

@@ -10,7 +10,7 @@ import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import type { Plane } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
 import { configOf, WEB } from '../plane/targets.ts';
-import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
 
 const DNS = `
   dns: { listen: 203.0.113.53:53/udp, method: full-nat, servers: { ns-1: 10.0.1.21, ns-2: 10.0.1.22 } }
@@ -139,7 +139,7 @@ test('a reload that fails anywhere leaves everything as it was', async () => {
       configOf(`${WEB}\n  big: { listen: 203.0.113.11:80/tcp, method: full-nat, servers: { ${tooMany.join(', ')} } }`),
   ];
   for (const load of tries) {
-    const answer = controller.reload(load);
+    const answer = controller.reload(loading(load));
     const failed = assert.rejects(answer, FairleadError);
     await clock.advance(0);
     await failed;
@@ -152,7 +152,7 @@ test('a reload that fails anywhere leaves everything as it was', async () => {
 
 test('a key that is settled at the start is refused on reload by name', async () => {
   const { controller, clock } = await start();
-  const answer = controller.reload(() => configOf(WEB, 'bpffs: /run/bpf\nflows: 8192\nworkers: 3'));
+  const answer = controller.reload(loading(() => configOf(WEB, 'bpffs: /run/bpf\nflows: 8192\nworkers: 3')));
   const failed = assert.rejects(
     answer,
     (error: Error) => isRefused(error) && error.message.startsWith('bpffs, workers, flows cannot change'),
@@ -173,7 +173,7 @@ test('a configuration is applied only once the engine has followed it', async ()
     throw new FairleadError('failed', 'eth0 carries another’s XDP program');
   };
   const failed = assert.rejects(
-    controller.reload(() => configOf(WEB.replace('weight: 3', 'weight: 5'), 'engine: xdp')),
+    controller.reload(loading(() => configOf(WEB.replace('weight: 3', 'weight: 5'), 'engine: xdp'))),
     /carries another’s XDP program/,
   );
   await clock.advance(0);
@@ -289,7 +289,7 @@ function weightInRegion(plane: Plane, slot: number): number {
 }
 
 async function reload(controller: Controller, clock: ReturnType<typeof makeFakeClock>, config: Config) {
-  const answer = controller.reload(() => config);
+  const answer = controller.reload(loading(() => config));
   await clock.advance(0);
   return answer;
 }

@@ -5,7 +5,9 @@ import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import type { Clock } from '../../src/base/clock.ts';
 import type { Logger } from '../../src/base/log.ts';
+import type { Config } from '../../src/config/config.ts';
 import type { HostView } from '../../src/config/host-view.ts';
+import { type LoadReplacement, makeReplacement } from '../../src/control/configuration.ts';
 import type { Probe, ProbeResult } from '../../src/health/probe.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 
@@ -96,4 +98,9 @@ export function makeFakeLog(): FakeLog {
     },
   });
   return { log: pino({ level: 'debug' }, stream), lines };
+}
+
+/** For a reload. */
+export function loading(load: () => Config): LoadReplacement {
+  return (before, host) => makeReplacement(before, load(), host);
 }

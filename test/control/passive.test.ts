@@ -8,7 +8,7 @@ import { type Keeper, NO_KEEPER } from '../../src/control/keeper.ts';
 import { layout } from '../../src/native/layout.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { configOf } from '../plane/targets.ts';
-import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
 
 type Counter = 'waiting' | 'answered' | 'refused' | 'abandoned' | 'unanswered' | 'timed';
 
@@ -171,7 +171,7 @@ test('off is off, and a reload turns it on and off', async (t) => {
   await clock.advance(1000);
   assert.equal(weights(), '1 1 1 1');
   const reload = async (passive: string): Promise<void> => {
-    const done = controller.reload(() => configOf(service(passive)));
+    const done = controller.reload(loading(() => configOf(service(passive))));
     await clock.advance(100);
     await done;
   };

@@ -12,7 +12,7 @@ import { makeController } from '../../src/control/controller.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 import { readHeader } from '../../src/plane/sections.ts';
-import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
+import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { configOf } from '../plane/targets.ts';
 import { engines, type Engine } from './engines.ts';
 import { CLIENT, range } from './connections.ts';
@@ -170,7 +170,7 @@ async function openWalk(t: TestContext, engine: Engine, seed: number) {
   }
 
   async function reload(): Promise<void> {
-    const answer = controller.reload(() => configOf(textOf(services)));
+    const answer = controller.reload(loading(() => configOf(textOf(services))));
     await clock.advance(0);
     await answer;
   }
@@ -361,10 +361,7 @@ async function openWalk(t: TestContext, engine: Engine, seed: number) {
     'a file that is wrong': async (it) => {
       const { generation } = readHeader(stage.plane);
       const wrong = textOf(services).replace(`method: ${it.method}`, 'method: teleport');
-      await assert.rejects(
-        controller.reload(() => configOf(wrong)),
-        /teleport/,
-      );
+      await assert.rejects(controller.reload(loading(() => configOf(wrong))), /teleport/);
       assert.equal(readHeader(stage.plane).generation, generation);
     },
     'a sweep': () => {
