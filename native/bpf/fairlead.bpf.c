@@ -273,37 +273,35 @@ static __always_inline int fl_quote_read(const struct fl_view *view, struct fl_f
 			      : quote_xdp(frame->context, at, is_v6, is_from_client);
 }
 
-static __always_inline int pass_error(void *context, u32 index)
+static __always_inline int go_to_other_side(void *context, u32 index)
 {
 	struct fl_frame frame = { 0 };
-	struct fl_flow *flow;
 	struct fl_view view;
 
 	if (!fl_view_again(&view))
 		return FL_REASON_NO_FLOW;
 	frame.look = &view.scratch->look;
 	describe_frame(&frame, context);
-	flow = fl_flows_at(view.region, index);
-	return flow ? fl_pass_error(&view, &frame, flow, &view.scratch->result) : FL_REASON_NO_FLOW;
+	return fl_go_to_other_side(&view, &frame, index == FL_NONE ? NULL : fl_flows_at(view.region, index),
+				   &view.scratch->result);
 }
 
-__attribute__((noinline)) int error_xdp(struct xdp_md *context, u32 index)
+__attribute__((noinline)) int other_side_xdp(struct xdp_md *context, u32 index)
 {
-	return pass_error(context, index);
+	return go_to_other_side(context, index);
 }
 
-__attribute__((noinline)) int error_tc(struct __sk_buff *context, u32 index)
+__attribute__((noinline)) int other_side_tc(struct __sk_buff *context, u32 index)
 {
-	return pass_error(context, index);
+	return go_to_other_side(context, index);
 }
 
 static __always_inline int fl_to_other_side(const struct fl_view *view, struct fl_frame *frame,
 					    const struct fl_flow *flow, struct fl_result *result)
 {
-	u32 index = frame->look->index;
-	int hindrance = fl_entry.is_tc ? error_tc(frame->context, index) : error_xdp(frame->context, index);
+	u32 index = flow ? frame->look->index : FL_NONE;
+	int hindrance = fl_entry.is_tc ? other_side_tc(frame->context, index) : other_side_xdp(frame->context, index);
 
-	(void)flow;
 	describe_frame(frame, frame->context);
 	*result = view->scratch->result;
 	return hindrance;

@@ -16,7 +16,8 @@
  * included; what a nat server sends to a client whose flow it serves. The last is a claim: for each nat flow user space
  * stores a 64-bit keyed hash of both ends at the flow's place in an array that both map, so it appears before the
  * flow's first frame goes out, and costs user space one store. A claim that matches by chance (2^-60 a frame) loses that
- * frame; everything else is the host's. Later fragments from a server name no port: they are ours when their first one
+ * frame; everything else is the host's. What went without a flow claims its answer the same way, at its trail's place, for as
+ * long as a trail lasts. Later fragments from a server name no port: they are ours when their first one
  * was, which is remembered when it passes. An ICMP error to a client that quotes what it sent to a server is claimed by what it
  * quotes, read as the core reads it. What a router says to the host about a tunnel to a server ("too big") both get to see.
  *
@@ -36,6 +37,7 @@
 #include "../core/flow.h"
 #include "../core/fragment.h"
 #include "../core/frame.h"
+#include "../core/trail.h"
 #pragma clang diagnostic pop
 #include "../core/guard.h"
 
@@ -72,6 +74,14 @@ struct {
 	__type(key, u32);
 	__type(value, struct fl_guard_claims);
 } guard_claims SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FL_TRAILS);
+	__type(key, u32);
+	__type(value, struct fl_trail_claim);
+} guard_trails SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -245,13 +255,17 @@ static __always_inline int read_frame(struct __sk_buff *skb, struct packet *pack
 	return read_packet(skb, FL_ETHER_HEADER, type, packet);
 }
 
+static __always_inline u64 claim_of(const struct packet *packet, const struct fl_guard_parameters *parameters)
+{
+	return fl_claim_of(parameters->seed, &packet->target.addr, packet->target_port, &packet->source.addr,
+			   packet->source_port, packet->protocol, packet->source.is_v6);
+}
+
 static __always_inline int is_claimed(const struct packet *packet, const struct fl_guard_parameters *parameters)
 {
-	int is_v6 = packet->source.is_v6;
 	struct fl_home home = fl_home_of(parameters->seed, parameters->buckets, &packet->target.addr,
-					 packet->target_port, packet->protocol, is_v6);
-	u64 claim = fl_claim_of(parameters->seed, &packet->target.addr, packet->target_port, &packet->source.addr,
-				packet->source_port, packet->protocol, is_v6);
+					 packet->target_port, packet->protocol, packet->source.is_v6);
+	u64 claim = claim_of(packet, parameters);
 
 	for (int choice = 0; choice < 2; choice++) {
 		const struct fl_guard_claims *claims = bpf_map_lookup_elem(&guard_claims, &home.bucket[choice]);
@@ -263,6 +277,21 @@ static __always_inline int is_claimed(const struct packet *packet, const struct 
 				return 1;
 	}
 	return 0;
+}
+
+/* Does it answer what went without a flow? */
+static __always_inline int has_trail(const struct packet *packet, const struct fl_guard_parameters *parameters)
+{
+	u32 now = (u32)(bpf_ktime_get_ns() >> FL_TICK_SHIFT), place;
+	const struct fl_trail_claim *trail;
+	u64 claim;
+
+	if (packet->protocol != FL_PROTOCOL_TCP || packet->is_fragment)
+		return 0;
+	claim = claim_of(packet, parameters);
+	place = fl_trail_place(claim);
+	trail = bpf_map_lookup_elem(&guard_trails, &place);
+	return trail && fl_load(&trail->claim) == claim && (int)(now - (u32)fl_load(&trail->seen)) <= FL_TRAIL_TICKS;
 }
 
 static __always_inline void name_datagram(const struct packet *packet, struct datagram *datagram)
@@ -344,7 +373,7 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 		return 0;
 	if (packet.is_later_fragment)
 		return is_first_claimed(&packet);
-	if (!read_ports(skb, &packet) || !is_claimed(&packet, parameters))
+	if (!read_ports(skb, &packet) || !(is_claimed(&packet, parameters) || has_trail(&packet, parameters)))
 		return 0;
 	if (packet.is_fragment)
 		claim_datagram(&packet);

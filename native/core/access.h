@@ -69,7 +69,9 @@ struct fl_region {
 	int map_fd[FL_SECTION_COUNT];
 	int is_writable;
 	int is_left; /* a predecessor's, maybe of another version: sections that are not alike are NULL, and have no elements */
-	u64 *claims; /* packet engine: see bpf/guard.bpf.c; parallel to FLOWS, or NULL */
+	/* Packet engine, see bpf/guard.bpf.c: parallel to FLOWS and TRAILS, or NULL. */
+	u64 *claims;
+	struct fl_trail_claim *trail_claims;
 #define X(NAME, section, type, halves) type *section;
 	FL_SECTIONS(X)
 #undef X

@@ -24,23 +24,6 @@
 #define FL_ICMP6_SOLICITATION 135
 #define FL_ICMP6_ADVERTISEMENT 136
 
-/* The VIP or full-nat source at this address, or NULL. */
-FL_INLINE const struct fl_vip *fl_vip_find(const struct fl_view *view, const struct fl_addr *addr, int is_v6)
-{
-	u32 hash = fl_config_hash(addr, 0);
-
-	for (u32 i = 0; i < FL_PROBES; i++) {
-		const struct fl_vip *vip = fl_vips_at(view->region, view->settings->first[FL_SECTION_VIPS] +
-									    ((hash + i) & view->settings->vip_mask));
-
-		if (!vip || !(vip->flags & FL_VIP_USED))
-			return NULL;
-		if ((vip->flags & FL_VIP_V6 ? 1 : 0) == is_v6 && fl_addr_same(&vip->addr, addr))
-			return vip;
-	}
-	return NULL;
-}
-
 /* RFC 826; also a probe (sender 0.0.0.0) for our address is answered, as RFC 5227 §2.4 has a defender do. */
 FL_INLINE int fl_answer_arp(const struct fl_view *view, struct fl_frame *frame)
 {

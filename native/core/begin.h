@@ -8,6 +8,7 @@
 #include "limit.h"
 #include "room.h"
 #include "sticky.h"
+#include "trail.h"
 
 /* The service that listens on the frame's target, or FL_NONE: an exact port first, then the narrowest range. */
 FL_INLINE u32 fl_service_find(const struct fl_view *view, const struct fl_look *look)
@@ -107,7 +108,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	int is_dsr = service && fl_method_is_dsr(service->method);
 	struct fl_addr *local = &view->scratch->one;
 	struct fl_key *key = &view->scratch->key;
-	u32 index = look->index, state_of_first;
+	u32 index = look->index, state_of_first, is_known;
 	struct fl_server_state *state;
 	struct fl_tags *tags = fl_tags_at(view->region, index / FL_WAYS);
 	struct fl_flow *flow = fl_flows_at(view->region, index);
@@ -157,12 +158,15 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	flow->created = view->now;
 	flow->expected_host = 0;
 	flow->handshake = 0;
+	is_known = view->scratch->is_moved || view->scratch->is_computed || view->scratch->is_confirmed;
 	if (look->kind == FL_KIND_TCP) {
 		flow->expected_host = is_dsr ? fl_view_us(view) : FL_BE32(look->tcp_sequence) + 1;
 		flow->handshake = is_dsr ? 0 : fl_view_us(view);
 	}
-	if (view->scratch->is_moved || view->scratch->is_computed)
+	if (is_known)
 		flow->expected_host = FL_BE32(look->tcp_sequence);
+	if (view->scratch->is_confirmed)
+		flow->handshake = FL_BE32(view->scratch->trail.spoken_host - 1);
 	flow->tag = look->home.tag;
 #ifndef __bpf__
 	if (view->region->claims && !is_full_nat && !is_dsr)
@@ -172,8 +176,10 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 #endif
 	fl_store(&tags->tag[index % FL_WAYS], look->home.tag);
 	state_of_first = look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY;
-	if (view->scratch->is_moved || view->scratch->is_computed)
+	if (is_known)
 		state_of_first = FL_STATE_ESTABLISHED;
+	if (view->scratch->is_nat && view->scratch->is_computed && !view->scratch->is_confirmed)
+		state_of_first = FL_STATE_SYN_RECEIVED | FL_PICKED_UP;
 	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) | state_of_first;
 	fl_store(&flow->control, look->control);
 	state = fl_server_count(view, server_slot, server->generation, FL_STATE_FREE, look->control & FL_STATE_MASK);
@@ -205,12 +211,17 @@ FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
 }
 
 /*
- * Where the answers go past us and the server is chosen by the client's hash, a frame needs no flow: whoever decides it,
- * and when, sends it to the same server. So a connection outlives its entry, and a full table costs it nothing.
+ * Where the server is chosen by the client's hash, a frame in the middle of a connection needs no flow: whoever decides it, and
+ * when, sends it to the same server. So a connection outlives its entry. The answers go past us, or with nat by their trail;
+ * full-nat's would need the port that was lost.
  */
-FL_INLINE u32 fl_untracked_or(const struct fl_service *service, u32 why)
+FL_INLINE u32 fl_untracked_or(const struct fl_service *service, const struct fl_look *look, u32 why)
 {
-	return fl_method_is_dsr(service->method) && service->scheduler == FL_SCHEDULER_HASH ? FL_REASON_UNTRACKED : why;
+	int is_nat = service->method == FL_METHOD_NAT && look->kind == FL_KIND_TCP && !look->is_fragment;
+
+	if (service->scheduler != FL_SCHEDULER_HASH || (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == (FL_TCP_SYN | FL_TCP_ACK))
+		return why;
+	return is_nat || fl_method_is_dsr(service->method) ? FL_REASON_UNTRACKED : why;
 }
 
 /* Is it a SYN that goes on by the hash alone, or an ACK whose SYN did? */
@@ -222,6 +233,8 @@ FL_INLINE int fl_begins_computed(const struct fl_view *view, const struct fl_loo
 	u32 flags = look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST);
 
 	if (look->kind != FL_KIND_TCP || view->scratch->is_moved || (flags != FL_TCP_SYN && flags != FL_TCP_ACK))
+		return 0;
+	if (view->scratch->is_nat && look->is_fragment) /* the other pieces would have to find the trail */
 		return 0;
 	return service && state && fl_is_computing(view, service, state, flags == FL_TCP_SYN);
 }
@@ -242,10 +255,13 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 	view->scratch->service = index;
 	view->scratch->refusal = FL_REASON_NO_SERVER;
 	view->scratch->is_sticky = service->sticky_ticks != 0;
+	view->scratch->is_nat = service->method == FL_METHOD_NAT;
+	view->scratch->is_confirmed = 0;
 	view->scratch->is_computed = fl_begins_computed(view, look, index);
 	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN &&
 	    !view->scratch->is_moved && !view->scratch->is_computed)
-		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : fl_untracked_or(service, FL_REASON_NO_FLOW);
+		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW
+						    : fl_untracked_or(service, look, FL_REASON_NO_FLOW);
 	/* Not worth a flow, where it would go no further. */
 	if (look->ttl <= 1 && !fl_method_is_dsr(service->method))
 		return FL_REASON_TIME_EXCEEDED;
@@ -257,9 +273,12 @@ FL_PART(fl_table_full, FL_REASON_TABLE_FULL, service_index, nothing)
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 
-	if (view->scratch->is_computed)
-		return FL_REASON_UNTRACKED;
-	return service ? fl_untracked_or(service, FL_REASON_TABLE_FULL) : FL_REASON_TABLE_FULL;
+	if (view->scratch->is_computed || !service)
+		return service ? FL_REASON_UNTRACKED : FL_REASON_TABLE_FULL;
+	/* With nat only what has begun goes on: not all of a connection shall depend on its trail. */
+	if (view->scratch->is_nat && !view->scratch->is_confirmed)
+		return FL_REASON_TABLE_FULL;
+	return fl_untracked_or(service, look, FL_REASON_TABLE_FULL);
 }
 
 /*
@@ -296,22 +315,44 @@ FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look,
 }
 
 /*
+ * What becomes of a nat frame that would go on without a flow: FL_REASON_UNTRACKED, and it has left its trail; or
+ * FL_REASON_NONE, and a flow is to be entered: its server has spoken for it, or its answers would go around us.
+ */
+FL_INLINE u32 fl_begin_trail(const struct fl_view *view, struct fl_look *look, u32 server_slot, u32 is_syn)
+{
+	if (fl_load(&view->scratch->is_hairpin)) {
+		fl_store(&view->scratch->is_computed, 0u);
+		return is_syn ? FL_REASON_NONE : FL_REASON_NO_FLOW;
+	}
+	if (!is_syn && fl_trail_confirms(view, look, 0, 0)) {
+		fl_store(&view->scratch->is_confirmed, 1u);
+		return FL_REASON_NONE;
+	}
+	if (!is_syn && fl_load(&view->scratch->is_computed))
+		return FL_REASON_NONE;
+	return fl_trail_leave(view, look, server_slot, 0);
+}
+
+/*
  * The first frame of a flow, to a VIP: FL_REASON_NEW_FLOW and look->index, FL_REASON_UNTRACKED and the scratch's
  * server_slot, or why not. The steps are called one after the other, and not each by the one before, because a BPF stack
  * of 512 octets is shared by all that are open.
  */
 FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 {
-	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index, is_computed, is_syn, does;
+	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index, is_computed, is_syn, is_nat, does;
 
 	if (allowed && allowed != FL_REASON_UNTRACKED)
 		return allowed;
 	service = view->scratch->service;
 	is_computed = fl_load(&view->scratch->is_computed);
+	is_nat = fl_load(&view->scratch->is_nat);
 	is_syn = (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN;
 	view->scratch->is_untracked = allowed != 0 || is_computed;
 	does = is_computed && !is_syn ? FL_JOINS_FLOW : FL_BEGINS_FLOW;
-	why = fl_limit_look(view, look, service, allowed ? FL_BEGINS_NOTHING : does);
+	if (allowed)
+		does = is_nat ? FL_JOINS_FLOW : FL_BEGINS_NOTHING;
+	why = fl_limit_look(view, look, service, does);
 	if (why)
 		return why;
 	if (is_syn)
@@ -320,9 +361,11 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	if (server_slot == FL_NONE)
 		return view->scratch->refusal;
 	view->scratch->server_slot = server_slot;
-	if (allowed || (is_computed && is_syn))
+	if (!is_nat && (allowed || (is_computed && is_syn)))
 		return FL_REASON_UNTRACKED;
 	why = fl_flow_propose(view, look, service, server_slot);
+	if (!why && is_nat && (allowed || is_computed))
+		why = fl_begin_trail(view, look, server_slot, is_syn);
 	if (why)
 		return why;
 	index = fl_slot_take(view, look, 0, 0);
@@ -330,11 +373,12 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 		index = fl_slot_evict(view, look, 0, 0);
 	if (index == FL_NONE) {
 		view->header->pressure_tick = view->now;
-		return fl_table_full(view, look, service, 0);
+		why = fl_table_full(view, look, service, 0);
+		return is_nat && why == FL_REASON_UNTRACKED ? fl_trail_leave(view, look, server_slot, 0) : why;
 	}
 	look->index = index;
 	why = fl_flow_enter(view, look, service, server_slot);
-	if (!why && is_computed)
+	if (!why && is_computed && (!is_nat || fl_load(&view->scratch->is_confirmed)))
 		fl_half_open_note(view, look, service, FL_SYN_WAS_ANSWERED);
 	return why ? why : FL_REASON_NEW_FLOW;
 }

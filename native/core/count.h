@@ -21,6 +21,12 @@ FL_INLINE int fl_state_is_active(u32 state)
 	return state == FL_STATE_ESTABLISHED || state == FL_STATE_UDP_TWO_WAY;
 }
 
+/* Has its client not acknowledged its server's SYN+ACK yet? */
+FL_INLINE int fl_state_is_half_open(u32 state)
+{
+	return state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED;
+}
+
 /* Does it keep its server busy? */
 FL_INLINE int fl_state_is_open(u32 state)
 {

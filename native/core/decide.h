@@ -230,8 +230,12 @@ FL_INLINE int fl_decide_others(const struct fl_view *view, struct fl_frame *fram
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
 	view->scratch->orphan = FL_NONE;
-	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, look) && view->scratch->orphan == FL_NONE)
-		return FL_REASON_NOT_OURS;
+	if (!fl_flow_find(view, &look->home, key, FL_SIDE_SERVER, look) && view->scratch->orphan == FL_NONE) {
+		if (!(view->settings->methods & 1u << FL_METHOD_NAT) || look->kind != FL_KIND_TCP ||
+		    look->is_fragment || !fl_is_to_us(view, frame))
+			return FL_REASON_NOT_OURS;
+		return fl_trail_follow(view, look, 0, 0);
+	}
 	ether = fl_bytes(frame, 0, FL_ETHER_HEADER);
 	if (!ether || !fl_is_to_us(view, frame))
 		return FL_REASON_NOT_OURS;
@@ -301,12 +305,15 @@ FL_INLINE int fl_decide(const struct fl_view *view, struct fl_frame *frame)
 		return look->malformed ? look->malformed : FL_REASON_NOT_OURS;
 	/* By way of memory, or the verifier would follow the rest once for each way the answer is found. */
 	fl_store(&view->scratch->is_routed, 0U);
+	fl_store(&view->scratch->trailing, (u32)FL_TRAIL_NONE);
 	if (!look->is_v6 && look->l4 > look->l3 + 20 && !look->malformed)
 		fl_store(&view->scratch->is_routed, (u32)fl_has_source_route(view, frame));
 	if (look->vip_flags && fl_load(&view->scratch->is_routed) && fl_is_to_us(view, frame))
 		return FL_REASON_SOURCE_ROUTE;
 	reason = look->vip_flags ? fl_decide_ours(view, frame) : fl_decide_others(view, frame);
-	if ((reason == FL_REASON_SERVER_HIT || reason == FL_REASON_ICMP_ERROR) && fl_load(&view->scratch->is_routed))
+	if ((reason == FL_REASON_SERVER_HIT || reason == FL_REASON_UNTRACKED_ANSWER ||
+	     reason == FL_REASON_ICMP_ERROR) &&
+	    fl_load(&view->scratch->is_routed))
 		return FL_REASON_SOURCE_ROUTE;
 	return look->is_fragment == FL_FIRST_FRAGMENT ? fl_decide_first(view, look, reason) : reason;
 }

@@ -54,6 +54,23 @@ FL_INLINE u64 fl_claim_of(const u64 seed[4], const struct fl_addr *client, u16 c
 	return claim ? claim : 1;
 }
 
+/* The VIP or full-nat source at this address, or NULL. */
+FL_INLINE const struct fl_vip *fl_vip_find(const struct fl_view *view, const struct fl_addr *addr, int is_v6)
+{
+	u32 hash = fl_config_hash(addr, 0);
+
+	for (u32 i = 0; i < FL_PROBES; i++) {
+		const struct fl_vip *vip = fl_vips_at(view->region, view->settings->first[FL_SECTION_VIPS] +
+									    ((hash + i) & view->settings->vip_mask));
+
+		if (!vip || !(vip->flags & FL_VIP_USED))
+			return NULL;
+		if ((vip->flags & FL_VIP_V6 ? 1 : 0) == is_v6 && fl_addr_same(&vip->addr, addr))
+			return vip;
+	}
+	return NULL;
+}
+
 FL_INLINE int fl_method_is_dsr(u32 method)
 {
 	return method == FL_METHOD_L2_DSR || method == FL_METHOD_L3_DSR;

@@ -44,6 +44,13 @@ FL_INLINE int fl_go_to_dsr_server(const struct fl_view *view, struct fl_frame *f
 	return is_error && hindrance == FL_REASON_TOO_BIG ? FL_REASON_OVERSIZE : hindrance;
 }
 
+/* An ICMP error about a nat flow, or without a flow a frame that has left a trail or follows one. */
+FL_INLINE int fl_go_to_other_side(const struct fl_view *view, struct fl_frame *frame, struct fl_flow *flow,
+				  struct fl_result *result)
+{
+	return flow ? fl_pass_error(view, frame, flow, result) : fl_pass_untracked(view, frame, result);
+}
+
 #ifdef __bpf__
 /* bpf/fairlead.bpf.c: the same in global functions. The verifier would follow them anew for each decision that leads here. */
 static int fl_to_dsr_server(const struct fl_view *view, struct fl_frame *frame, const struct fl_flow *flow,
@@ -53,7 +60,7 @@ static int fl_to_other_side(const struct fl_view *view, struct fl_frame *frame, 
 static int fl_answer(const struct fl_view *view, struct fl_frame *frame, int reason);
 #else
 #define fl_to_dsr_server fl_go_to_dsr_server
-#define fl_to_other_side fl_pass_error
+#define fl_to_other_side fl_go_to_other_side
 #define fl_answer fl_make_answer
 #endif
 
@@ -65,16 +72,16 @@ FL_INLINE int fl_carry_out(const struct fl_view *view, struct fl_frame *frame, i
 
 	if (FL_LIKELY(reason == FL_REASON_CLIENT_HIT || reason == FL_REASON_NEW_FLOW ||
 		      reason == FL_REASON_SERVER_HIT || reason == FL_REASON_ICMP_ERROR ||
-		      reason == FL_REASON_UNTRACKED)) {
-		struct fl_flow *flow =
-			reason == FL_REASON_UNTRACKED ? NULL : fl_flows_at(view->region, frame->look->index);
+		      reason == FL_REASON_UNTRACKED || reason == FL_REASON_UNTRACKED_ANSWER)) {
+		int is_untracked = reason == FL_REASON_UNTRACKED || reason == FL_REASON_UNTRACKED_ANSWER;
+		struct fl_flow *flow = is_untracked ? NULL : fl_flows_at(view->region, frame->look->index);
 
-		if (!flow && reason != FL_REASON_UNTRACKED)
+		if (!flow && !is_untracked)
 			return FL_REASON_NO_FLOW;
 		fl_cut_tail(frame, frame->look->end, FL_ETHER_LEAST);
-		if (!flow || flow->flags & FL_FLOW_DSR)
+		if (flow ? flow->flags & FL_FLOW_DSR : !fl_load(&view->scratch->trailing))
 			hindrance = fl_to_dsr_server(view, frame, flow, result);
-		else if (reason == FL_REASON_ICMP_ERROR)
+		else if (!flow || reason == FL_REASON_ICMP_ERROR)
 			hindrance = fl_to_other_side(view, frame, flow, result);
 		else if (reason == FL_REASON_SERVER_HIT)
 			hindrance = fl_to_client(view, frame, flow, result);
@@ -209,6 +216,7 @@ FL_INLINE int fl_forward_to(const struct fl_view *view, struct fl_frame *frame, 
 			    struct fl_result *result)
 {
 	view->scratch->server_slot = server_slot;
+	view->scratch->trailing = FL_TRAIL_NONE;
 	return fl_conclude(view, frame, FL_REASON_UNTRACKED, result);
 }
 

@@ -170,10 +170,12 @@ struct fl_tags {
 #define FL_WAS_OPEN 0x1800	  /* ESTABLISHED, CLOSING or TIME_WAIT: its FINs tell */
 #define FL_RESET_BY_SERVER 0x2000 /* and so only the server's own frame takes it back */
 
+#define FL_PICKED_UP 0x4000 /* SYN_RECEIVED: begun by an ACK that nobody has spoken for yet, see trail.h */
+
 /*
  * One flow, both directions, on one cache line; IPv6 addresses lie in FLOWS6 at the same index.
  *
- * control: bits 0-7 enum fl_state, 8-15 FL_FIN_* and FL_SYN_AGAIN, 16-31 incarnation (counts how often the slot was taken).
+ * control: bits 0-7 enum fl_state, 8-15 FL_FIN_* to FL_PICKED_UP, 16-31 incarnation (counts how often the slot was taken).
  * FREE -> CLAIMED by compare-and-swap (the inserting worker owns the slot), CLAIMED -> first state by release store
  * when all fields stand, state -> state by compare-and-swap of whoever sees the frame, any -> CLAIMED -> FREE by
  * whoever evicts, ages or finds it invalid. The winner of each swap adjusts the server's counts, so counts are exact.
@@ -248,6 +250,31 @@ struct fl_datagram {
 	u8 reason; /* of the first fragment, and so of the others */
 	u8 reserved;
 } __attribute__((aligned(64)));
+
+#define FL_TRAILS 65536
+#define FL_TRAIL_TICKS 1788 /* 4 min: RFC 5382 REQ-5, of a connection that does not stand */
+
+/*
+ * The way back of what went to a nat server without a flow, see trail.h. Any worker, in the place of whoever hashes there
+ * too. Nobody claims it: `check` is the connection's claim with the words behind it mixed in, so what two have written at
+ * once is nobody's. The last two are stored by themselves.
+ */
+struct fl_trail {
+	u64 check;
+	u64 hop; /* the client's, as in HOPS */
+	u64 vip[2];
+	u64 server;	/* slot, and generation << 32 */
+	u64 vip_port;	/* in network order */
+	u32 seen;	/* tick of the client's last frame */
+	u32 spoken_host; /* the first number that the server's client has to acknowledge; 0: the server has not spoken */
+	u64 reserved;
+} __attribute__((aligned(64)));
+
+/* What the guard knows of one, see bpf/guard.bpf.c. */
+struct fl_trail_claim {
+	u64 claim;
+	u64 seen;
+};
 
 enum fl_datagram_state { FL_DATAGRAM_FREE, FL_DATAGRAM_CLAIMED, FL_DATAGRAM_KNOWN };
 

@@ -1,5 +1,6 @@
 /*
- * A frame of a flow goes on by nat: to its server, or back to its client. (dsr.h: the other way.) What is in the way is found before anything changes.
+ * A frame goes on by nat: to its server, or back to its client. (dsr.h: the other way.) What is in the way is found before
+ * anything changes.
  */
 #ifndef FL_PASS_H
 #define FL_PASS_H
@@ -7,6 +8,7 @@
 #include "fit.h"
 #include "rewrite.h"
 #include "state.h"
+#include "trail.h"
 
 /* What a replay of the programs in the kernel tells them, and what they tell it. */
 struct fl_replayed {
@@ -123,6 +125,50 @@ FL_INLINE int fl_pass_to_client(const struct fl_view *view, struct fl_frame *fra
 		traffic->out_octets += len;
 	}
 	result->out_interface = client_interface;
+	result->out_ifindex = out->ifindex;
+	return 0;
+}
+
+/* A frame without a flow goes to the scratch's server, or by its trail back to the client: 0, or what hinders it. */
+FL_INLINE int fl_pass_untracked(const struct fl_view *view, struct fl_frame *frame, struct fl_result *result)
+{
+	struct fl_look *look = frame->look;
+	int is_to_client = view->scratch->trailing == FL_TRAIL_BACK, hindrance;
+	u32 slot = view->scratch->server_slot, len = look->end;
+	const struct fl_server *server =
+		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
+	const u64 *hops = fl_hops_at(view->region, slot);
+	struct fl_ends *ends = &view->scratch->ends;
+	const struct fl_interface *out;
+	struct fl_traffic *traffic;
+	union {
+		u64 word;
+		u8 octet[8];
+	} hop;
+
+	if (!server || !hops)
+		return FL_REASON_NO_SERVER;
+	hop.word = is_to_client ? view->scratch->trail.hop : fl_load(hops);
+	out = fl_interface_of(view, hop.octet[6]);
+	if (!fl_hop_is_known(hop.word) || !out || !out->ifindex)
+		return FL_REASON_NO_NEIGHBOUR;
+	if (look->ttl <= 1)
+		return FL_REASON_TIME_EXCEEDED;
+	hindrance = fl_hinder(view, frame, out->mtu);
+	if (hindrance)
+		return hindrance;
+	ends->source = is_to_client ? view->scratch->one : look->source;
+	ends->source_port = is_to_client ? (u16)view->scratch->trail.vip_port : look->source_port;
+	ends->target = is_to_client ? look->target : server->addr;
+	ends->target_port = is_to_client || !server->port ? look->target_port : server->port;
+	if (!fl_rewrite_nat(frame, ends, 0) || !fl_rewrite_macs(frame, hop.octet, out->mac))
+		return FL_REASON_SHORT_FRAME;
+	traffic = fl_traffic_of(view, slot);
+	if (traffic) {
+		*(is_to_client ? &traffic->out_frames : &traffic->in_frames) += 1;
+		*(is_to_client ? &traffic->out_octets : &traffic->in_octets) += len;
+	}
+	result->out_interface = hop.octet[6];
 	result->out_ifindex = out->ifindex;
 	return 0;
 }

@@ -57,6 +57,7 @@
 	X(FLOWS6, flows6, struct fl_flow6, 1)                       \
 	X(RETURNS, returns, struct fl_returns, 1)                   \
 	X(DATAGRAMS, datagrams, struct fl_datagram, 1)              \
+	X(TRAILS, trails, struct fl_trail, 1)                       \
 	X(CLIENTS, clients, struct fl_client, 1)                    \
 	X(STICKIES, stickies, struct fl_stickies, 1)
 
@@ -113,8 +114,8 @@ struct fl_place {
 };
 
 /*
- * Written when the region is made, then only by a commit (active_half, generation), by workers (pressure_tick) and by the
- * sweep (live_flows, swept_generation). Up to the places it is the same in all versions: by them a later one finds what it
+ * Written when the region is made, then only by a commit (active_half, generation), by workers (pressure_tick, trail_tick)
+ * and by the sweep (live_flows, swept_generation). Up to the places it is the same in all versions: by them a later one finds what it
  * can carry over.
  */
 struct fl_header {
@@ -135,7 +136,7 @@ struct fl_header {
 	u32 sticky_buckets;   /* of STICKIES */
 	u64 swept_generation; /* the commit by which the last sweep asked for VIPs */
 	u32 sticky_tick;      /* when remembered clients were last counted */
-	u32 reserved_word;
+	u32 trail_tick;	      /* when a trail was last left */
 	u64 reserved[1];
 };
 
@@ -255,7 +256,7 @@ struct fl_service {
 	u8 sticky_by;	  /* so many bits of an address are a client; or FL_STICKY_PORT */
 	u8 reserved1[3];
 	u32 reserved[1];
-	u32 half_open;	   /* dsr: with so many unanswered SYNs it goes on compute-only (compute.h); 0: never */
+	u32 half_open;	   /* with so many unanswered SYNs it goes on compute-only (compute.h); 0: never, as full-nat */
 	u32 reserve_count; /* behind the members: who takes what those have no room for */
 };
 
@@ -332,6 +333,7 @@ FL_SECTIONS(X)
 _Static_assert(sizeof(struct fl_flow) == 64, "a flow is one cache line");
 _Static_assert(sizeof(struct fl_flow6) == 64, "its IPv6 addresses are one more");
 _Static_assert(sizeof(struct fl_datagram) == 64, "");
+_Static_assert(sizeof(struct fl_trail) == 64, "");
 _Static_assert(sizeof(struct fl_service) == 64, "");
 _Static_assert(sizeof(struct fl_stickies) == 512, "");
 _Static_assert(sizeof(struct fl_server) == 64, "");

@@ -213,24 +213,30 @@ FL_INLINE u32 fl_tcp_next(struct fl_flow *flow, u32 control, const struct fl_loo
 	state = control & FL_STATE_MASK;
 	rest = control & ~FL_STATE_MASK;
 	if (side == FL_SIDE_SERVER) {
-		int is_half_open = state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED;
+		int is_half_open = fl_state_is_half_open(state);
 		int is_accepted = is_half_open ? flags & FL_TCP_SYN : fl_tcp_is_accepted_anew(flow, state, look);
 
 		if (flags & FL_TCP_ACK)
 			fl_follow_server(flow, look->tcp_acknowledged);
 		if (is_accepted) {
 			flow->handshake = look->tcp_sequence;
-			return (rest & ~(FL_FIN_CLIENT | FL_FIN_SERVER | FL_WAS_MASK | FL_RESET_BY_SERVER)) |
+			return (rest & ~(FL_FIN_CLIENT | FL_FIN_SERVER | FL_WAS_MASK | FL_RESET_BY_SERVER |
+					 FL_PICKED_UP)) |
 			       FL_STATE_SYN_RECEIVED;
 		}
-		if (is_half_open)
+		/* What it sends for a connection that it does not have is a RST. */
+		if (is_half_open && !(control & FL_PICKED_UP))
 			return control;
-	} else if (state == FL_STATE_SYN_SENT || state == FL_STATE_SYN_RECEIVED) {
+		if (is_half_open) {
+			rest &= ~FL_PICKED_UP;
+			state = FL_STATE_ESTABLISHED;
+		}
+	} else if (fl_state_is_half_open(state)) {
 		if (state == FL_STATE_SYN_SENT && flags & FL_TCP_SYN) {
 			flow->expected_host = FL_BE32(look->tcp_sequence) + 1;
 			return is_later ? control | FL_SYN_AGAIN : control;
 		}
-		if (state == FL_STATE_SYN_SENT || !(flags & FL_TCP_ACK) || flags & FL_TCP_SYN ||
+		if (state == FL_STATE_SYN_SENT || control & FL_PICKED_UP || !(flags & FL_TCP_ACK) || flags & FL_TCP_SYN ||
 		    FL_BE32(look->tcp_acknowledged) - FL_BE32(flow->handshake) - 1 >= FL_FIRST_DATA)
 			return control;
 		state = FL_STATE_ESTABLISHED;
@@ -271,10 +277,12 @@ FL_PART(fl_flow_moved, 0, no, more)
 	u32 from = moved->from & FL_STATE_MASK, to = moved->to & FL_STATE_MASK;
 	struct fl_server_state *state = fl_server_count(view, moved->slot, moved->generation, from, to);
 
-	if (!state || from != FL_STATE_SYN_SENT)
+	if (!state)
 		return 0;
-	if (to != FL_STATE_SYN_SENT)
+	if (fl_state_is_half_open(from) && !fl_state_is_half_open(to))
 		fl_half_open_note(view, look, fl_server_service(view, moved->slot), FL_SYN_WAS_ANSWERED);
+	if (from != FL_STATE_SYN_SENT)
+		return 0;
 	if (to == FL_STATE_SYN_SENT) {
 		fl_add(&state->unanswered, 1);
 	} else if (to != FL_STATE_CLOSED) {

@@ -62,24 +62,28 @@ struct fl_scratch {
 	u32 mtu;      /* what the frame is too big for */
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
-	u8 tunnel;	   /* that an ICMP error is about */
-	u8 error_side;	   /* enum fl_side: whence an ICMP error about a nat flow comes */
-	u8 is_quote_later; /* what an ICMP error quotes is a fragment, and not its datagram's first */
-	u32 tunnel_key;	   /* and that one's, or 0 */
-	u32 option;	   /* where the next option of a SYN or of an IPv4 header lies */
-	u32 is_routed;	   /* an IPv4 source route is in the frame */
-	u32 quote;	   /* octets of the frame in an ICMP error */
-	u32 quote_l4;	   /* where TCP or UDP, key.protocol, lies of the packet that an ICMP error quotes */
-	u32 client;	   /* in CLIENTS: for whom a new flow counts */
-	u32 service;	   /* that a first frame is for */
-	u32 server_slot;   /* chosen for it */
-	u32 refusal;	   /* why no server takes it */
-	u32 is_untracked;  /* it is of a connection that has no flow: a full server takes it too */
-	u32 orphan;	   /* the flow found that its server has lost, or FL_NONE */
-	u32 is_hairpin;	   /* its server would answer it around us, so it is entered as full-nat's */
-	u32 is_moved;	   /* a first frame: of a connection that another server had */
-	u32 is_computed;   /* a SYN or its ACK, whose server the hash alone chooses (compute.h) */
-	u32 is_sticky;	   /* its service remembers clients: sticky.h */
+	u8 tunnel;	       /* that an ICMP error is about */
+	u8 error_side;	       /* enum fl_side: whence an ICMP error about a nat flow comes */
+	u8 is_quote_later;     /* what an ICMP error quotes is a fragment, and not its datagram's first */
+	u32 tunnel_key;	       /* and that one's, or 0 */
+	u32 option;	       /* where the next option of a SYN or of an IPv4 header lies */
+	u32 is_routed;	       /* an IPv4 source route is in the frame */
+	u32 quote;	       /* octets of the frame in an ICMP error */
+	u32 quote_l4;	       /* where TCP or UDP, key.protocol, lies of the packet that an ICMP error quotes */
+	u32 client;	       /* in CLIENTS: for whom a new flow counts */
+	u32 service;	       /* that a first frame is for */
+	u32 server_slot;       /* chosen for it */
+	u32 refusal;	       /* why no server takes it */
+	u32 is_untracked;      /* it is of a connection that has no flow: a full server takes it too */
+	u32 orphan;	       /* the flow found that its server has lost, or FL_NONE */
+	u32 is_hairpin;	       /* its server would answer it around us, so it is entered as full-nat's */
+	u32 is_moved;	       /* a first frame: of a connection that another server had */
+	u32 is_computed;       /* a SYN or its ACK, whose server the hash alone chooses (compute.h) */
+	u32 is_nat;	       /* its service's method is nat */
+	u32 is_confirmed;      /* the server has spoken for its connection (trail.h) */
+	u32 trailing;	       /* FL_TRAIL_*: of a nat connection without a flow, and then whose frame it is */
+	struct fl_trail trail; /* the way back that was found */
+	u32 is_sticky;	       /* its service remembers clients: sticky.h */
 	u32 sticky_bucket;
 	u32 sticky_control;	 /* the bucket's, when the client was looked for */
 	u32 sticky_way;		 /* where the client was found, or FL_NONE */

@@ -17,7 +17,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "../core/flow.h"
+#include "../core/trail.h"
 #include "clsact.h"
 #include "guard.h"
 #include "words.h"
@@ -224,6 +224,21 @@ static void claims_fill(struct fl_guard *guard)
 	}
 }
 
+static void trails_fill(struct fl_guard *guard)
+{
+	const struct fl_region *region = guard->region;
+
+	for (u64 i = 0; i < region->count[FL_SECTION_TRAILS]; i++) {
+		const struct fl_trail *trail = fl_trails_at(region, i);
+
+		if (trail && trail->check)
+			guard->trails[i] = (struct fl_trail_claim){
+				.claim = trail->check ^ fl_trail_mix(region->header->seed, trail),
+				.seen = trail->seen,
+			};
+	}
+}
+
 static int size_map(struct bpf_object *object, const char *name, u32 entries)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
@@ -281,9 +296,11 @@ static int object_load(struct fl_guard *guard)
 	guard->servers.fd = bpf_object__find_map_fd_by_name(guard->object, "guard_servers");
 	guard->claims = map_share(guard->object, "guard_claims",
 				  sizeof(*guard->claims) * guard->region->header->buckets, &guard->claims_size);
+	guard->trails =
+		map_share(guard->object, "guard_trails", sizeof(*guard->trails) * FL_TRAILS, &guard->trails_size);
 	guard->parameters =
 		map_share(guard->object, "guard_parameters", sizeof(*guard->parameters), &guard->parameters_size);
-	if (!guard->claims || !guard->parameters)
+	if (!guard->claims || !guard->trails || !guard->parameters)
 		return fl_fail(-errno, "the guard's tables cannot be mapped: %s", strerror(errno));
 	return 0;
 }
@@ -304,7 +321,9 @@ int fl_guard_open(struct fl_guard **opened, struct fl_region *region)
 		guard->parameters->buckets = region->header->buckets;
 		guard->parameters->workers = region->header->worker_count;
 		claims_fill(guard);
+		trails_fill(guard);
 		region->claims = (u64 *)guard->claims;
+		region->trail_claims = guard->trails;
 		code = fl_guard_update(guard);
 	}
 	if (code < 0) {
@@ -347,6 +366,10 @@ void fl_guard_close(struct fl_guard *guard)
 	if (guard->claims) {
 		guard->region->claims = NULL;
 		munmap(guard->claims, guard->claims_size);
+	}
+	if (guard->trails) {
+		guard->region->trail_claims = NULL;
+		munmap(guard->trails, guard->trails_size);
 	}
 	if (guard->parameters)
 		munmap(guard->parameters, guard->parameters_size);

@@ -35,6 +35,8 @@ struct fl_guard {
 	struct fl_guard_set servers;
 	struct fl_guard_claims *claims;
 	size_t claims_size;
+	struct fl_trail_claim *trails;
+	size_t trails_size;
 	struct fl_guard_parameters *parameters;
 	size_t parameters_size;
 };

@@ -243,6 +243,7 @@
 	C(none, FL_NONE) \
 	C(ways, FL_WAYS) \
 	C(datagrams, FL_DATAGRAMS) \
+	C(trails, FL_TRAILS) \
 	C(clients, FL_CLIENTS) \
 	C(clientAddress, FL_CLIENT_ADDRESS) \
 	C(clientNetwork, FL_CLIENT_NETWORK) \

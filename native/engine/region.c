@@ -241,7 +241,7 @@ static bool may_be_unlike(u32 section)
 {
 	static const u32 sections[] = { FL_SECTION_HOPS,    FL_SECTION_SERVICE_STATE, FL_SECTION_SERVER_STATE,
 					FL_SECTION_WORKERS, FL_SECTION_TRAFFIC,	      FL_SECTION_DATAGRAMS,
-					FL_SECTION_CLIENTS, FL_SECTION_STICKIES };
+					FL_SECTION_CLIENTS, FL_SECTION_STICKIES,      FL_SECTION_TRAILS };
 
 	for (u32 i = 0; i < sizeof(sections) / sizeof(*sections); i++)
 		if (sections[i] == section)

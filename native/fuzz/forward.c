@@ -67,10 +67,14 @@ static void begin(void)
 	memset(region.workers, 0, sizeof(*region.workers));
 	memset(region.datagrams, 0, FL_DATAGRAMS * sizeof(*region.datagrams));
 	memset(region.clients, 0, FL_CLIENTS * sizeof(*region.clients));
+	if (region.header->trail_tick) /* it is long */
+		memset(region.trails, 0, FL_TRAILS * sizeof(*region.trails));
+	region.header->trail_tick = 0;
 	memset(region.traffic, 0, WORLD_SERVERS * sizeof(*region.traffic));
 	kept_count = 0;
 	world_generations(generations);
 	world_half_open = 3;
+	world_first_scheduler = FL_SCHEDULER_HASH; /* nat's of TCP, so that connections go on without a flow */
 	last_generation = 1;
 	MUST(!world_commit(&region, generations), "the commit failed: %s", fl_error());
 	now = 1000 * WORLD_TICK;

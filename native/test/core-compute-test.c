@@ -1,6 +1,7 @@
 /*
- * Compute-only (core/compute.h), with a clock moved by hand: when it begins and ends, that SYNs then write nothing, and that
- * each ACK goes to the server of its SYN, whatever has become of the servers' load in between.
+ * Compute-only (core/compute.h), with a clock moved by hand: when it begins and ends, that SYNs then enter no flow, and that
+ * each ACK goes to the server of its SYN, whatever has become of the servers' load in between. With nat also the ways back
+ * (core/trail.h), there and where a connection has lost its flow.
  */
 #include "check.h"
 #include "core-world.h"
@@ -16,16 +17,32 @@ static u64 now;
 static const u32 services[] = { WORLD_DSR, WORLD_DSR | WORLD_FULL_NAT, WORLD_DSR | WORLD_V6,
 				WORLD_DSR | WORLD_V6 | WORLD_FULL_NAT };
 
+static const u32 nats[] = { 0, WORLD_V6 };
+
+#define SERVER_NUMBER 5000 /* that a server's SYN+ACK has */
+
 struct sent {
 	u32 reason;
 	u8 to[6];
 };
 
-static struct sent send(u32 service, u32 client, u8 flags)
+/* The n-th client that has no prefix in common with those of a flood: the few that can be remembered change. */
+static u32 honest(u32 number)
+{
+	return 1000 + 200 * (number / 100) + 60 + number % 100;
+}
+
+/* None that is beside the servers. */
+static struct fl_addr client_addr(u32 service, u32 client)
+{
+	return world_client(10 + client % 200, service & WORLD_V6 ? 1 : 0);
+}
+
+static struct sent send_acknowledging(u32 service, u32 client, u8 flags, u32 acknowledged)
 {
 	u8 data[256];
 	struct world_ends ends = {
-		.from = world_client(client % 200, service & WORLD_V6 ? 1 : 0),
+		.from = client_addr(service, client),
 		.to = world_vip(service),
 		.from_port = (u16)(2000 + client / 200),
 		.to_port = WORLD_VIP_PORT,
@@ -34,7 +51,7 @@ static struct sent send(u32 service, u32 client, u8 flags)
 		.is_v6 = service & WORLD_V6 ? 1 : 0,
 		.ttl = 64,
 		.sequence = 1000 + (flags & FL_TCP_ACK ? 1 : 0),
-		.acknowledged = flags & FL_TCP_ACK ? 77 : 0,
+		.acknowledged = flags & FL_TCP_ACK ? acknowledged : 0,
 	};
 	struct fl_frame frame = { .data = data + 64, .head = 64, .room = sizeof(data) - 64 };
 	struct fl_result result = { 0 };
@@ -45,6 +62,68 @@ static struct sent send(u32 service, u32 client, u8 flags)
 	sent.reason = result.reason;
 	memcpy(sent.to, frame.data, sizeof(sent.to));
 	return sent;
+}
+
+static struct sent send(u32 service, u32 client, u8 flags)
+{
+	return send_acknowledging(service, client, flags, SERVER_NUMBER + 1);
+}
+
+static struct sent answer_numbered(u32 service, u32 client, u32 slot, u8 flags, u32 sequence)
+{
+	u8 data[256];
+	struct world_ends ends = {
+		.from = world_server(slot),
+		.to = client_addr(service, client),
+		.from_port = WORLD_SERVER_PORT,
+		.to_port = (u16)(2000 + client / 200),
+		.protocol = FL_PROTOCOL_TCP,
+		.flags = flags,
+		.is_v6 = service & WORLD_V6 ? 1 : 0,
+		.ttl = 64,
+		.sequence = sequence,
+		.acknowledged = 1001,
+		.interface = 1,
+	};
+	struct fl_frame frame = { .data = data, .room = sizeof(data), .interface = 1 };
+	const u8 *ip = data + FL_ETHER_HEADER, *l4 = ip + (ends.is_v6 ? FL_IPV6_HEADER : 20);
+	struct fl_addr vip = world_vip(service);
+	struct fl_result result = { 0 };
+	struct sent sent;
+
+	frame.len = world_frame(frame.data, &ends);
+	fl_forward(&region, &frame, now, &result);
+	sent.reason = result.reason;
+	memcpy(sent.to, frame.data, sizeof(sent.to));
+	if (result.verdict == FL_FORWARD) { /* from the VIP, by the way that the client's frames come, all sums right */
+		u32 size = ends.is_v6 ? FL_BE16(fl_get16(ip + 4)) : FL_BE16(fl_get16(ip + 2)) - 20u;
+
+		CHECK(!memcmp(ip + (ends.is_v6 ? 8 : 12), &vip, ends.is_v6 ? 16 : 4));
+		CHECK(fl_get16(l4) == FL_BE16(WORLD_VIP_PORT) && fl_get16(l4 + 2) == FL_BE16(ends.to_port));
+		CHECK(world_l4_sum(ip, size, ends.is_v6, FL_PROTOCOL_TCP) == 0xffff);
+		CHECK(result.out_interface == 0 && !memcmp(sent.to, "\2\0\0\0\11\11", 6));
+	}
+	return sent;
+}
+
+static struct sent answer(u32 service, u32 client, u32 slot, u8 flags)
+{
+	return answer_numbered(service, client, slot, flags, SERVER_NUMBER);
+}
+
+/* The server that a frame has gone to. */
+static u32 slot_of(const struct sent *sent)
+{
+	return sent->to[5];
+}
+
+static u32 in_state(u32 state)
+{
+	u32 count = 0;
+
+	for (u32 i = 0; i < SLOTS; i++)
+		count += (region.flows[i].control & FL_STATE_MASK) == state;
+	return count;
 }
 
 static bool is_computing(u32 service)
@@ -70,10 +149,15 @@ static void open_world(void)
 	now = 1000 * WORLD_TICK;
 }
 
+static void flood_from(u32 service, u32 first)
+{
+	for (u32 client = first; client < first + MOST; client++)
+		send(service, client, FL_TCP_SYN);
+}
+
 static void flood(u32 service)
 {
-	for (u32 client = 0; client < MOST; client++)
-		send(service, client, FL_TCP_SYN);
+	flood_from(service, 0);
 }
 
 static void test_begin(void)
@@ -102,13 +186,148 @@ static void test_begin(void)
 	CHECK(!is_computing(WORLD_DSR));
 	fl_region_close(&region);
 
-	CASE("nat, whose answers find their way by the flow, is never compute-only");
+	CASE("full-nat, whose answers find their port by the flow, is never compute-only");
 	open_world();
 	for (u32 client = 0; client < 4 * MOST; client++)
-		send(0, client, FL_TCP_SYN);
-	CHECK(!is_computing(0));
+		send(WORLD_FULL_NAT, client, FL_TCP_SYN);
+	CHECK(!is_computing(WORLD_FULL_NAT));
 	CHECK(flows() == 4 * MOST);
 	fl_region_close(&region);
+
+	CASE("with nat a SYN is unanswered until its client has acknowledged the server's");
+	open_world();
+	for (u32 client = 0; client < MOST; client++) {
+		struct sent syn = send(0, client, FL_TCP_SYN);
+
+		CHECK(syn.reason == FL_REASON_NEW_FLOW);
+		CHECK(answer(0, client, slot_of(&syn), FL_TCP_SYN | FL_TCP_ACK).reason == FL_REASON_SERVER_HIT);
+	}
+	CHECK(is_computing(0));
+	for (u32 client = 0; client <= MOST / 2; client++)
+		CHECK(send(0, client, FL_TCP_ACK).reason == FL_REASON_CLIENT_HIT);
+	CHECK(!is_computing(0));
+	fl_region_close(&region);
+}
+
+static void test_nat(u32 service)
+{
+	struct sent syn[300];
+	u32 before, established = 0;
+
+	CASE("with nat a SYN leaves the way back for its answer, and the ACK that knows the answer's number enters a flow");
+	open_world();
+	flood(service);
+	before = flows();
+	for (u32 i = 0; i < 300; i++) {
+		syn[i] = send(service, honest(i), FL_TCP_SYN);
+		CHECK(syn[i].reason == FL_REASON_UNTRACKED && slot_of(&syn[i]) / 2 == service);
+	}
+	CHECK(flows() == before);
+	for (u32 i = 0; i < 300; i++) {
+		struct sent back = answer(service, honest(i), slot_of(&syn[i]), FL_TCP_SYN | FL_TCP_ACK), ack;
+
+		CHECK(answer(service, honest(i), slot_of(&syn[i]) ^ 1, FL_TCP_SYN | FL_TCP_ACK).reason ==
+		      FL_REASON_NOT_OURS);
+		ack = send(service, honest(i), FL_TCP_ACK);
+		/* Two of them may have had one place. */
+		CHECK(back.reason == FL_REASON_UNTRACKED_ANSWER || back.reason == FL_REASON_NOT_OURS);
+		established += back.reason == FL_REASON_UNTRACKED_ANSWER;
+		CHECK(ack.reason == FL_REASON_NEW_FLOW && slot_of(&ack) == slot_of(&syn[i]));
+		CHECK(answer(service, honest(i), slot_of(&ack), FL_TCP_ACK).reason == FL_REASON_SERVER_HIT);
+	}
+	CHECK(established > 280 && in_state(FL_STATE_ESTABLISHED) == 300);
+	CHECK(!world_fault(&region));
+
+	CASE("an ACK that does not know it makes a flow that makes room, until the server has spoken for it");
+	before = in_state(FL_STATE_SYN_RECEIVED);
+	flood_from(service, 10000);
+	for (u32 i = 0; i < 10; i++) {
+		struct sent ack;
+
+		send(service, 2000 + i, FL_TCP_SYN);
+		answer(service, 2000 + i, slot_of(&syn[0]), FL_TCP_SYN | FL_TCP_ACK);
+		ack = send_acknowledging(service, 2000 + i, FL_TCP_ACK, 123456789);
+		CHECK(ack.reason == FL_REASON_NEW_FLOW);
+		CHECK(in_state(FL_STATE_SYN_RECEIVED) == before + 1);
+		CHECK(send(service, 2000 + i, FL_TCP_ACK).reason == FL_REASON_CLIENT_HIT);
+		CHECK(in_state(FL_STATE_SYN_RECEIVED) == before + 1);
+		CHECK(answer(service, 2000 + i, slot_of(&ack), i & 1 ? FL_TCP_ACK : FL_TCP_RST).reason ==
+		      FL_REASON_SERVER_HIT);
+		CHECK(in_state(FL_STATE_SYN_RECEIVED) == before);
+	}
+	CHECK(in_state(FL_STATE_ESTABLISHED) == 305 && in_state(FL_STATE_CLOSED) == 5);
+	CHECK(!world_fault(&region));
+
+	CASE("a refusal finds its client as well, and confirms nothing");
+	flood_from(service, 20000);
+	syn[0] = send(service, 3000, FL_TCP_SYN);
+	CHECK(answer(service, 3000, slot_of(&syn[0]), FL_TCP_RST | FL_TCP_ACK).reason == FL_REASON_UNTRACKED_ANSWER);
+	send(service, 3000, FL_TCP_ACK);
+	CHECK(in_state(FL_STATE_SYN_RECEIVED) == before + 1);
+
+	CASE("a way back ends with its time, with its server and with its VIP");
+	for (u32 way = 0; way < 3; way++) {
+		syn[0] = send(service, 4000 + way, FL_TCP_SYN);
+		CHECK(syn[0].reason == FL_REASON_UNTRACKED);
+		CHECK(answer(service, 4000 + way, slot_of(&syn[0]), FL_TCP_ACK).reason == FL_REASON_UNTRACKED_ANSWER);
+		if (way == 0)
+			now += (FL_TRAIL_TICKS + 1) * WORLD_TICK;
+		if (way == 1)
+			generations[slot_of(&syn[0])] += FL_GENERATION_EPOCH_ONE;
+		if (way == 2)
+			region.settings[region.header->active_half].vip_mask = 0;
+		if (way == 1)
+			CHECK(world_commit(&region, generations) == 0);
+		CHECK(answer(service, 4000 + way, slot_of(&syn[0]), FL_TCP_ACK).reason == FL_REASON_NOT_OURS);
+		flood_from(service, 30000 + 1000 * way);
+	}
+	fl_region_close(&region);
+}
+
+static void test_rescue(u32 service)
+{
+	u32 rescued = 0;
+
+	CASE("a nat connection that has lost its flow goes on by the hash, and has one when its server has spoken");
+	while (world_scheduler(service) != FL_SCHEDULER_HASH)
+		world_first_scheduler++;
+	open_world();
+	for (u32 client = 0; client < 100; client++) {
+		struct sent syn = send(service, client, FL_TCP_SYN), again;
+		u32 slot = slot_of(&syn);
+
+		answer(service, client, slot, FL_TCP_SYN | FL_TCP_ACK);
+		CHECK(send(service, client, FL_TCP_ACK).reason == FL_REASON_CLIENT_HIT);
+		memset(region.tags, 0, SLOTS / FL_WAYS * sizeof(*region.tags));
+		memset(region.flows, 0, SLOTS * sizeof(*region.flows));
+		memset(region.server_state, 0, WORLD_SERVERS * sizeof(*region.server_state));
+		CHECK(answer(service, client, slot, FL_TCP_ACK).reason == FL_REASON_NOT_OURS);
+		again = send(service, client, FL_TCP_ACK);
+		CHECK(again.reason == FL_REASON_UNTRACKED && slot_of(&again) == slot);
+		CHECK(flows() == 0);
+		/* Whoever guesses is not believed. */
+		CHECK(answer(service, client, slot, FL_TCP_ACK).reason == FL_REASON_UNTRACKED_ANSWER);
+		CHECK(send_acknowledging(service, client, FL_TCP_ACK, SERVER_NUMBER - 1).reason == FL_REASON_UNTRACKED);
+		CHECK(send_acknowledging(service, client, FL_TCP_ACK, SERVER_NUMBER + 70000).reason ==
+		      FL_REASON_UNTRACKED);
+		CHECK(flows() == 0);
+		again = send(service, client, FL_TCP_ACK);
+		CHECK(again.reason == FL_REASON_NEW_FLOW && slot_of(&again) == slot);
+		rescued += in_state(FL_STATE_ESTABLISHED);
+		CHECK(answer(service, client, slot, FL_TCP_ACK).reason == FL_REASON_SERVER_HIT);
+	}
+	CHECK(rescued == 100);
+	CHECK(!world_fault(&region));
+
+	CASE("a server's RST to it goes to the client, and no flow is made; nor does a RST or SYN+ACK of the client's go on");
+	CHECK(send(service, 500, FL_TCP_ACK).reason == FL_REASON_UNTRACKED);
+	for (u32 slot = service * 2; slot < service * 2 + 2; slot++)
+		answer(service, 500, slot, FL_TCP_RST);
+	CHECK(send(service, 500, FL_TCP_ACK).reason == FL_REASON_UNTRACKED);
+	CHECK(send(service, 501, FL_TCP_RST | FL_TCP_ACK).reason == FL_REASON_NO_FLOW);
+	CHECK(send(service, 501, FL_TCP_SYN | FL_TCP_ACK).reason != FL_REASON_UNTRACKED);
+	fl_region_close(&region);
+	world_first_scheduler = FL_SCHEDULER_SEQUENCE;
 }
 
 static void test_frames(u32 service)
@@ -120,13 +339,13 @@ static void test_frames(u32 service)
 	flood(service);
 	before = flows();
 	for (u32 i = 0; i < 300; i++) {
-		syn[i] = send(service, 1000 + i, FL_TCP_SYN);
+		syn[i] = send(service, honest(i), FL_TCP_SYN);
 		CHECK(syn[i].reason == FL_REASON_UNTRACKED);
 		to_first += syn[i].to[5] == service * 2;
 	}
 	CHECK(flows() == before);
 	CHECK(!world_fault(&region));
-	CHECK(to_first > 50 && to_first < 250);
+	CHECK(world_is_sticky(service) || (to_first > 50 && to_first < 250));
 	/* The first half of them makes one server busier than it may be for others. */
 	for (u32 i = 0; i < 300; i++) {
 		struct sent ack;
@@ -135,10 +354,10 @@ static void test_frames(u32 service)
 			world_max_flows = 1;
 			CHECK(world_commit(&region, generations) == 0);
 		}
-		ack = send(service, 1000 + i, FL_TCP_ACK);
+		ack = send(service, honest(i), FL_TCP_ACK);
 		CHECK(ack.reason == FL_REASON_NEW_FLOW);
 		CHECK(!memcmp(ack.to, syn[i].to, sizeof(ack.to)));
-		CHECK(send(service, 1000 + i, FL_TCP_ACK).reason == FL_REASON_CLIENT_HIT);
+		CHECK(send(service, honest(i), FL_TCP_ACK).reason == FL_REASON_CLIENT_HIT);
 	}
 	world_max_flows = 0;
 	CHECK(flows() == before + 300);
@@ -249,6 +468,10 @@ int main(void)
 	for (u32 i = 0; i < sizeof(services) / sizeof(*services); i++) {
 		CASE("SYNs go on by the hash and write nothing, their ACKs follow them and are entered");
 		test_frames(services[i]);
+	}
+	for (u32 i = 0; i < sizeof(nats) / sizeof(*nats); i++) {
+		test_nat(nats[i]);
+		test_rescue(nats[i]);
 	}
 	test_end();
 	test_budgets();

@@ -169,7 +169,7 @@ static inline int world_is_used(u32 generation)
 /* What servers have, 0 for no limit; with one, those that the tables do not name are reserves. */
 static u32 world_max_flows;
 
-/* With so many unanswered SYNs dsr services are compute-only; 0: never. */
+/* With so many unanswered SYNs services are compute-only, but for full-nat; 0: never. */
 static u32 world_half_open;
 
 /* With nat a client in the servers' network has its flows entered as full-nat's. Some services refuse clients, some also those they have no room for, and some neither. */
@@ -193,11 +193,21 @@ static inline u8 world_sticky_by(u32 service)
 	return by[service & WORLD_V6 ? 1 : 0][service % 3];
 }
 
+/* Schedulers go round by service, from this one on. */
+static u32 world_first_scheduler = FL_SCHEDULER_SEQUENCE;
+
+static inline u8 world_scheduler(u32 service)
+{
+	u32 number = world_first_scheduler - FL_SCHEDULER_SEQUENCE + service;
+
+	return FL_SCHEDULER_SEQUENCE + number % (FL_SCHEDULER_COUNT - FL_SCHEDULER_SEQUENCE);
+}
+
 /* Servers, bit by bit, whose connections go to another when they are ended. */
 static u32 world_moving;
 
-/* A server is gone when its generation is 0 or says so; `taking` are those that the tables name, bit by bit. Schedulers
- * go round by service. Tables lie in one of two extents, as one that is in use must not be written. */
+/* A server is gone when its generation is 0 or says so; `taking` are those that the tables name, bit by bit. Tables
+ * lie in one of two extents, as one that is in use must not be written. */
 static inline void world_write_services(struct world_image *image, const u32 *generations, u32 taking, u32 extent)
 {
 	static const u8 methods[] = { FL_METHOD_NAT, FL_METHOD_FULL_NAT, FL_METHOD_L2_DSR, FL_METHOD_L3_DSR };
@@ -244,13 +254,13 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 		services[service] = (struct fl_service){
 			.id = service + 1,
 			.method = methods[(service & WORLD_FULL_NAT) + (service & WORLD_DSR ? 2 : 0)],
-			.scheduler = FL_SCHEDULER_SEQUENCE + service % (FL_SCHEDULER_COUNT - FL_SCHEDULER_SEQUENCE),
+			.scheduler = world_scheduler(service),
 			.is_v6 = service & WORLD_V6 ? 1 : 0,
 			.flags = world_service_flags(service),
 			.limit = service % 4 == 1,
 			.sticky_ticks = world_is_sticky(service) ? 75 : 0, /* 10 s */
 			.sticky_by = world_sticky_by(service),
-			.half_open = world_is_nat(service) ? 0 : world_half_open,
+			.half_open = world_is_full_nat(service) ? 0 : world_half_open,
 			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
 			.member_first = extent * WORLD_SERVERS + service * 2,
@@ -362,6 +372,7 @@ static inline struct fl_sizes world_sizes(u64 slots, u32 workers)
 			[FL_SECTION_FLOWS6] = slots,
 			[FL_SECTION_RETURNS] = slots / FL_WAYS,
 			[FL_SECTION_DATAGRAMS] = FL_DATAGRAMS,
+			[FL_SECTION_TRAILS] = FL_TRAILS,
 			[FL_SECTION_CLIENTS] = FL_CLIENTS,
 			[FL_SECTION_STICKIES] = WORLD_STICKIES,
 			[FL_SECTION_LIMITS] = 8,

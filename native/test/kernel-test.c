@@ -401,7 +401,7 @@ static bool is_run(u32 len)
 
 static bool is_computing(void)
 {
-	for (u32 service = WORLD_NATS; service < WORLD_SERVICES; service++)
+	for (u32 service = 0; service < WORLD_SERVICES; service++)
 		if (ours.service_state[service].computing_since)
 			return true;
 	return false;
@@ -456,12 +456,14 @@ static void test_random(u32 frames)
 	       "extensions %u\n",
 	       frames, kinds, reasons[FL_REASON_CLIENT_HIT] + reasons[FL_REASON_SERVER_HIT],
 	       reasons[FL_REASON_NEW_FLOW], translated[0], translated[1], odd[0], odd[1]);
-	printf("  a service compute-only in %u frames, %u of them new flows\n", computing, joined);
+	printf("  a service compute-only in %u frames, %u of them new flows; %u without a flow, %u answers to such\n",
+	       computing, joined, reasons[FL_REASON_UNTRACKED], reasons[FL_REASON_UNTRACKED_ANSWER]);
 	CHECK(computing && computing < frames && joined);
 	CHECK(kinds >= 18);
 	CHECK(reasons[FL_REASON_REFUSED_GONE]);
 	CHECK(reasons[FL_REASON_PATH_MTU] && reasons[FL_REASON_ICMP_ERROR] && reasons[FL_REASON_CAME_BACK] &&
 	      reasons[FL_REASON_UNTRACKED] && reasons[FL_REASON_SERVERS_FULL]);
+	CHECK(reasons[FL_REASON_UNTRACKED_ANSWER] > frames / 2000);
 	CHECK(reasons[FL_REASON_EARLY_FRAGMENT] && reasons[FL_REASON_BAD_FRAGMENT]);
 	CHECK(reasons[FL_REASON_BAD_RESET] && reasons[FL_REASON_SOURCE_ROUTE] && reasons[FL_REASON_BAD_EXTENSION]);
 	CHECK(reasons[FL_REASON_SHORT_QUOTE] && translated[0] > frames / 2000 && translated[1] > frames / 2000);
@@ -506,6 +508,7 @@ int main(int count, char **arguments)
 	u32 frames = count > 1 ? (u32)strtoul(arguments[1], NULL, 10) : FRAMES;
 
 	stay_here();
+	world_first_scheduler = FL_SCHEDULER_HASH; /* nat's of TCP, so that connections go on without a flow */
 	for (u32 i = 0; i < 2; i++) {
 		is_tc = i == 1;
 		open_worlds();

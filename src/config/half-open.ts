@@ -1,5 +1,5 @@
-// `half-open`: with how many unanswered SYNs a service does without flows for SYNs. Only direct server return can: with nat
-// an answer finds its client by the flow.
+// `half-open`: with how many unanswered SYNs a service does without flows for SYNs. Full-nat cannot: its answers find their
+// port by the flow.
 
 import { z } from 'zod';
 import type { Method, ServiceConfig } from './config.ts';
@@ -16,11 +16,11 @@ const WORDS = `a whole number from 1 to ${LIMITS.flows.most}, or off`;
 
 export const halfOpenShape = z.union([z.literal('off', must(WORDS)), wholeNumber(1, LIMITS.flows.most)], must(WORDS));
 
-const isDsr = (method: Method): boolean => method === 'l2-dsr' || method === 'l3-dsr';
+const needsItsFlow = (method: Method): boolean => method === 'full-nat';
 
 /** The number of unanswered SYNs, as the data plane has it; null: the service never does without. */
 export function halfOpenMost({ method, listens, halfOpen }: ServiceConfig, flows: number): number | null {
-  if (!isDsr(method) || halfOpen === 'off' || listens.every(({ protocol }) => protocol !== 'tcp')) return null;
+  if (needsItsFlow(method) || halfOpen === 'off' || listens.every(({ protocol }) => protocol !== 'tcp')) return null;
   return halfOpen === 'auto' ? Math.max(1, Math.floor(flows * SHARE)) : halfOpen;
 }
 
@@ -28,9 +28,9 @@ export function halfOpenMost({ method, listens, halfOpen }: ServiceConfig, flows
 export function checkHalfOpen(written: unknown, { method, listens }: ServiceConfig, path: Path): Finding[] {
   if (written === undefined) return [];
   const isTcp = listens.some(({ protocol }) => protocol === 'tcp');
-  if (isDsr(method) && isTcp) return [];
-  const why = isDsr(method)
-    ? 'a service without TCP, which has no SYNs'
-    : `method ${method}, where an answer finds its client by the flow of its SYN; l2-dsr and l3-dsr can do without`;
+  if (!needsItsFlow(method) && isTcp) return [];
+  const why = needsItsFlow(method)
+    ? 'method full-nat, where an answer finds its port by the flow of its SYN; the other methods can do without'
+    : 'a service without TCP, which has no SYNs';
   return [{ path: [...path, 'half-open'], on: 'key', message: `"half-open" has no effect on ${why}` }];
 }

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '469345cd5c032f3e';
+export const layoutHash = '0652aa70ab64af3e';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -179,11 +179,11 @@ export const layout = {
   fl_worker: {
     octets: 576,
     reasons: 0,
-    thread_id: 472,
-    alive_ns: 480,
-    ring_drops: 488,
-    send_errors: 496,
-    wakeups: 504,
+    thread_id: 480,
+    alive_ns: 488,
+    ring_drops: 496,
+    send_errors: 504,
+    wakeups: 512,
   },
   fl_traffic: {
     octets: 32,
@@ -262,8 +262,9 @@ export const sections = {
   flows6: { index: 19, element: 64, halves: 1 },
   returns: { index: 20, element: 64, halves: 1 },
   datagrams: { index: 21, element: 64, halves: 1 },
-  clients: { index: 22, element: 32, halves: 1 },
-  stickies: { index: 23, element: 512, halves: 1 },
+  trails: { index: 22, element: 64, halves: 1 },
+  clients: { index: 23, element: 32, halves: 1 },
+  stickies: { index: 24, element: 512, halves: 1 },
 } as const;
 
 export const stateNames = [
@@ -295,6 +296,7 @@ export const reasons = [
   { name: 'server-hit', verdict: 'forwarded', meaning: "a server's frame of a tracked flow" },
   { name: 'new-flow', verdict: 'forwarded', meaning: "the first frame of a flow" },
   { name: 'untracked', verdict: 'forwarded', meaning: "of no known flow, or a SYN amid a flood of them: the hash chose the server, as it always would" },
+  { name: 'untracked-answer', verdict: 'forwarded', meaning: "a nat server's answer to what went to it untracked" },
   { name: 'icmp-error', verdict: 'forwarded', meaning: "an ICMP error about a flow, to who sent what it quotes" },
   { name: 'arp-reply', verdict: 'answered', meaning: "an ARP request for a VIP" },
   { name: 'ndp-reply', verdict: 'answered', meaning: "a neighbour solicitation for a VIP" },
@@ -354,6 +356,7 @@ export const constants = {
   none: 4294967295,
   ways: 8,
   datagrams: 4096,
+  trails: 65536,
   clients: 16384,
   clientAddress: 0,
   clientNetwork: 1,

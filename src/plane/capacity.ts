@@ -68,6 +68,7 @@ export function countsFor(config: Config, workers: number): SectionCounts {
     limits: services,
     access: atLeast(DEFAULTS.access, need.access),
     datagrams: constants.datagrams,
+    trails: constants.trails,
     clients: constants.clients,
     stickies: Math.ceil(stickyClientsOf(config) / constants.stickyClients),
   };

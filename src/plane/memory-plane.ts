@@ -168,6 +168,7 @@ export function smallCounts(flows: number, workers: number): SectionCounts {
     limits: 64,
     access: 1024,
     datagrams: constants.datagrams,
+    trails: constants.trails,
     clients: constants.clients,
     stickies: Math.ceil(flows / 32),
   };
