@@ -219,7 +219,8 @@ FL_INLINE u32 fl_untracked_or(const struct fl_service *service, const struct fl_
 {
 	int is_nat = service->method == FL_METHOD_NAT && look->kind == FL_KIND_TCP && !look->is_fragment;
 
-	if (service->scheduler != FL_SCHEDULER_HASH || (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == (FL_TCP_SYN | FL_TCP_ACK))
+	if (service->scheduler != FL_SCHEDULER_HASH ||
+	    (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == (FL_TCP_SYN | FL_TCP_ACK))
 		return why;
 	return is_nat || fl_method_is_dsr(service->method) ? FL_REASON_UNTRACKED : why;
 }
@@ -340,7 +341,8 @@ FL_INLINE u32 fl_begin_trail(const struct fl_view *view, struct fl_look *look, u
  */
 FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 {
-	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index, is_computed, is_syn, is_nat, does;
+	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index, is_computed, is_syn, is_nat,
+	    does;
 
 	if (allowed && allowed != FL_REASON_UNTRACKED)
 		return allowed;

@@ -263,9 +263,9 @@ struct fl_trail {
 	u64 check;
 	u64 hop; /* the client's, as in HOPS */
 	u64 vip[2];
-	u64 server;	/* slot, and generation << 32 */
-	u64 vip_port;	/* in network order */
-	u32 seen;	/* tick of the client's last frame */
+	u64 server;	 /* slot, and generation << 32 */
+	u64 vip_port;	 /* in network order */
+	u32 seen;	 /* tick of the client's last frame */
 	u32 spoken_host; /* the first number that the server's client has to acknowledge; 0: the server has not spoken */
 	u64 reserved;
 } __attribute__((aligned(64)));

@@ -135,8 +135,7 @@ FL_INLINE int fl_pass_untracked(const struct fl_view *view, struct fl_frame *fra
 	struct fl_look *look = frame->look;
 	int is_to_client = view->scratch->trailing == FL_TRAIL_BACK, hindrance;
 	u32 slot = view->scratch->server_slot, len = look->end;
-	const struct fl_server *server =
-		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
+	const struct fl_server *server = fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + slot);
 	const u64 *hops = fl_hops_at(view->region, slot);
 	struct fl_ends *ends = &view->scratch->ends;
 	const struct fl_interface *out;

@@ -220,8 +220,8 @@ FL_INLINE u32 fl_tcp_next(struct fl_flow *flow, u32 control, const struct fl_loo
 			fl_follow_server(flow, look->tcp_acknowledged);
 		if (is_accepted) {
 			flow->handshake = look->tcp_sequence;
-			return (rest & ~(FL_FIN_CLIENT | FL_FIN_SERVER | FL_WAS_MASK | FL_RESET_BY_SERVER |
-					 FL_PICKED_UP)) |
+			return (rest &
+				~(FL_FIN_CLIENT | FL_FIN_SERVER | FL_WAS_MASK | FL_RESET_BY_SERVER | FL_PICKED_UP)) |
 			       FL_STATE_SYN_RECEIVED;
 		}
 		/* What it sends for a connection that it does not have is a RST. */
@@ -236,7 +236,8 @@ FL_INLINE u32 fl_tcp_next(struct fl_flow *flow, u32 control, const struct fl_loo
 			flow->expected_host = FL_BE32(look->tcp_sequence) + 1;
 			return is_later ? control | FL_SYN_AGAIN : control;
 		}
-		if (state == FL_STATE_SYN_SENT || control & FL_PICKED_UP || !(flags & FL_TCP_ACK) || flags & FL_TCP_SYN ||
+		if (state == FL_STATE_SYN_SENT || control & FL_PICKED_UP || !(flags & FL_TCP_ACK) ||
+		    flags & FL_TCP_SYN ||
 		    FL_BE32(look->tcp_acknowledged) - FL_BE32(flow->handshake) - 1 >= FL_FIRST_DATA)
 			return control;
 		state = FL_STATE_ESTABLISHED;

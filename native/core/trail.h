@@ -153,9 +153,8 @@ FL_PART(fl_trail_follow, FL_REASON_NOT_OURS, no, more)
 		return FL_REASON_NOT_OURS;
 	view->scratch->server_slot = (u32)own->server;
 	view->scratch->trailing = FL_TRAIL_BACK;
-	fl_store(&trail->spoken_host, look->tcp_flags & FL_TCP_RST
-					      ? 0
-					      : FL_BE32(look->tcp_sequence) + !!(look->tcp_flags & FL_TCP_SYN));
+	fl_store(&trail->spoken_host,
+		 look->tcp_flags & FL_TCP_RST ? 0 : FL_BE32(look->tcp_sequence) + !!(look->tcp_flags & FL_TCP_SYN));
 	return FL_REASON_UNTRACKED_ANSWER;
 }
 

@@ -214,7 +214,8 @@ static void test_nat(u32 service)
 	struct sent syn[300];
 	u32 before, established = 0;
 
-	CASE("with nat a SYN leaves the way back for its answer, and the ACK that knows the answer's number enters a flow");
+	CASE("with nat a SYN leaves the way back for its answer, and the ACK that knows the answer's number enters a "
+	     "flow");
 	open_world();
 	flood(service);
 	before = flows();
@@ -319,7 +320,8 @@ static void test_rescue(u32 service)
 	CHECK(rescued == 100);
 	CHECK(!world_fault(&region));
 
-	CASE("a server's RST to it goes to the client, and no flow is made; nor does a RST or SYN+ACK of the client's go on");
+	CASE("a server's RST to it goes to the client, and no flow is made; nor does a RST or SYN+ACK of the client's "
+	     "go on");
 	CHECK(send(service, 500, FL_TCP_ACK).reason == FL_REASON_UNTRACKED);
 	for (u32 slot = service * 2; slot < service * 2 + 2; slot++)
 		answer(service, 500, slot, FL_TCP_RST);

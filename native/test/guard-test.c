@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "../core/trail.h"
 #include "guard-fixture.h"
 
 /* What socket filter and tc program agree on; 99 when they do not. The tap shows the filter the Ethernet header. */
@@ -337,6 +338,56 @@ static void test_rights(void)
 	CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
 }
 
+static u64 claim_of(const char *client, const char *server, u8 protocol)
+{
+	struct fl_addr client_addr = addr_of(client), server_addr = addr_of(server);
+
+	return fl_claim_of(memory.header.seed, &client_addr, htons(4000), &server_addr, htons(8080), protocol,
+			   strchr(client, ':') != NULL);
+}
+
+static u64 tick_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return ((u64)time.tv_sec * 1000000000 + (u64)time.tv_nsec) >> FL_TICK_SHIFT;
+}
+
+static void leave_trail(const char *client, const char *server, u8 protocol, u64 seen)
+{
+	u64 claim = claim_of(client, server, protocol);
+
+	region.trail_claims[fl_trail_place(claim)] = (struct fl_trail_claim){ .claim = claim, .seen = seen };
+}
+
+static void test_trails(void)
+{
+	u64 now = tick_now();
+
+	CASE("the answer to what went without a flow is ours, for as long as a trail lasts");
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 4000))) == 0);
+	leave_trail(CLIENT, SERVER, TCP, now);
+	leave_trail(CLIENT6, SERVER6, TCP, now);
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 4000))) == 1);
+	CHECK(ours(IP(SERVER6, CLIENT6, TCP, PORTS(8080, 4000), .options = 16)) == 1);
+	leave_trail(CLIENT, SERVER, TCP, now - FL_TRAIL_TICKS + 75); /* which leaves ten seconds */
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 4000))) == 1);
+	leave_trail(CLIENT, SERVER, TCP, now - FL_TRAIL_TICKS - 1);
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 4000))) == 0);
+
+	CASE("the same server's other frames are the host's still, and what is in pieces");
+	leave_trail(CLIENT, SERVER, TCP, now);
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8081, 4000))) == 0);
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 4001))) == 0);
+	CHECK(ours(IP(SERVER, OTHER, TCP, PORTS(8080, 4000))) == 0);
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 4000), .fragment = 0x2000)) == 0);
+	leave_trail(CLIENT, SERVER, UDP, now);
+	CHECK(ours(IP(SERVER, CLIENT, UDP, PORTS(8080, 4000))) == 0);
+	CHECK(ours(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 40)) == 0);
+	memset(region.trail_claims, 0, FL_TRAILS * sizeof(*region.trail_claims));
+}
+
 static void test_truncated(void)
 {
 	CASE("a frame cut anywhere is ours only if what makes it so can be read");
@@ -454,7 +505,10 @@ static u32 home_of(const char *client)
 
 static void test_adopted(void)
 {
-	CASE("the flows of an adopted region are claimed at once");
+	static struct fl_trail trails[FL_TRAILS];
+	u64 trail = claim_of(CLIENT, SERVER, TCP);
+
+	CASE("the flows of an adopted region are claimed at once, and its trails");
 	fl_guard_close(guard);
 	CHECK(region.claims == NULL);
 	region_make();
@@ -462,7 +516,12 @@ static void test_adopted(void)
 	flow_set(home_of(CLIENT6), FL_STATE_UDP_TWO_WAY, FL_FLOW_V6, CLIENT6, SERVER6);
 	flow_set(home_of("198.51.100.8"), FL_STATE_FREE, 0, "198.51.100.8", SERVER);
 	flow_set(home_of("198.51.100.9"), FL_STATE_ESTABLISHED, FL_FLOW_FULL_NAT, "198.51.100.9", SERVER);
+	trails[fl_trail_place(trail)] = (struct fl_trail){ .hop = 5, .server = 7, .seen = (u32)tick_now() };
+	trails[fl_trail_place(trail)].check = trail ^ fl_trail_mix(memory.header.seed, &trails[fl_trail_place(trail)]);
+	region.trails = trails;
+	region.count[FL_SECTION_TRAILS] = FL_TRAILS;
 	CHECK(fl_guard_open(&guard, &region) == 0);
+	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 4000))) == 1);
 	CHECK(ours(IP(SERVER, CLIENT, TCP, PORTS(8080, 5000))) == 1);
 	CHECK(ours(IP(SERVER6, CLIENT6, TCP, PORTS(8080, 5000))) == 1);
 	CHECK(ours(IP(SERVER, "198.51.100.8", TCP, PORTS(8080, 5000))) == 0);
@@ -480,6 +539,7 @@ int main(void)
 	test_errors();
 	test_quotes();
 	test_rights();
+	test_trails();
 	test_truncated();
 	test_steer();
 	test_update();

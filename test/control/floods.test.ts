@@ -15,7 +15,7 @@ import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts'
 
 const SERVICES = `
   web: { listen: 203.0.113.10:80/tcp, method: l2-dsr, check: none, half-open: 500, servers: { a: 10.0.1.11 } }
-  old: { listen: 203.0.113.11:80/tcp, method: nat, check: none, servers: { a: 10.0.1.12 } }
+  old: { listen: 203.0.113.11:80/tcp, method: full-nat, check: none, servers: { a: 10.0.1.12 } }
 `;
 
 async function start(t: TestContext) {
@@ -66,7 +66,7 @@ test('it is told once that a service goes compute-only, and once that it does no
   ]);
 });
 
-test('services say since when, how many SYNs have no answer, and that nat has no such thing', async (t) => {
+test('services say since when, how many SYNs have no answer, and that full-nat has no such thing', async (t) => {
   const { controller, write } = await start(t);
   const ticks = Math.round(60_000 / (2 ** constants.tickShift / 1e6));
   write(480, currentTick() - ticks);

@@ -87,7 +87,7 @@ for (const engine of engines) {
       if (exchange.method === 'nat' && engine.takes({ csumStart: 34 }))
         test('every partial checksum stays one: the pseudo-header’s sum, for the card to finish', (t) => {
           const stage = openStage(t, engine, { flows: 2 * VALUES });
-          stage.configure(serviceOf(exchange));
+          stage.configure(serviceOf(exchange), { head: 'defaults: { half-open: off }' });
           const spec = request(exchange, { checksum: 'partial', payload: payloadOf(33) });
           const octets = buildFrame(spec);
           const l4 = l4OffsetOf(spec);

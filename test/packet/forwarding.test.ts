@@ -98,6 +98,22 @@ for (const engine of engines) {
           const again = { ...dress.content, ...(isTcp(exchange) ? { flags: 'A' } : {}) };
           check(send(request(exchange, again)), 'forwarded: client-hit', INSIDE, requestOut(exchange, local, again));
         });
+
+        if (exchange.method !== 'nat' || !isTcp(exchange)) continue;
+        test(`nor without a flow a frame ${dress.name}`, (t) => {
+          const stage = openStage(t, engine);
+          stage.configure(serviceOf(exchange).replace('scheduler: rr', 'scheduler: maglev'));
+          const send = sender(stage, dress);
+          const [content, local] = [
+            { ...dress.content, flags: 'A' },
+            { address: request(exchange).from, port: CLIENT_PORT },
+          ];
+          const there = send(request(exchange, content));
+          check(there, 'forwarded: untracked', INSIDE, requestOut(exchange, local, content));
+          const back = send(reply(exchange, local, content), INSIDE);
+          check(back, 'forwarded: untracked-answer', OUTSIDE, replyOut(exchange, content));
+          assert.deepEqual(stage.flows(), []);
+        });
       }
 
       test('a client keeps its own end with nat, and gets the VIP’s address with full-nat', (t) => {

@@ -74,7 +74,7 @@ for (const engine of engines) {
 
     test('one that made room early says nothing of its server', (t) => {
       const stage = openStage(t, engine, { flows: 8 });
-      stage.configure(service('wlc', [1]));
+      stage.configure(service('wlc', [1]), { head: 'defaults: { half-open: off }' });
       const { begin } = connectionsOf(stage);
       for (const port of range(1, 9)) begin(port);
       const { waiting, abandoned, unanswered } = stage.handshakes(SERVER);

@@ -22,6 +22,7 @@ function service(scheduler: string, given: Readonly<Record<string, number>> = WE
     method: nat
     scheduler: ${scheduler}
     check: none
+    half-open: off
     ${more}
     servers:
 ${servers.join('')}`;

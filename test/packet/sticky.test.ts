@@ -343,7 +343,9 @@ for (const engine of engines) {
 
     test('the table is bounded; who was served is remembered longer than who only knocked', (t) => {
       const stage = openStage(t, engine, { flows: 4096 });
-      stage.configure(service({ sticky: '{ for: 1h }' }), { head: 'timeouts: { syn-sent: 1s }' });
+      stage.configure(service({ sticky: '{ for: 1h }' }), {
+        head: 'timeouts: { syn-sent: 1s }\ndefaults: { half-open: off }',
+      });
       const room = stage.plane.counts.stickies * (constants.stickyWays - 1);
       const { establish } = connectionsOf(stage);
       const server = establish(1);
