@@ -76,6 +76,43 @@ export interface ServerState {
   readonly traffic: Traffic;
 }
 
+/** Its counters are read when they are asked for: who wants to know one of each of many servers reads no other. */
+class CountedServer implements ServerState {
+  readonly config: ServerState['config'];
+  readonly slot: number;
+  readonly weight: number;
+  readonly override: Override;
+  readonly health: ServerReport;
+  readonly passive: PassiveState | null;
+  readonly #plane: Plane;
+
+  constructor(plane: Plane, known: Omit<ServerState, 'flows' | 'openFlows' | 'handshakes' | 'traffic'>) {
+    this.config = known.config;
+    this.slot = known.slot;
+    this.weight = known.weight;
+    this.override = known.override;
+    this.health = known.health;
+    this.passive = known.passive;
+    this.#plane = plane;
+  }
+
+  get flows(): FlowCounts {
+    return readFlowCounts(this.#plane, this.slot);
+  }
+
+  get openFlows(): number {
+    return readOpenFlows(this.#plane, this.slot);
+  }
+
+  get handshakes(): Handshakes {
+    return readHandshakes(this.#plane, this.slot);
+  }
+
+  get traffic(): Traffic {
+    return readTraffic(this.#plane, this.slot);
+  }
+}
+
 /** Servers are looked at when they are asked for: most questions are about one service, or about none. */
 export function describeServices(
   applied: Applied,
@@ -94,20 +131,15 @@ export function describeServices(
     const keys = serverKeys(service);
     const reports = health.reportsOf(service);
     return service.servers.map((server, index) => {
-      const slot = slots.get(serverId(service, server)) ?? 0;
       const key = keys[index]!;
-      return {
+      return new CountedServer(plane, {
         config: server,
-        slot,
+        slot: slots.get(serverId(service, server)) ?? 0,
         weight: (decided?.weights[index] ?? 0) / (decided?.scale ?? 1),
         override: overrideOf(overrides, key),
         health: reports[index]!,
         passive: passive.stateOf(key),
-        flows: readFlowCounts(plane, slot),
-        openFlows: readOpenFlows(plane, slot),
-        handshakes: readHandshakes(plane, slot),
-        traffic: readTraffic(plane, slot),
-      };
+      });
     });
   };
   return config.services.map((service, index) => {

@@ -4,6 +4,7 @@ import { constants, layout, reasons } from '../native/layout.ts';
 import { addressFromBytes, type Address } from '../net/address.ts';
 import { formatMac } from '../net/mac.ts';
 import type { Plane } from './plane.ts';
+import { viewOf } from './sections.ts';
 
 export interface ReasonCount {
   readonly reason: string;
@@ -14,7 +15,7 @@ export interface ReasonCount {
 
 /** Frames by reason over all workers, in the order of the list. */
 export function readReasons(plane: Plane): ReasonCount[] {
-  const view = new DataView(plane.section('workers'));
+  const view = viewOf(plane, 'workers');
   const { octets, reasons: first } = layout.fl_worker;
   return reasons.map(({ name, verdict, meaning }, index) => {
     let count = 0;
@@ -36,7 +37,7 @@ export interface WorkerReading {
 }
 
 export function readWorkers(plane: Plane): WorkerReading[] {
-  const view = new DataView(plane.section('workers'));
+  const view = viewOf(plane, 'workers');
   const fields = layout.fl_worker;
   return Array.from({ length: plane.workers }, (_, worker) => {
     const base = worker * fields.octets;
@@ -64,7 +65,7 @@ const NO_TRAFFIC: Traffic = { inFrames: 0, inOctets: 0, outFrames: 0, outOctets:
 
 /** Of a server, since it got its slot: a commit that gives a slot to another server zeroes what the slot has counted. */
 export function readTraffic(plane: Plane, slot: number): Traffic {
-  const view = new DataView(plane.section('traffic'));
+  const view = viewOf(plane, 'traffic');
   const { octets, in_frames, in_octets, out_frames, out_octets } = layout.fl_traffic;
   let sum = NO_TRAFFIC;
   for (let worker = 0; worker < plane.workers; worker++) {
@@ -97,19 +98,20 @@ export interface FlowCounts {
 
 export function readFlowCounts(plane: Plane, slot: number): FlowCounts {
   const { octets, active, inactive, flows_total } = layout.fl_server_state;
-  const view = new DataView(plane.section('server_state'), slot * octets, octets);
+  const view = viewOf(plane, 'server_state');
+  const at = slot * octets;
   return {
     // Two adders may pass each other for a moment: below zero is zero.
-    active: Math.max(0, view.getInt32(active, true)),
-    inactive: Math.max(0, view.getInt32(inactive, true)),
-    total: readCount(view, flows_total),
+    active: Math.max(0, view.getInt32(at + active, true)),
+    inactive: Math.max(0, view.getInt32(at + inactive, true)),
+    total: readCount(view, at + flows_total),
   };
 }
 
 /** Flows that keep a server busy, active and inactive: neither closed nor in TIME_WAIT. */
 export function readOpenFlows(plane: Plane, slot: number): number {
   const { octets, open } = layout.fl_server_state;
-  return Math.max(0, new DataView(plane.section('server_state')).getInt32(slot * octets + open, true));
+  return Math.max(0, viewOf(plane, 'server_state').getInt32(slot * octets + open, true));
 }
 
 /** SYNs of a server's flows and what became of them, since it got its slot; 32 bits each, which go round. */
@@ -131,17 +133,18 @@ export interface Handshakes {
 }
 
 export function readHandshakes(plane: Plane, slot: number): Handshakes {
-  const at = layout.fl_server_state;
-  const view = new DataView(plane.section('server_state'), slot * at.octets, at.octets);
-  const smooth = view.getUint32(at.smooth_us8, true);
+  const fields = layout.fl_server_state;
+  const view = viewOf(plane, 'server_state');
+  const at = slot * fields.octets;
+  const smooth = view.getUint32(at + fields.smooth_us8, true);
   return {
-    waiting: Math.max(0, view.getInt32(at.waiting, true)),
-    answered: view.getUint32(at.answered, true),
-    refused: view.getUint32(at.refused, true),
-    abandoned: view.getUint32(at.abandoned, true),
-    unanswered: view.getUint32(at.unanswered, true),
-    timed: view.getUint32(at.timed, true),
-    totalUs: readCount(view, at.handshake_us),
+    waiting: Math.max(0, view.getInt32(at + fields.waiting, true)),
+    answered: view.getUint32(at + fields.answered, true),
+    refused: view.getUint32(at + fields.refused, true),
+    abandoned: view.getUint32(at + fields.abandoned, true),
+    unanswered: view.getUint32(at + fields.unanswered, true),
+    timed: view.getUint32(at + fields.timed, true),
+    totalUs: readCount(view, at + fields.handshake_us),
     smoothUs: smooth === 0 ? null : smooth / 8,
   };
 }
@@ -188,7 +191,7 @@ export interface Hop {
 
 /** A server's next hop, or null while it is unknown. Read as one word, so never half of one and half of another. */
 export function readHop(plane: Plane, slot: number): Hop | null {
-  const word = new DataView(plane.section('hops')).getBigUint64(slot * 8, true);
+  const word = viewOf(plane, 'hops').getBigUint64(slot * 8, true);
   const bytes = new Uint8Array(BigUint64Array.of(word).buffer);
   if (bytes[7] !== constants.hopKnown) return null;
   return { mac: formatMac(bytes.subarray(0, 6)), interfaceId: bytes[6] ?? 0 };

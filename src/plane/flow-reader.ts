@@ -10,7 +10,7 @@ import { type Address, sameAddress } from '../net/address.ts';
 import { formatMac } from '../net/mac.ts';
 import { readAddress } from './counters.ts';
 import type { Plane } from './plane.ts';
-import { activeHalfOf } from './sections.ts';
+import { activeHalfOf, viewOf } from './sections.ts';
 
 export interface FlowRecord {
   readonly protocol: 'tcp' | 'udp';
@@ -36,7 +36,7 @@ export interface FlowRecord {
 /** The server slot of the flow at an index of the table, whatever has become of it. */
 export function readServerSlot(plane: Plane, index: number): number {
   const { octets, server_slot } = layout.fl_flow;
-  return new DataView(plane.section('flows')).getUint32(index * octets + server_slot, true);
+  return viewOf(plane, 'flows').getUint32(index * octets + server_slot, true);
 }
 
 export interface EndpointFilter {
@@ -103,7 +103,7 @@ function viewTable(plane: Plane, now: number): TableView {
     tags: new BigUint64Array(plane.section('tags')),
     words: new Uint32Array(flows),
     flows: new DataView(flows),
-    flows6: new DataView(plane.section('flows6')),
+    flows6: viewOf(plane, 'flows6'),
     servers: activeHalfOf(plane, 'servers'),
     settings: activeHalfOf(plane, 'settings'),
     now,

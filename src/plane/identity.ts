@@ -17,7 +17,7 @@ export function hash64(text: string): bigint {
 }
 
 export function serviceId(service: ServiceConfig): bigint {
-  return hash64(service.name);
+  return known(service, () => service.name);
 }
 
 /**
@@ -25,15 +25,19 @@ export function serviceId(service: ServiceConfig): bigint {
  * name and weight may change.
  */
 export function serverId(service: ServiceConfig, server: ServerConfig): bigint {
-  const known = serverIds.get(server);
-  if (known !== undefined) return known;
-  const made = hash64(serverIdentity(service, server));
-  serverIds.set(server, made);
-  return made;
+  return known(server, () => serverIdentity(service, server));
 }
 
-/** Each commit asks for all of them, and a server of a configuration never changes. */
-const serverIds = new WeakMap<ServerConfig, bigint>();
+/** All of them are asked for again and again, and a server of a configuration never changes. */
+const ids = new WeakMap<ServiceConfig | ServerConfig, bigint>();
+
+function known(named: ServiceConfig | ServerConfig, text: () => string): bigint {
+  const there = ids.get(named);
+  if (there !== undefined) return there;
+  const made = hash64(text());
+  ids.set(named, made);
+  return made;
+}
 
 /** The text behind serverId; unique in a configuration, since one service lists no endpoint twice. */
 export function serverIdentity(service: ServiceConfig, server: ServerConfig): string {

@@ -17,7 +17,7 @@ export interface RegionHeader {
 }
 
 export function readHeader(plane: Plane): RegionHeader {
-  const view = new DataView(plane.section('header'));
+  const view = viewOf(plane, 'header');
   return {
     generation: Number(view.getBigUint64(HEADER.generation, true)),
     activeHalf: view.getUint32(HEADER.active_half, true),
@@ -32,6 +32,18 @@ export function readHeader(plane: Plane): RegionHeader {
 export function activeHalf(plane: Plane): { index: number; generation: number } {
   const header = readHeader(plane);
   return { index: header.activeHalf, generation: header.generation };
+}
+
+const views = new WeakMap<ArrayBuffer, DataView>();
+
+/** The whole section; made once, since who reads counters asks for each of fifty thousand servers. */
+export function viewOf(plane: Plane, name: SectionName): DataView {
+  const section = plane.section(name);
+  const known = views.get(section);
+  if (known !== undefined) return known;
+  const made = new DataView(section);
+  views.set(section, made);
+  return made;
 }
 
 /** One half of a double-buffered section; of a live one, the whole. */

@@ -7,7 +7,7 @@ import { type Prefix, prefixContains } from '../net/prefix.ts';
 import { readAddress } from './counters.ts';
 import { currentTick, type EndpointFilter, TICK_MS } from './flow-reader.ts';
 import type { Plane } from './plane.ts';
-import { activeHalfOf } from './sections.ts';
+import { activeHalfOf, viewOf } from './sections.ts';
 
 export interface StickyRecord {
   readonly client: Prefix;
@@ -57,7 +57,7 @@ export function* readStickies(
 /** Clients of a service, as they were last counted: a few seconds ago. */
 export function readStickyCount(plane: Plane, serviceSlot: number): number {
   const { octets, sticky } = layout.fl_service_state;
-  return new DataView(plane.section('service_state')).getUint32(serviceSlot * octets + sticky, true);
+  return viewOf(plane, 'service_state').getUint32(serviceSlot * octets + sticky, true);
 }
 
 function remembers(plane: Plane): boolean {
