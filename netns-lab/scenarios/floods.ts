@@ -1,9 +1,8 @@
 // Floods: who was there before notices nothing, and honest newcomers are served.
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { Background } from '../lib/background.ts';
 import { everyEngine } from '../lib/engine.ts';
+import { alive, hold } from '../lib/held.ts';
 import type { Lab } from '../lib/lab.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { setUpByText } from '../lib/server-setup.ts';
@@ -13,36 +12,10 @@ import { waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture, pictureWithRouter } from '../topologies/inline.ts';
 import type { Topology } from '../topologies/topology.ts';
 
-const holder = join(import.meta.dirname, '..', 'programs', 'holder.ts');
 const held = 200;
 const floodMs = 30_000;
 const honest = 400;
 const flows = 100_000;
-
-async function hold(net: Topology, port: number): Promise<Background> {
-  const command = `${globalThis.process.execPath} ${holder} ${net.vip[4]} ${port} ${held}`;
-  const process = await net.client.start('holder', command);
-  await waitFor(
-    'the connections to stand',
-    () => process.output(),
-    (text) => text.includes('open '),
-  );
-  equal(/open (\d+)/.exec(process.output())?.[1], String(held));
-  return process;
-}
-
-/** How many of the held connections answer. */
-async function alive(process: Background): Promise<number> {
-  const before = process.output().split('alive').length;
-  process.write('ask\n');
-  const text = await waitFor(
-    'the held connections to be asked',
-    () => process.output(),
-    (said) => said.split('alive').length > before,
-    { withinMs: 75_000 },
-  );
-  return Number(text.trim().split(' ').at(-1));
-}
 
 /** KiB of the daemon in memory, its region aside, which is taken whole at the start. */
 function memoryOf(net: Topology): number {
@@ -64,7 +37,7 @@ function status(
 }
 
 async function prove(net: Topology, { port, isComputed }: Flooded): Promise<void> {
-  const connections = await hold(net, port);
+  const connections = await hold(net, port, held);
   const attacker = net.lab.host('client-2');
   const memory = memoryOf(net);
   deepEqual((await status(net)).computeOnly, []);

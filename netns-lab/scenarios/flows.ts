@@ -1,5 +1,6 @@
 // Single flows under the glass: what they are listed as, and what must not mix them up.
 import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
+import { alive, hold } from '../lib/held.ts';
 import { assertServed, assertShares } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { openSession } from '../lib/session.ts';
@@ -137,6 +138,25 @@ async function listing(net: Topology): Promise<void> {
   await waitFor('the closed connection to count as inactive', active, (counts) => counts[server] === 0);
 }
 
+/** Connections that were idle for longer than their flows live. */
+async function outliveTheirFlows(net: Topology): Promise<void> {
+  const held = 50;
+  const timeouts = { established: '2s', closing: '1s', 'time-wait': '1s', closed: '1s' };
+  await net.fairlead.up(
+    net.config({ web4: net.service({ method: 'nat', family: 4, scheduler: 'maglev' }) }, { timeouts }),
+  );
+  const connections = await hold(net, 80, held);
+  const inUse = async () => (await net.fairlead.json<{ flows: { inUse: number } }>('status')).flows.inUse;
+  equal(await inUse(), held);
+  await waitFor('their flows to be gone', inUse, (count) => count === 0);
+  equal(await alive(connections), held, 'connections without a flow');
+  ok((await inUse()) >= held, 'they have flows again');
+  const { reasons } = await net.fairlead.json<{ reasons: { reason: string; count: number }[] }>('drops');
+  for (const name of ['untracked', 'untracked-answer']) {
+    ok((reasons.find(({ reason }) => reason === name)?.count ?? 0) >= held, name);
+  }
+}
+
 export const scenarios: Scenario[] = [
   {
     name: 'equal-ports',
@@ -173,5 +193,12 @@ export const scenarios: Scenario[] = [
       return net;
     },
     run: listing,
+  },
+  {
+    name: 'lost-flows',
+    title: 'nat connections that were idle for longer than their flows live go on with maglev, and have flows again',
+    picture,
+    stage: (lab) => buildInline(lab),
+    run: outliveTheirFlows,
   },
 ];
