@@ -39,12 +39,12 @@ export function noteReading({ older, recent }: History, reading: Reading, plan: 
 /** Less than this is fast, whatever the others do. */
 const FAST_US = 20_000;
 
-/** Null: nothing against it. `peersUs` is how long the others take, one figure each. */
-export function judge(history: History, plan: PassivePlan, peersUs: readonly number[]): string | null {
+/** Null: nothing against it. `allUs` is what responseUs says of it and of each of its peers, sorted. */
+export function judge(history: History, plan: PassivePlan, allUs: readonly number[]): string | null {
   const now = history.recent.at(-1);
   const then = history.recent[0];
   if (now === undefined || then === undefined) return null;
-  return silence(now, then, plan) ?? failing(now, history, plan) ?? slowness(history, plan, peersUs);
+  return silence(now, then, plan) ?? failing(now, history, plan) ?? slowness(history, plan, allUs);
 }
 
 /** 32-bit counters go round. */
@@ -102,17 +102,21 @@ export function responseUs({ older, recent }: History, { failures }: PassivePlan
   return null;
 }
 
-function slowness(history: History, plan: PassivePlan, peersUs: readonly number[]): string | null {
+function slowness(history: History, plan: PassivePlan, allUs: readonly number[]): string | null {
   const own = responseUs(history, plan);
-  if (plan.slow === null || own === null || peersUs.length === 0) return null;
-  const usual = medianOf(peersUs);
-  if (own < FAST_US || own < plan.slow * usual) return null;
+  if (plan.slow === null || own === null || own < FAST_US || allUs.length < 2) return null;
+  const usual = medianOfOthers(allUs);
+  if (own < plan.slow * usual) return null;
   return `takes ${formatUs(own)} to answer, others ${formatUs(usual)}`;
 }
 
-function medianOf(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.floor(sorted.length / 2)]!) / 2;
+/**
+ * Of all but a slow one, which has its place in the upper half: without it those of the lower half stand where they stood.
+ * Who is no slow one, by twice the median of the others at least, is none by this either, even if it is in the middle.
+ */
+function medianOfOthers(sorted: readonly number[]): number {
+  const others = sorted.length - 1;
+  return (sorted[Math.floor((others - 1) / 2)]! + sorted[Math.floor(others / 2)]!) / 2;
 }
 
 function formatUs(us: number): string {

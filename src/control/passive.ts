@@ -154,10 +154,9 @@ export function makePassive({ clock, services, read, onChange, onEvent }: Passiv
       }
       forgive(watch, nowMs);
     }
-    const figures = new Map(open.map(({ server, watch }) => [server, responseUs(watch.history, plan)]));
+    const allUs = open.flatMap(({ watch }) => responseUs(watch.history, plan) ?? []).toSorted((a, b) => a - b);
     for (const { server, watch } of open) {
-      const peers = open.flatMap(({ server: other }) => (other === server ? [] : (figures.get(other) ?? [])));
-      const reason = judge(watch.history, plan, peers);
+      const reason = judge(watch.history, plan, allUs);
       if (reason !== null) accuse(service, server, watch, reason, change);
       else if (watch.state.word === 'suspect' && nowMs - watch.untilMs >= plan.withinMs) setState(watch, 'up', null);
     }

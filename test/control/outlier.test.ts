@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import { type History, judge, makeHistory, noteReading, type Reading, responseUs } from '../../src/control/outlier.ts';
 import { buildPassive, type PassivePlan } from '../../src/config/passive.ts';
@@ -94,7 +95,11 @@ for (const { title, steps, peers = [], reason } of [
     reason: null,
   },
 ]) {
-  test(`outlier: ${title}`, () => assert.equal(judge(tell(steps), plan, peers), reason));
+  test(`outlier: ${title}`, () => {
+    const history = tell(steps);
+    const all = [...peers, responseUs(history, plan) ?? []].flat().toSorted((a, b) => a - b);
+    assert.equal(judge(history, plan, all), reason);
+  });
 }
 
 test('outlier: counters that go round are counted on', () => {
@@ -119,4 +124,22 @@ test('outlier: how long answers take lately counts, if there are enough of them'
   const slow = times(12, { answered: 2, timed: 2, totalUs: 800_000 });
   assert.equal(responseUs(tell([...fast, ...slow]), plan), 400_000);
   assert.equal(responseUs(tell([{ timed: 1, totalUs: 900_000 }]), plan), null);
+});
+
+test('slow is who takes so many times as long as the median of the others, whoever they are', () => {
+  for (let round = 0; round < 300; round++) {
+    const own = 20_000 + randomInt(100_000);
+    const peers = Array.from({ length: 1 + randomInt(6) }, () => 1 + randomInt(30_000));
+    const sorted = peers.toSorted((a, b) => a - b);
+    const usual = (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.floor(sorted.length / 2)]!) / 2;
+    const history = tell(times(5, { answered: 5, timed: 5, totalUs: 5 * own }));
+    const all = [...peers, own].toSorted((a, b) => a - b);
+    for (const slow of [2, 3, 10]) {
+      assert.equal(
+        judge(history, { ...plan, slow }, all) !== null,
+        own >= slow * usual,
+        `${own} beside ${peers.join(' ')}`,
+      );
+    }
+  }
 });
