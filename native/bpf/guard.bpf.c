@@ -19,7 +19,7 @@
  * frame; everything else is the host's. What went without a flow claims its answer the same way, at its trail's place, for as
  * long as a trail lasts. Later fragments from a server name no port: they are ours when their first one
  * was, which is remembered when it passes. An ICMP error to a client that quotes what it sent to a server is claimed by what it
- * quotes, read as the core reads it. What a router says to the host about a tunnel to a server ("too big") both get to see.
+ * quotes, read as the core reads it; one that quotes too little of that is dropped by the core. What a router says to the host about a tunnel to a server ("too big") both get to see.
  *
  * The tc program stays when the process dies, with its maps: the host stays quiet until the successor takes over.
  *
@@ -119,7 +119,9 @@ struct packet {
 	u8 protocol;
 	u8 is_fragment;
 	u8 is_later_fragment;
-	u32 id; /* of a fragment's datagram */
+	u8 is_short; /* it ends before TCP or UDP could say its ports */
+	u32 id;	     /* of a fragment's datagram */
+	u32 end;     /* of the packet, by its own word */
 };
 
 static __always_inline int read_arp(struct __sk_buff *skb, u32 at, struct packet *packet)
@@ -148,6 +150,7 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, u32 at, struct packe
 	packet->is_later_fragment = (fl_get16(ip + 6) & FL_BE16(0x1fff)) != 0;
 	packet->id = fl_get16(ip + 4);
 	packet->l4 = at + (ip[0] & 15) * 4;
+	packet->end = at + FL_BE16(fl_get16(ip + 2));
 	return 1;
 }
 
@@ -165,13 +168,14 @@ static __attribute__((noinline)) int read_ipv6(struct __sk_buff *skb, u32 at, st
 	fl_get_addr(&packet->target.addr, ip + 24, 1);
 	next = ip[6];
 	at += FL_IPV6_HEADER;
+	packet->end = at + FL_BE16(fl_get16(ip + 4));
 	for (int i = 0; i < FL_EXTENSIONS_MAX; i++) {
 		u32 is_fragment, field;
 
 		if (!fl_is_extension(next))
 			break;
-		if (bpf_skb_load_bytes(skb, at, extension, sizeof(extension)) < 0 ||
-		    !fl_extension_is_good(extension, next, i)) {
+		packet->is_short = bpf_skb_load_bytes(skb, at, extension, sizeof(extension)) < 0;
+		if (packet->is_short || !fl_extension_is_good(extension, next, i)) {
 			next = NO_NEXT_HEADER; /* there are no ports to be had */
 			break;
 		}
@@ -334,13 +338,16 @@ static __always_inline int read_quote(struct __sk_buff *skb, const struct packet
 	    bpf_skb_load_bytes(skb, error->l4, &type, 1) < 0 || !fl_icmp_is_error(type, is_v6) ||
 	    !(is_v6 ? read_ipv6(skb, error->l4 + 8, answer) : read_ipv4(skb, error->l4 + 8, answer)))
 		return 0;
-	if (answer->is_later_fragment || (answer->protocol != FL_PROTOCOL_TCP && answer->protocol != FL_PROTOCOL_UDP) ||
-	    !fl_addr_same(&answer->source.addr, &error->target.addr) ||
-	    bpf_skb_load_bytes(skb, answer->l4, ports, sizeof(ports)) < 0)
+	if (!fl_addr_same(&answer->source.addr, &error->target.addr) ||
+	    (!answer->is_short && answer->protocol != FL_PROTOCOL_TCP && answer->protocol != FL_PROTOCOL_UDP))
 		return 0;
+	answer->is_short |= answer->is_later_fragment || answer->l4 + sizeof(ports) > error->end ||
+			    bpf_skb_load_bytes(skb, answer->l4, ports, sizeof(ports)) < 0;
 	client = answer->source;
 	answer->source = answer->target;
 	answer->target = client;
+	if (answer->is_short)
+		return 1;
 	answer->target_port = ports[0];
 	answer->source_port = ports[1];
 	return 1;
@@ -368,7 +375,7 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 	if (!parameters)
 		return 0;
 	if (read_quote(skb, &packet, &answer))
-		return is_nat_server(&answer.source) && is_claimed(&answer, parameters);
+		return is_nat_server(&answer.source) && (answer.is_short || is_claimed(&answer, parameters));
 	if (!is_nat_server(&packet.source))
 		return 0;
 	if (packet.is_later_fragment)

@@ -184,6 +184,16 @@ FL_INLINE int fl_decide_others_later(const struct fl_view *view, struct fl_frame
 	return FL_REASON_NOT_OURS;
 }
 
+/* An ICMP error from the servers' side: to a nat flow's client, or with too little to say to whose. */
+FL_INLINE int fl_decide_nat_error(const struct fl_view *view, struct fl_frame *frame)
+{
+	int why = fl_quote_read(view, frame, frame->look->l4 + 8, frame->look->is_v6, 1);
+
+	if (why == FL_REASON_SHORT_QUOTE && fl_quote_is_to_server(view, frame->look, 0, 0))
+		return FL_REASON_SHORT_QUOTE;
+	return why ? FL_REASON_NOT_OURS : (int)fl_quote_find_client(view, frame->look, 0, 0);
+}
+
 /* ICMP to somebody else: an error to a nat flow's client from the servers' side, or word of a narrower way. */
 FL_CALL int fl_decide_others_error(const struct fl_view *view, struct fl_frame *frame)
 {
@@ -193,10 +203,12 @@ FL_CALL int fl_decide_others_error(const struct fl_view *view, struct fl_frame *
 
 	if (!icmp || !fl_icmp_is_error(icmp[0], look->is_v6))
 		return FL_REASON_NOT_OURS;
-	if (methods & 1u << FL_METHOD_NAT && fl_is_to_us(view, frame) &&
-	    !fl_quote_read(view, frame, look->l4 + 8, look->is_v6, 1) &&
-	    fl_quote_find_client(view, look, 0, 0) == FL_REASON_ICMP_ERROR)
-		return FL_REASON_ICMP_ERROR;
+	if (methods & 1u << FL_METHOD_NAT && fl_is_to_us(view, frame)) {
+		int why = fl_decide_nat_error(view, frame);
+
+		if (why != FL_REASON_NOT_OURS)
+			return why;
+	}
 	if (!(methods & 1u << FL_METHOD_L3_DSR) || !fl_path_read(view, frame))
 		return FL_REASON_NOT_OURS;
 	return fl_path_note(view, look, 0, 0);

@@ -15,7 +15,7 @@
  * server: often one router has all of them around it, and drops what comes from elsewhere in its own name. No error
  * changes its flow (RFC 5382 REQ-10), and none is made about one.
  *
- * A quoted packet is read by the parser's rules: behind IPv4 options and IPv6 extension headers, and of fragments the first,
+ * What quotes too little to find its flow goes nowhere. A quoted packet is read by the parser's rules: behind IPv4 options and IPv6 extension headers, and of fragments the first,
  * which alone has ports.
  */
 #ifndef FL_ICMP_H
@@ -23,6 +23,7 @@
 
 #include "answer.h"
 #include "dsr.h"
+#include "limit.h"
 
 /*
  * Walks the extension headers of a quoted IPv6 packet, from the one that the scratch says: in the end quote_l4 and
@@ -68,6 +69,7 @@ FL_INLINE int fl_read_quote(const struct fl_frame *frame, struct fl_scratch *scr
 	int why = 0;
 	u32 l4;
 
+	fl_store(&scratch->quote_l4, 0U);
 	if (!ip || at + 20 > frame->look->end)
 		return FL_REASON_SHORT_QUOTE;
 	if (ip[0] >> 4 != (is_v6 ? 6 : 4))
@@ -156,6 +158,20 @@ FL_PART(fl_quote_find_client, FL_REASON_NOT_OURS, no, more)
 	if (!fl_addr_same(&view->scratch->key.client, &look->target))
 		return FL_REASON_NOT_OURS;
 	return fl_quote_flow(view, look, FL_SIDE_SERVER) ? FL_REASON_ICMP_ERROR : FL_REASON_NOT_OURS;
+}
+
+/* Does what is quoted, too little of it, say at least that the frame's target sent it to a nat server? Nobody who gets it can
+ * tell what it is about either, and as it is it would show the server's address. */
+FL_PART(fl_quote_is_to_server, 0, no, more)
+{
+	const struct fl_settings *settings = view->settings;
+	u32 family = look->is_v6 & 1;
+
+	if (!view->scratch->quote_l4 || !fl_addr_same(&view->scratch->key.client, &look->target))
+		return 0;
+	view->scratch->one = view->scratch->key.other;
+	return settings->nat_count[family] &&
+	       fl_access_is_allowed(view, look, settings->nat_first[family], settings->nat_count[family]);
 }
 
 /* What becomes of an ICMP error to one of our addresses. */

@@ -11,7 +11,7 @@
 
 #include "flow.h"
 
-#define FL_ACCESS_STEPS 13 /* a binary search in FL_ACCESS_MOST ranges */
+#define FL_ACCESS_STEPS 18 /* a binary search in the ranges of 65,536 nat servers; a service has FL_ACCESS_MOST */
 
 /* Is `addr`, as it lies in frames, before one whose words are in host order? */
 FL_INLINE int fl_addr_is_before(const struct fl_addr *addr, const struct fl_addr *other_host, int is_v6)
@@ -27,7 +27,7 @@ FL_INLINE int fl_addr_is_before(const struct fl_addr *addr, const struct fl_addr
 	return 0;
 }
 
-/* Do the service's lists let this client in? */
+/* Does the range of these that the scratch's `one` lies in let it in? */
 FL_PART(fl_access_is_allowed, 0, first, count)
 {
 	u32 low = 0, high = count; /* the range sought begins in [low, high) */
@@ -41,7 +41,7 @@ FL_PART(fl_access_is_allowed, 0, first, count)
 		access = fl_access_at(view->region, view->settings->first[FL_SECTION_ACCESS] + first + middle);
 		if (!access)
 			return 0;
-		if (fl_addr_is_before(&look->source, &access->first_host, look->is_v6))
+		if (fl_addr_is_before(&view->scratch->one, &access->first_host, look->is_v6))
 			high = middle;
 		else
 			low = middle;
@@ -100,6 +100,7 @@ FL_PART(fl_limit_look, 0, service_index, does)
 	limit = fl_limits_at(view->region, view->settings->first[FL_SECTION_LIMITS] + service->limit - 1);
 	if (!limit)
 		return 0;
+	view->scratch->one = look->source;
 	if (limit->access_count && !fl_access_is_allowed(view, look, limit->access_first, limit->access_count))
 		return FL_REASON_DENIED;
 	if (does == FL_BEGINS_NOTHING)

@@ -170,7 +170,9 @@ struct fl_settings {
 	u32 methods;	     /* bit 1 << enum fl_method for each that a service has */
 	u32 rst_per_tick;    /* RSTs likewise */
 	u32 is_refusing;     /* a port of a VIP where no service listens refuses its client */
-	u32 reserved[5];
+	u32 nat_first[2];    /* the addresses of nat servers, IPv4 and IPv6, as ranges in ACCESS */
+	u32 nat_count[2];
+	u32 reserved[1];
 	struct fl_network networks[FL_NETWORKS_MOST];
 };
 
@@ -280,7 +282,7 @@ struct fl_limit {
 /* Of a service's ranges of addresses, in ascending order from the lowest address on: each reaches to the next one. */
 struct fl_access {
 	struct fl_addr first_host; /* words in host order */
-	u32 is_allowed;
+	u32 is_allowed;		   /* or it is of nat servers */
 	u32 reserved;
 };
 

@@ -62,15 +62,15 @@ struct fl_scratch {
 	u32 mtu;      /* what the frame is too big for */
 	u8 interface; /* a first frame: where it came in, and from whom */
 	u8 source_mac[6];
-	u8 tunnel;	       /* that an ICMP error is about */
-	u8 error_side;	       /* enum fl_side: whence an ICMP error about a nat flow comes */
-	u8 is_quote_later;     /* what an ICMP error quotes is a fragment, and not its datagram's first */
-	u32 tunnel_key;	       /* and that one's, or 0 */
-	u32 option;	       /* where the next option of a SYN or of an IPv4 header lies */
-	u32 is_routed;	       /* an IPv4 source route is in the frame */
-	u32 quote;	       /* octets of the frame in an ICMP error */
-	u32 quote_l4;	       /* where TCP or UDP, key.protocol, lies of the packet that an ICMP error quotes */
-	u32 client;	       /* in CLIENTS: for whom a new flow counts */
+	u8 tunnel;	   /* that an ICMP error is about */
+	u8 error_side;	   /* enum fl_side: whence an ICMP error about a nat flow comes */
+	u8 is_quote_later; /* what an ICMP error quotes is a fragment, and not its datagram's first */
+	u32 tunnel_key;	   /* and that one's, or 0 */
+	u32 option;	   /* where the next option of a SYN or of an IPv4 header lies */
+	u32 is_routed;	   /* an IPv4 source route is in the frame */
+	u32 quote;	   /* octets of the frame in an ICMP error */
+	u32 quote_l4; /* where TCP or UDP, key.protocol, lies of the packet that an ICMP error quotes; 0: no address is */
+	u32 client;   /* in CLIENTS: for whom a new flow counts */
 	u32 service;	       /* that a first frame is for */
 	u32 server_slot;       /* chosen for it */
 	u32 refusal;	       /* why no server takes it */

@@ -36,6 +36,8 @@
 	F(fl_settings, icmp_per_tick) \
 	F(fl_settings, rst_per_tick) \
 	F(fl_settings, is_refusing) \
+	F(fl_settings, nat_first) \
+	F(fl_settings, nat_count) \
 	F(fl_settings, networks) \
 	F(fl_settings, first)
 

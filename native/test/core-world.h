@@ -273,11 +273,13 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 /* What a client network may have of flows, and a service of new ones a second, with some services; 0 for no limit. */
 static u32 world_limit = 40;
 
-/* A client network has few flows with some services, and part of the clients none. */
+#define WORLD_RANGES 5 /* of nat servers of a family: two services' two, and what is around them */
+
+/* A client network has few flows with some services, and part of the clients none; behind that, who nat servers are. */
 static inline void world_write_limits(struct world_image *image)
 {
 	struct fl_limit *limit = world_block(image, FL_SECTION_LIMITS, 1, sizeof(*limit));
-	struct fl_access *access = world_block(image, FL_SECTION_ACCESS, 2, sizeof(*access));
+	struct fl_access *access = world_block(image, FL_SECTION_ACCESS, 2 + 2 * WORLD_RANGES, sizeof(*access));
 
 	*limit = (struct fl_limit){ .access_count = 2,
 				    .client_flows = world_limit,
@@ -285,6 +287,16 @@ static inline void world_write_limits(struct world_image *image)
 				    .rate = 256 * world_limit };
 	access[0].is_allowed = 1;
 	access[1].first_host.word[0] = 0xff000000; /* nobody's */
+	for (u32 i = 0; i < 2 * WORLD_RANGES; i++) {
+		u32 is_v6 = i / WORLD_RANGES, range = i % WORLD_RANGES;
+		u32 slot =
+			(is_v6 ? WORLD_V6 * 2 : 0) + (range - 1) * 2; /* 0, 2, 4, 6: every other service is full-nat */
+		struct fl_addr first = range ? world_server(slot) : (struct fl_addr){ 0 };
+
+		for (u32 word = 0; word < 4; word++)
+			access[2 + i].first_host.word[word] = FL_BE32(first.word[word]);
+		access[2 + i].is_allowed = range & 1;
+	}
 }
 
 static inline void world_write_settings(struct world_image *image)
@@ -300,6 +312,10 @@ static inline void world_write_settings(struct world_image *image)
 	settings->icmp_per_tick = 4;
 	settings->rst_per_tick = 4;
 	settings->is_refusing = 1;
+	for (u32 is_v6 = 0; is_v6 < 2; is_v6++) {
+		settings->nat_first[is_v6] = 2 + is_v6 * WORLD_RANGES;
+		settings->nat_count[is_v6] = WORLD_RANGES;
+	}
 	for (u32 is_v6 = 0; is_v6 < 2; is_v6++) { /* of one client */
 		settings->networks[is_v6] = (struct fl_network){
 			.addr = world_client(5, is_v6),

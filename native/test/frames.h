@@ -78,12 +78,16 @@ static inline void add_ports(struct bytes *frame, const struct ip *ip)
 static inline void add_ip(struct bytes *frame, const struct ip *ip)
 {
 	struct fl_addr from = addr_of(ip->from), to = addr_of(ip->to);
+	u32 length = ip->options + (ip->payload ? ip->payload_size : 20);
 
 	if (strchr(ip->from, ':')) {
 		u8 header[40] = { 0x60, [6] = ip->protocol, [7] = 255 };
 		u8 options[64] = { ip->protocol, ip->options / 8 - 1 };
 		u8 fragment[8] = { ip->protocol, 0, ip->fragment >> 8, (u8)ip->fragment };
 
+		length += ip->fragment ? 8 : 0;
+		header[4] = length >> 8;
+		header[5] = (u8)length;
 		if (ip->fragment)
 			header[6] = options[0] = 44;
 		if (ip->options)
@@ -96,6 +100,9 @@ static inline void add_ip(struct bytes *frame, const struct ip *ip)
 	} else {
 		u8 header[60] = { 0x45 + ip->options / 4, [6] = ip->fragment >> 8, (u8)ip->fragment, 64, ip->protocol };
 
+		length += 20;
+		header[2] = length >> 8;
+		header[3] = (u8)length;
 		memcpy(header + 12, &from, 4);
 		memcpy(header + 16, &to, 4);
 		add(frame, header, 20 + ip->options);

@@ -260,8 +260,8 @@ static void test_errors(void)
 		CHECK(ours(error_about(CLIENT6, SERVER6, UDP, 4001, 53, type, 60)) == is_error6);
 	}
 	CHECK(ours(tagged(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 28), ETH_P_8021Q, 0)) == 1);
-	CHECK(ours_from(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 28), 14 + 20 + 8 + 28));
-	CHECK(ours_from(error_about(CLIENT6, SERVER6, UDP, 4001, 53, 1, 48), 14 + 40 + 8 + 48));
+	CHECK(ours_from(error_about(CLIENT, SERVER, TCP, 4000, 8080, 3, 28), 14 + 20 + 8 + 20));
+	CHECK(ours_from(error_about(CLIENT6, SERVER6, UDP, 4001, 53, 1, 48), 14 + 40 + 8 + 40));
 
 	CASE("about anybody else's packet, or to somebody else, it is the host's");
 	CHECK(ours(error_about(CLIENT, SERVER, TCP, 4001, 8080, 3, 40)) == 0);
@@ -286,17 +286,33 @@ static void test_quotes(void)
 
 	CASE("an ICMP error that quotes options, extension headers or a datagram's first fragment is ours");
 	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 16 + 8)) == 1);
-	CHECK(ours_from(error_quoting(CLIENT6, &sent, 1, 40 + 16 + 8), first + 16 + 8));
+	CHECK(ours_from(error_quoting(CLIENT6, &sent, 1, 40 + 16 + 8), first));
 	sent = IP(CLIENT6, SERVER6, UDP, PORTS(4001, 53), .options = 24, .fragment = 0x0001);
 	CHECK(ours(error_quoting(CLIENT6, &sent, 2, 40 + 32 + 8)) == 1);
 	sent = IP(CLIENT, SERVER, TCP, PORTS(4000, 8080), .options = 12, .fragment = 0x2000);
 	CHECK(ours(error_quoting(CLIENT, &sent, 3, 32 + 8)) == 1);
 
-	CASE("another fragment has no ports, and headers that the core takes from nobody are the host's to judge");
+	CASE("one that quotes too little of what went to a nat server to tell by whom is ours to drop");
+	for (u32 quoted = 0; quoted < 30; quoted++)
+		CHECK(ours(error_about(CLIENT, SERVER, TCP, 4009, 8080, 3, quoted)) == (quoted >= 20 && quoted < 28));
+	for (u32 quoted = 0; quoted < 50; quoted++)
+		CHECK(ours(error_about(CLIENT6, SERVER6, UDP, 4009, 53, 1, quoted)) == (quoted >= 40 && quoted < 48));
+	sent = IP(CLIENT6, SERVER6, UDP, PORTS(4009, 53), .options = 16);
+	for (u32 quoted = 0; quoted < 66; quoted++)
+		CHECK(ours(error_quoting(CLIENT6, &sent, 1, quoted)) == (quoted >= 40 && quoted < 64));
 	sent = IP(CLIENT6, SERVER6, UDP, PORTS(4001, 53), .options = 16, .fragment = 0x0009);
-	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 24 + 8)) == 0);
+	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 24 + 8)) == 1);
 	sent = IP(CLIENT, SERVER, TCP, PORTS(4000, 8080), .fragment = 0x0001);
-	CHECK(ours(error_quoting(CLIENT, &sent, 3, 28)) == 0);
+	CHECK(ours(error_quoting(CLIENT, &sent, 3, 28)) == 1);
+	sent = error_about(CLIENT, SERVER, TCP, 4009, 8080, 3, 24);
+	sent.size += 40; /* a trailer is no quote */
+	CHECK(ours(sent) == 1);
+	CHECK(ours(error_about(CLIENT, OTHER, TCP, 4009, 8080, 3, 24)) == 0);
+	CHECK(ours(error_about(CLIENT, PROXIED, TCP, 4009, 8080, 3, 24)) == 0);
+	CHECK(ours(error_about(CLIENT, SERVER, 47, 4009, 8080, 3, 24)) == 0);
+	CHECK(ours(error_about(CLIENT, SERVER, TCP, 4009, 8080, 8, 24)) == 0);
+
+	CASE("headers that the core takes from nobody are the host's to judge");
 	sent = IP(CLIENT6, SERVER6, UDP, PORTS(4001, 53), .options = 24);
 	sent.data[14 + 6] = FL_PROTOCOL_ROUTING; /* of type 0 */
 	CHECK(ours(error_quoting(CLIENT6, &sent, 1, 40 + 24 + 8)) == 0);

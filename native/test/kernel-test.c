@@ -270,6 +270,14 @@ static bool is_quote_odd(const u8 *data)
 	return ip[0] == 0x45 && ip[20 + 8] > 0x45;
 }
 
+/* An untagged IPv4 frame? */
+static bool is_to_client(const u8 *data)
+{
+	u32 to = fl_get32(data + FL_ETHER_HEADER + 16);
+
+	return data[FL_ETHER_HEADER] >> 4 == 4 && (to & FL_BE32(0xffffff00)) == world_client(0, 0).word[0];
+}
+
 /* The server does not own the VIP and sends the frame to its gateway. */
 static u32 make_return(u8 *data, const struct outcome *sent, u8 *interface)
 {
@@ -411,7 +419,7 @@ static void test_random(u32 frames)
 {
 	struct outcome last = { 0 };
 	u32 reasons[FL_REASON_COUNT] = { 0 }, translated[2] = { 0 }, odd[2] = { 0 }, kinds = 0, computing = 0,
-	    joined = 0;
+	    joined = 0, short_to_clients = 0;
 	u8 data[ROOM];
 
 	for (u32 i = 0; i < frames; i++) {
@@ -444,6 +452,7 @@ static void test_random(u32 frames)
 			translated[last.result.out_interface]++;
 		if (last.result.reason == FL_REASON_ICMP_ERROR)
 			odd[data[FL_ETHER_HEADER] >> 4 == 6] += is_quote_odd(data);
+		short_to_clients += last.result.reason == FL_REASON_SHORT_QUOTE && is_to_client(data);
 		computing += is_computing();
 		joined += is_computing() && last.result.reason == FL_REASON_NEW_FLOW;
 		if (last.result.verdict != FL_FORWARD)
@@ -468,6 +477,7 @@ static void test_random(u32 frames)
 	CHECK(reasons[FL_REASON_BAD_RESET] && reasons[FL_REASON_SOURCE_ROUTE] && reasons[FL_REASON_BAD_EXTENSION]);
 	CHECK(reasons[FL_REASON_SHORT_QUOTE] && translated[0] > frames / 2000 && translated[1] > frames / 2000);
 	CHECK(odd[0] > frames / 20000 && odd[1] > frames / 20000);
+	CHECK(short_to_clients > frames / 100000);
 	CHECK(reasons[FL_REASON_CLIENT_HIT] > frames / 20 && reasons[FL_REASON_NEW_FLOW] > frames / 100);
 }
 

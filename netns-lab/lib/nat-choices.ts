@@ -69,16 +69,16 @@ export const choices: readonly Choice[] = [
   },
   {
     name: 'an error from the servers’ side is the host’s when no flow can be found for it',
-    why: 'it may be about anybody’s, also when it quotes no ports; whoever gets it finds no socket that it is about',
+    why: 'it may be about anybody’s; whoever gets it finds no socket that it is about',
     holds: (stimulus, linux, fairlead) =>
       stimulus.tags.includes('of-no-flow') && linux.length === 0 && isRouted(stimulus, fairlead),
   },
   {
     name: 'source quench is no error',
-    why: 'nobody heeds it any more (RFC 6633)',
+    why: 'nobody heeds it any more (RFC 6633); what Linux translates of it, or drops as it quotes nothing, is the host’s',
     holds: (stimulus, linux, fairlead) =>
       stimulus.tags.includes('source-quench') &&
-      linux.length === 1 &&
+      linux.length <= 1 &&
       (stimulus.side === 'w' ? fairlead.length === 0 : isRouted(stimulus, fairlead)),
   },
   {

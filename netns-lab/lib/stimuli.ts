@@ -202,7 +202,7 @@ export class Flow {
     ] as const;
     const tags = [
       ...(by === 'router' ? ['by-router'] : []),
-      ...(octets === 0 || !this.hasBegun ? ['of-no-flow'] : []),
+      ...(this.hasBegun ? [] : ['of-no-flow']),
       ...(name === 'source quench' ? ['source-quench'] : []),
     ];
     const who = by === 'router' ? 'a router' : from === 'e' ? 'the server' : 'the client';

@@ -1,7 +1,14 @@
 // The small grammars inside a configuration's texts: what a service listens on, where a server is, which addresses
 // full-nat may use as sources. Each parser gives a value or says in words what is wrong.
 
-import { type Address, addressFromBytes, compareAddresses, formatEndpoint, parseAddress } from '../net/address.ts';
+import {
+  type Address,
+  addressFromBytes,
+  compareAddresses,
+  formatEndpoint,
+  numberOf,
+  parseAddress,
+} from '../net/address.ts';
 import type { Listen, Protocol } from './config.ts';
 import { LIMITS } from './limits.ts';
 
@@ -92,10 +99,6 @@ function parsePortRange(text: string): [number, number] | null {
   const from = parsePort(first);
   const to = parsePort(last);
   return from === null || to === null || more.length > 0 ? null : [from, to];
-}
-
-function numberOf(address: Address): bigint {
-  return address.bytes.reduce((number, byte) => (number << 8n) | BigInt(byte), 0n);
 }
 
 function addressOf(number: bigint, length: number): Address {

@@ -1,8 +1,7 @@
 // `allow`, `deny` and `limits`: who may begin a flow with a service, and how many.
 
 import { z } from 'zod';
-import type { Address } from '../net/address.ts';
-import { parseAddress } from '../net/address.ts';
+import { numberOf, parseAddress } from '../net/address.ts';
 import { formatPrefix, lastOf, networkOf, parsePrefix, type Prefix } from '../net/prefix.ts';
 import type { Parsed } from './endpoint.ts';
 import { choice, grammar, must, oneOrMore, wholeNumber } from './leaves.ts';
@@ -116,8 +115,6 @@ export function checkLimit({ allow = [], deny = [], limits }: LimitDraft, family
   }
   return findings;
 }
-
-const numberOf = ({ bytes }: Address): bigint => bytes.reduce((number, byte) => (number << 8n) | BigInt(byte), 0n);
 
 /** The lists as ranges in ascending order, the first of which begins with the lowest address. Empty: everybody may. */
 export function clientRanges({

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '0652aa70ab64af3e';
+export const layoutHash = '1e5ca4aad1f95940';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -39,6 +39,8 @@ export const layout = {
     icmp_per_tick: 56,
     rst_per_tick: 228,
     is_refusing: 232,
+    nat_first: 236,
+    nat_count: 244,
     networks: 256,
     first: 60,
   },

@@ -33,6 +33,11 @@ export function compareAddresses(a: Address, b: Address): number {
   return a.family - b.family || Buffer.compare(a.bytes, b.bytes);
 }
 
+/** Its bits as a number. */
+export function numberOf({ bytes }: Address): bigint {
+  return BigInt(`0x${Buffer.from(bytes).toString('hex')}`);
+}
+
 /** Prints "10.0.0.1:80" or "[2001:db8::1]:80". */
 export function formatEndpoint(address: Address, port: number): string {
   return address.family === 4 ? `${address.text}:${port}` : `[${address.text}]:${port}`;

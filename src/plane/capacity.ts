@@ -19,8 +19,8 @@ const DEFAULTS = {
   servers: 16_384,
   /** Pairs of entries. 16 MiB: 31 Maglev tables, twice over, because a changed one is written beside the old one. */
   tables: 2 * 1024 * 1024,
-  /** Ranges of clients: 8 lists of the longest there can be, or many short ones. */
-  access: 32_768,
+  /** Ranges of clients: 8 lists of the longest there can be, or many short ones; and two for each nat server. */
+  access: 65_536,
 } as const;
 
 /** The number of flows that so many slots are for, to within the last bucket. */

@@ -11,7 +11,7 @@ export interface ConfigShape {
   readonly ranges: number;
   readonly sources: number;
   readonly maglevs: number;
-  /** Ranges of clients, as many as there can be. */
+  /** Ranges of clients and of nat servers, as many as there can be. */
   readonly access: number;
 }
 
@@ -28,9 +28,14 @@ export function configShape(config: Config): ConfigShape {
     listens: listens.filter(isSinglePort).length,
     ranges: listens.filter((listen) => !isSinglePort(listen)).length,
     sources: sum((service) => (service.tunnel === null ? service.sources.length : 1)),
-    access: sum(({ limit }) => (limit === null ? 0 : 2 * (limit.allow.length + limit.deny.length) + 1)),
+    access: sum(rangesOf) + 2,
     maglevs: services.filter((service) => service.scheduler === 'maglev' || service.scheduler === 'sh').length,
   };
+}
+
+function rangesOf({ limit, method, servers }: ServiceConfig): number {
+  const ofClients = limit === null ? 0 : 2 * (limit.allow.length + limit.deny.length) + 1;
+  return ofClients + (method === 'nat' ? 2 * servers.length : 0);
 }
 
 export function isSinglePort(listen: Listen): boolean {

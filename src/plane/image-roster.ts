@@ -1,21 +1,19 @@
 // The part of an image that services and servers make by what they are, whatever their weights: what finds a frame's
-// service, source addresses, limits. As long as the roster is the same one, so are these blocks.
+// service, source addresses, limits, who nat servers are. As long as the roster is the same one, so are these blocks.
 
 import { addressWords } from './config-hash.ts';
 import { type Masks, writeFrontDoor } from './image-front.ts';
-import { writeLimits } from './image-limit.ts';
+import { writeLimits, type WrittenLimits } from './image-limit.ts';
 import { type Block, ImageWriter, setWords } from './image-writer.ts';
 import type { SectionCounts } from './plane.ts';
 import type { Roster } from './roster.ts';
 import { tooMany } from './slots.ts';
 
-export interface RosterBlocks {
+export interface RosterBlocks extends WrittenLimits {
   readonly blocks: readonly Block[];
   readonly masks: Masks;
   /** Parallel to the roster: where a service's addresses begin in SOURCES. */
   readonly sourceFirst: readonly number[];
-  /** Likewise: where its limits are, counted from 1; 0: it has none. */
-  readonly limits: readonly number[];
 }
 
 /** `former`: those of the same roster, if they have been made. */
@@ -35,7 +33,7 @@ function makeBlocks(roster: Roster, counts: SectionCounts): RosterBlocks {
   const masks = writeFrontDoor(writer, roster, counts);
   const sourceFirst = writeSources(writer, roster, counts.sources);
   const limits = writeLimits(writer, roster, counts);
-  return { blocks: writer.blocks, masks, sourceFirst, limits };
+  return { blocks: writer.blocks, masks, sourceFirst, ...limits };
 }
 
 /** Of full-nat its pool, of l3-dsr the outer source. */

@@ -12,7 +12,6 @@ import { maskOf } from '../net/prefix.ts';
 import { flowsFor } from './capacity.ts';
 import { addressWords } from './config-hash.ts';
 import { type Block, fieldsAt, ImageWriter, setWords, ticksFor } from './image-writer.ts';
-import type { Masks } from './image-front.ts';
 import { type RosterBlocks, writeRoster } from './image-roster.ts';
 import { type PlannedService, writeServers, writeServices } from './image-services.ts';
 import { ENTRIES_OF_PAIR, placeTables, type Placement } from './placement.ts';
@@ -51,7 +50,7 @@ export function planImage(target: Target, before: Placement, counts: SectionCoun
 
   const writer = new ImageWriter();
   const ofRoster = writeRoster(writer, roster, counts, former?.ofRoster ?? null);
-  writeSettings(writer, target, ofRoster.masks);
+  writeSettings(writer, target, ofRoster);
   writeInterfaces(writer, target.interfaces, counts.interfaces);
   const blocks = {
     services: writeServices(writer, services, planned, ofRoster, flowsFor(counts.flows), former),
@@ -78,7 +77,7 @@ function endingSlots(planned: readonly PlannedService[]): Set<number> {
 const ICMP_PER_TICK = 134;
 const RST_PER_TICK = 1342;
 
-function writeSettings(writer: ImageWriter, target: Target, masks: Masks): void {
+function writeSettings(writer: ImageWriter, target: Target, { masks, natServers }: RosterBlocks): void {
   const view = writer.block('settings', 1);
   const at = fieldsAt('fl_settings', 0);
   for (const [index, name] of stateNames.entries()) {
@@ -91,6 +90,10 @@ function writeSettings(writer: ImageWriter, target: Target, masks: Masks): void 
   view.setUint32(at('icmp_per_tick'), ICMP_PER_TICK, true);
   view.setUint32(at('rst_per_tick'), RST_PER_TICK, true);
   view.setUint32(at('is_refusing'), target.onNoService === 'refuse' ? 1 : 0, true);
+  for (const [index, { first, count }] of natServers.entries()) {
+    view.setUint32(at('nat_first') + 4 * index, first, true);
+    view.setUint32(at('nat_count') + 4 * index, count, true);
+  }
   writeNetworks(view, at('networks'), target.interfaces);
 }
 

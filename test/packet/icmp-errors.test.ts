@@ -4,10 +4,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { engines } from './engines.ts';
-import { type Exchange, exchanges, nameOf } from './exchange.ts';
-import { buildFrame, type FrameSpec, put16 } from './frame.ts';
+import { addressesOf, type Exchange, exchanges, nameOf, request } from './exchange.ts';
+import { buildFrame, type FrameSpec, payloadOf, put16 } from './frame.ts';
 import {
   about,
+  errorOf,
   assertTranslated,
   bend,
   DATA,
@@ -19,7 +20,7 @@ import {
   toServer,
   ways,
 } from './icmp-errors.ts';
-import { INSIDE, OUTSIDE, type Stage } from './stage.ts';
+import { INSIDE, INSIDE_MAC, openStage, OUTSIDE, serverMac, type Stage } from './stage.ts';
 
 for (const engine of engines) {
   for (const exchange of exchanges) {
@@ -58,12 +59,12 @@ for (const engine of engines) {
           goes(stage, came, left);
         });
 
-        test(`with too little quoted, ${way}: it is nobody’s`, (t) => {
+        test(`with too little quoted, ${way}: it goes nowhere`, (t) => {
           const { stage, local } = open(t, engine, exchange);
           for (const quoted of [header + 7, header + 4, header, header - 1, 0]) {
             const { came } = make(exchange, local, ROUTERS[family], { quoted }, about(exchange));
-            // What is sent to a client is the host's to forward, unless it can be read.
-            const isOurs = way === 'to the server' || exchange.method === 'full-nat';
+            // What is sent to a client is the host's to forward, unless addresses say that it is about a nat server.
+            const isOurs = way === 'to the server' || exchange.method === 'full-nat' || quoted >= header;
             const said = isOurs ? 'dropped: short-quote' : 'passed: not-ours';
             assert.equal(stage.send(came, { via }).said, said, String(quoted));
           }
@@ -128,6 +129,43 @@ for (const engine of engines) {
         const { came: other } = toClient(exchange, local, ROUTERS[family], {}, about(exchange));
         assert.equal(stage.send({ ...other, to: elsewhere.to }, { via: INSIDE }).said, 'passed: not-ours');
       });
+    });
+  }
+
+  for (const family of [4, 6] as const) {
+    test(`${engine.name}: too little quoted of what went to others than nat servers is the host’s, IPv${family}`, (t) => {
+      const stage = openStage(t, engine);
+      const [prefix, bracketed] = family === 4 ? ['10.0.1.', '10.0.1.'] : ['fd00::a00:1', '[fd00::a00:1'];
+      const end = family === 4 ? '' : ']';
+      const vip = (last: number): string => (family === 4 ? `203.0.113.${last}` : `[2001:db8::${last}]`);
+      const service = (name: string, method: string, last: number, servers: readonly number[]): string[] => [
+        `  ${name}:`,
+        `    listen: "${vip(last)}:80/tcp"`,
+        `    method: ${method}`,
+        '    check: none',
+        `    servers: { ${servers.map((it) => `s${it}: "${bracketed}${it}${end}:8080"`).join(', ')} }`,
+      ];
+      stage.configure(
+        [...service('web', 'nat', 10, [13, 11, 19]), ...service('proxied', 'full-nat', 12, [12, 14]), ''].join('\n'),
+      );
+      const exchange: Exchange = { method: 'nat', protocol: 'tcp', family };
+      const { client } = addressesOf(exchange);
+      const short = (protocol: FrameSpec['protocol'], server: string, to = client): string => {
+        const sent: FrameSpec = { ...request(exchange), protocol, to: server, payload: payloadOf(20) };
+        const ends = { toMac: INSIDE_MAC, fromMac: serverMac(addressesOf(exchange).server) };
+        const error = errorOf(exchange, { ...ends, from: ROUTERS[family], to }, buildFrame(sent), {
+          quoted: (family === 4 ? 20 : 40) + 7,
+        });
+        return stage.send(error, { via: INSIDE }).said;
+      };
+      for (const last of [11, 13, 19])
+        assert.equal(short('tcp', `${prefix}${last}`), 'dropped: short-quote', String(last));
+      for (const last of [10, 12, 14, 18, 20])
+        assert.equal(short('udp', `${prefix}${last}`), 'passed: not-ours', String(last));
+      assert.equal(short('udp', `${prefix}19`), 'dropped: short-quote', 'whatever the protocol');
+      assert.equal(short(47, `${prefix}11`), 'passed: not-ours', 'unless it cannot be of a flow');
+      const other = family === 4 ? '198.51.100.8' : '2001:db8:c::8';
+      assert.equal(short('tcp', `${prefix}11`, other), 'passed: not-ours', 'to who did not send it');
     });
   }
 

@@ -46,7 +46,7 @@ interface Error {
   readonly quoted?: number;
 }
 
-function errorOf(
+export function errorOf(
   { family }: Exchange,
   ends: Pick<FrameSpec, 'toMac' | 'fromMac' | 'from' | 'to'>,
   about: Uint8Array,

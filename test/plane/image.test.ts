@@ -249,3 +249,48 @@ test('time-outs are ticks, rounded up, so that no flow dies early', () => {
   assert.ok((established * 2 ** 27) / 1e9 >= 7440);
   assert.ok(((established - 1) * 2 ** 27) / 1e9 < 7440);
 });
+
+/** Where ranges begin, and whether nat servers are in them. */
+function natRangesOf(plane: Plane, family: 0 | 1): string[] {
+  const [settings, access] = [activeHalfOf(plane, 'settings'), activeHalfOf(plane, 'access')];
+  const first = settings.getUint32(layout.fl_settings.nat_first + 4 * family, true);
+  const count = settings.getUint32(layout.fl_settings.nat_count + 4 * family, true);
+  return Array.from({ length: count }, (_, index) => {
+    const at = (first + index) * layout.fl_access.octets;
+    const words = [0, 1, 2, 3].map((word) => access.getUint32(at + layout.fl_access.first_host + 4 * word, true));
+    const isServer = access.getUint32(at + layout.fl_access.is_allowed, true) === 1;
+    return `${words.map((word) => word.toString(16)).join(' ')} ${isServer ? 'servers' : 'others'}`;
+  });
+}
+
+test('the addresses of nat servers are ranges, behind those of clients', () => {
+  const service = (name: string, listen: string, method: string, servers: string): string => `  ${name}:
+    listen: "${listen}:80/tcp"
+    method: ${method}
+    check: none
+    servers: { ${servers} }
+`;
+  const { plane } = commit(
+    configOf(`
+${service('a', '203.0.113.10', 'nat', 'x: "10.0.1.12:80", y: "10.0.1.11:80", z: "10.0.1.20:80"')}    deny: [198.51.100.0/24]
+${service('b', '203.0.113.11', 'nat', 'x: "10.0.1.12:81", y: "10.0.0.255:80"')}
+${service('c', '203.0.113.12', 'full-nat', 'x: "10.0.1.15:80"')}
+${service('d', '[2001:db8::10]', 'nat', 'x: "[fd00::1:ffff]:80", y: "[fd00::2:0]:80"')}`),
+  );
+  assert.deepEqual(natRangesOf(plane, 0), [
+    '0 0 0 0 others',
+    'a0000ff 0 0 0 servers',
+    'a000100 0 0 0 others',
+    'a00010b 0 0 0 servers',
+    'a00010d 0 0 0 others',
+    'a000114 0 0 0 servers',
+    'a000115 0 0 0 others',
+  ]);
+  assert.deepEqual(natRangesOf(plane, 1), [
+    '0 0 0 0 others',
+    'fd000000 0 0 1ffff servers',
+    'fd000000 0 0 20001 others',
+  ]);
+  const { plane: without } = commit(configOf(service('c', '203.0.113.12', 'full-nat', 'x: "10.0.1.15:80"')));
+  assert.deepEqual([natRangesOf(without, 0), natRangesOf(without, 1)], [[], []]);
+});
