@@ -17,9 +17,10 @@
  * stores a 64-bit keyed hash of both ends at the flow's place in an array that both map, so it appears before the
  * flow's first frame goes out, and costs user space one store. A claim that matches by chance (2^-60 a frame) loses that
  * frame; everything else is the host's. What went without a flow claims its answer the same way, at its trail's place, for as
- * long as a trail lasts. Later fragments from a server name no port: they are ours when their first one
- * was, which is remembered when it passes. An ICMP error to a client that quotes what it sent to a server is claimed by what it
- * quotes, read as the core reads it; one that quotes too little of that is dropped by the core. What a router says to the host about a tunnel to a server ("too big") both get to see.
+ * long as a trail lasts. Later fragments from a server name no port: they are ours when their first one was, which is
+ * remembered when it passes. An ICMP error to a client that quotes what it sent to a server is claimed by what it quotes, read
+ * as the core reads it; one that quotes too little of that is dropped by the core. What a router says to the host about a
+ * tunnel to a server ("too big") both get to see.
  *
  * The tc program stays when the process dies, with its maps: the host stays quiet until the successor takes over.
  *

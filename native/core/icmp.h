@@ -15,8 +15,8 @@
  * server: often one router has all of them around it, and drops what comes from elsewhere in its own name. No error
  * changes its flow (RFC 5382 REQ-10), and none is made about one.
  *
- * What quotes too little to find its flow goes nowhere. A quoted packet is read by the parser's rules: behind IPv4 options and IPv6 extension headers, and of fragments the first,
- * which alone has ports.
+ * What quotes too little to find its flow goes nowhere. A quoted packet is read by the parser's rules: behind IPv4 options
+ * and IPv6 extension headers, and of fragments the first, which alone has ports.
  */
 #ifndef FL_ICMP_H
 #define FL_ICMP_H

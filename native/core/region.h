@@ -115,8 +115,8 @@ struct fl_place {
 
 /*
  * Written when the region is made, then only by a commit (active_half, generation), by workers (pressure_tick, trail_tick)
- * and by the sweep (live_flows, swept_generation). Up to the places it is the same in all versions: by them a later one finds what it
- * can carry over.
+ * and by the sweep (live_flows, swept_generation). Up to the places it is the same in all versions: by them a later one
+ * finds what it can carry over.
  */
 struct fl_header {
 	u64 magic;
