@@ -17,9 +17,9 @@ const DNS = `
 `;
 
 function setUp(config: Config = configOf(WEB)) {
+  const clock = makeFakeClock();
   const host: { view: HostView } = { view: fakeHost };
   const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
-  const clock = makeFakeClock();
   const checks = makeFakeProbe();
   const { log, lines } = makeFakeLog();
   const engine: { prepare: (config: Config) => void } = { prepare: () => {} };
@@ -312,6 +312,16 @@ test('flows of a server that goes down end once, with the commit that takes it o
   await clock.advance(10_000);
   assert.equal(generationOf(), constants.generationEpochOne + 1);
   assert.equal(readPlacement(plane).servers[0]?.hasEnded, undefined);
+  controller.stop();
+});
+
+test('the end of a drain is told also when the timer was early', async () => {
+  const { controller, clock, plane, lines } = await start();
+  clock.offMs = 1;
+  controller.override('web', 'web-1', { admin: 'drained', deadlineMs: 5000 });
+  await clock.advance(5100);
+  assert.equal(readPlacement(plane).servers[0]?.hasEnded, true);
+  assert.equal(lines.filter(({ msg }) => msg.startsWith('server web/web-1: the time to drain is over')).length, 1);
   controller.stop();
 });
 

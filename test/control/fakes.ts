@@ -14,15 +14,18 @@ import { parsePrefix } from '../../src/net/prefix.ts';
 export interface FakeClock extends Clock {
   /** Runs what is due on the way, and lets promises settle in between. */
   advance(ms: number): Promise<void>;
+  /** So much too early longer timers run, and the others too late, as Node's may. */
+  offMs: number;
 }
 
 export function makeFakeClock(): FakeClock {
   let nowMs = 1_000_000;
   let timers: { atMs: number; run: () => void }[] = [];
-  return {
+  const clock: FakeClock = {
+    offMs: 0,
     nowMs: () => nowMs,
     setTimer: (delayMs, run) => {
-      const timer = { atMs: nowMs + delayMs, run };
+      const timer = { atMs: nowMs + (delayMs > clock.offMs ? delayMs - clock.offMs : delayMs + clock.offMs), run };
       timers.push(timer);
       return { cancel: () => void (timers = timers.filter((other) => other !== timer)) };
     },
@@ -40,6 +43,7 @@ export function makeFakeClock(): FakeClock {
       await settle();
     },
   };
+  return clock;
 }
 
 /** Until every promise that can settle by itself has. */
