@@ -74,11 +74,11 @@ async function proveComputed(net: Topology, inUse: number): Promise<void> {
     ['web4'],
   );
   const forMs = Date.now() - Date.parse(computeOnly[0]?.since ?? '');
-  ok(forMs > floodMs / 3, `compute-only for ${forMs} ms of ${floodMs}`);
+  ok(forMs > floodMs - 10_000, `compute-only for ${forMs} ms of ${floodMs}`);
   match(await net.fairlead.run('status'), /compute-only +web4 since /);
   match(await net.fairlead.run('services'), /web4 .*up, compute-only since /);
   // Those from before it began, and who is honest.
-  ok(inUse < flows / 2, `${inUse} flows in a table of ${flows}`);
+  ok(inUse < flows / 4, `${inUse} flows in a table of ${flows}`);
 }
 
 async function proveOver(net: Topology): Promise<void> {
