@@ -13,6 +13,7 @@ import { makeSlowStart } from '../../src/control/slow-start.ts';
 import { decideAll, type DecidedService, decisionEvents } from '../../src/control/weigh.ts';
 import { serverId } from '../../src/plane/identity.ts';
 import { configOf } from '../plane/targets.ts';
+import { randomOf } from '../random.ts';
 import { makeFakeClock } from './fakes.ts';
 
 const STEPS = 300;
@@ -46,14 +47,7 @@ function configWith(servers: string): Config {
 }
 
 function openWalk(seed: number) {
-  let state = seed >>> 0 || 1;
-  const below = (bound: number): number => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % bound;
-  };
-  const pick = <T>(all: readonly T[]): T => all[below(all.length)]!;
+  const { below, pick } = randomOf(seed);
   const configs = ['a: 10.0.1.1, b: 10.0.1.2, c: 10.0.1.3', 'a: 10.0.1.1, c: { address: 10.0.1.4, weight: 5 }'].map(
     configWith,
   );

@@ -14,6 +14,7 @@ import { parsePrefix } from '../../src/net/prefix.ts';
 import { readHeader } from '../../src/plane/sections.ts';
 import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { configOf } from '../plane/targets.ts';
+import { randomOf } from '../random.ts';
 import { engines, type Engine } from './engines.ts';
 import { CLIENT, range } from './connections.ts';
 import type { FrameSpec } from './frame.ts';
@@ -66,18 +67,6 @@ interface Flow {
   /** Where the table has it: server, its port, slot, and the end towards it. */
   readonly place: string;
   readonly local: { readonly address: string; readonly port: number };
-}
-
-/** xorshift32 */
-function randomOf(seed: number) {
-  let state = seed >>> 0 || 1;
-  const below = (bound: number): number => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % bound;
-  };
-  return { below, pick: <T>(all: readonly T[]): T => all[below(all.length)]! };
 }
 
 const bracket = (address: string): string => (address.includes(':') ? `[${address}]` : address);

@@ -13,6 +13,7 @@ import { planImage } from '../../src/plane/image.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { emptyPlacement, type Placement } from '../../src/plane/placement.ts';
 import type { End, TargetService } from '../../src/plane/target.ts';
+import { randomOf } from '../random.ts';
 import { configOf, inside, outside } from './targets.ts';
 
 const STEPS = 150;
@@ -36,13 +37,7 @@ function withoutMemory(placement: Placement): Placement {
 }
 
 function openWalk(seed: number) {
-  let state = seed >>> 0 || 1;
-  const below = (bound: number): number => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % bound;
-  };
+  const { below } = randomOf(seed);
   const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
   let placement = emptyPlacement(plane.counts.tables);
   let interfaces = [outside, inside];
