@@ -26,6 +26,7 @@ import { type SlotTable, slotsOf } from '../plane/slots.ts';
 import type { LoadReplacement } from './configuration.ts';
 import { makeTarget, targetInterfaces, withUpcoming } from './desired.ts';
 import { type Events, makeEvents, partsOf } from './events.ts';
+import { makeDrains } from './drains.ts';
 import { type FloodedService, makeFloods } from './floods.ts';
 import { asksThroughPath, type HealthChange, makeHealth } from './health.ts';
 import { keepServices } from './keep-services.ts';
@@ -33,7 +34,6 @@ import { type Keeper, NO_KEEPER } from './keeper.ts';
 import {
   type AdminState,
   findServer,
-  isOverdue,
   keepOverrides,
   type OverrideChange,
   overrideOf,
@@ -111,13 +111,21 @@ export function makeController(options: ControllerOptions): Controller {
   let left = keeper.left.health;
   const slowStart = makeSlowStart(clock);
   let growing: Timer | null = null;
-  let draining: Timer | null = null;
   let pending: Timer | null = null;
   let reloading: Promise<unknown> = Promise.resolve();
   let isStopped = false;
   /** Its servers are in the data plane, without flows, so that they can be asked through it before they are needed. */
   let upcoming: Config | null = null;
   options.placed?.(applied.placement.servers);
+
+  const drains = makeDrains({
+    clock,
+    overrides: () => applied.overrides,
+    onOver: (servers) => {
+      sayOver(servers);
+      applySoon(0);
+    },
+  });
 
   const health = makeHealth({
     clock,
@@ -229,25 +237,8 @@ export function makeController(options: ControllerOptions): Controller {
     passive.follow();
     floods.follow();
     growOn();
-    drainOn();
+    if (!isStopped) drains.follow();
     return generation;
-  };
-
-  /** The flows of drained servers end when their time is over. */
-  const drainOn = (): void => {
-    draining?.cancel();
-    draining = null;
-    const nowMs = clock.nowMs();
-    const due = [...applied.overrides].filter(([, { endsAtMs = nowMs }]) => endsAtMs > nowMs);
-    if (due.length === 0 || isStopped) return;
-    const nextMs = Math.min(...due.map(([, { endsAtMs = 0 }]) => endsAtMs));
-    draining = clock.setTimer(nextMs - nowMs, () => {
-      const over = due.filter(([, override]) => isOverdue(override, clock.nowMs())).map(([server]) => server);
-      // A timer of Node's may be a little early, and what is decided then would end flows that nobody was told of.
-      if (over.length === 0) return drainOn();
-      sayOver(over);
-      applySoon(0);
-    });
   };
 
   const sayOver = (servers: readonly string[]): void => {
@@ -431,7 +422,7 @@ export function makeController(options: ControllerOptions): Controller {
       isStopped = true;
       pending?.cancel();
       growing?.cancel();
-      draining?.cancel();
+      drains.stop();
       passive.stop();
       floods.stop();
       health.stop();

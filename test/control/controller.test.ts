@@ -325,6 +325,20 @@ test('the end of a drain is told also when the timer was early', async () => {
   controller.stop();
 });
 
+test('and when the timer is late, and something else is applied at that moment', async () => {
+  const { controller, clock, lines } = await start();
+  clock.offMs = 6000;
+  controller.override('web', 'web-1', { admin: 'drained', deadlineMs: 5000 });
+  await clock.advance(5500);
+  const said = () => lines.filter(({ msg }) => msg.startsWith('server web/web-1: the time to drain is over'));
+  assert.deepEqual(said(), []);
+  controller.override('web', 'web-2', { weight: 7 });
+  assert.equal(said().length, 1);
+  await clock.advance(20_000);
+  assert.equal(said().length, 1);
+  controller.stop();
+});
+
 test('flows of a drained server end at its deadline: the operator’s, else the service’s, else none', async () => {
   const config = configOf(WEB.replace('scheduler: wrr', 'scheduler: wrr\n    drain-deadline: 10m'));
   const { controller, clock, plane } = await start(config);
