@@ -1,6 +1,6 @@
 /*
  * A guard opened on a region of two halves in plain memory, in a network namespace of the test's own with a veth pair
- * v0-v1, and how to ask the guard's programs about a frame without a wire.
+ * v0-v1, and how to ask the guard's programs about a frame without a wire: the kernel runs them (BPF_PROG_TEST_RUN).
  */
 #ifndef FL_GUARD_FIXTURE_H
 #define FL_GUARD_FIXTURE_H
@@ -128,10 +128,57 @@ static inline u32 run(int program_fd, const struct bytes *frame, u32 skip)
 	return options.retval;
 }
 
+/* What socket filter and tc program agree on; 99 when they do not. The tap shows the filter the Ethernet header. */
+static inline int ours(struct bytes frame)
+{
+	u32 copied = run(guard->filter_fd, &frame, 14);
+	u32 host = run(guard->drop_fd, &frame, 0);
+
+	if (copied == 0xffffffff && host == 2 /* TC_ACT_SHOT */)
+		return 1;
+	return copied == 0 && host == 0xffffffff /* TC_ACT_UNSPEC */ ? 0 : 99;
+}
+
 /* Which worker a frame goes to; the program runs with the Ethernet header taken off. */
 static inline u32 worker_for(struct bytes frame)
 {
 	return run(guard->steer_fd, &frame, 0);
+}
+
+/* As a worker claims the answers of a nat flow, in one of its two buckets. */
+static inline void claim(const char *client, u16 client_port, const char *server, u16 server_port, u8 protocol,
+			 u32 choice)
+{
+	struct fl_addr client_addr = addr_of(client), server_addr = addr_of(server);
+	int is_v6 = strchr(client, ':') != NULL;
+	struct fl_home home =
+		fl_home_of(memory.header.seed, BUCKETS, &client_addr, htons(client_port), protocol, is_v6);
+
+	region.claims[home.bucket[choice] * FL_WAYS + 3] =
+		fl_claim_of(memory.header.seed, &client_addr, htons(client_port), &server_addr, htons(server_port),
+			    protocol, is_v6);
+}
+
+static inline void claims_clear(void)
+{
+	memset(region.claims, 0, BUCKETS * FL_WAYS * sizeof(u64));
+}
+
+/* From port 4000 to port 8080. */
+static inline u64 claim_of(const char *client, const char *server, u8 protocol)
+{
+	struct fl_addr client_addr = addr_of(client), server_addr = addr_of(server);
+
+	return fl_claim_of(memory.header.seed, &client_addr, htons(4000), &server_addr, htons(8080), protocol,
+			   strchr(client, ':') != NULL);
+}
+
+static inline u64 tick_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return ((u64)time.tv_sec * 1000000000 + (u64)time.tv_nsec) >> FL_TICK_SHIFT;
 }
 
 /* False when there is nothing to test with. */
