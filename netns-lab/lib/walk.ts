@@ -1,20 +1,8 @@
 // Walks at random over what the two ends of some connections can say, a client that forgets, somebody who guesses, and
 // routers among them. The same seed is the same walk.
 import { families, type Family } from '../topologies/topology.ts';
+import { type Random, randomOf } from './random.ts';
 import { errors, Flow, type Quoted, type Side, type Speaker, type Stimulus } from './stimuli.ts';
-
-export type Random = (bound: number) => number;
-
-/** xorshift32: numbers below a bound. */
-export function randomOf(seed: number): Random {
-  let state = seed >>> 0 || 1;
-  return (bound) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % bound;
-  };
-}
 
 const quotings: readonly Quoted[] = ['all', 'a TCP header', '8 octets', 'no octets'];
 
@@ -34,10 +22,6 @@ class Walker {
     this.family = family;
   }
 
-  private pick<T>(all: readonly T[]): T {
-    return all[this.random(all.length)]!;
-  }
-
   private say(side: Side, flags: string, payload = ''): void {
     const { flow } = this;
     const at = side === 'w' ? flow.clientNext : flow.serverNext;
@@ -54,8 +38,9 @@ class Walker {
   }
 
   private error(): void {
-    const name = this.pick(Object.keys(errors[this.family]));
-    this.flow.error(this.pick(['w', 'e']), this.pick<Speaker>(['router', 'end']), name, this.pick(quotings));
+    const { pick } = this.random;
+    const name = pick(Object.keys(errors[this.family]));
+    this.flow.error(pick(['w', 'e']), pick<Speaker>(['router', 'end']), name, pick(quotings));
   }
 
   step(): void {
@@ -68,18 +53,18 @@ class Walker {
 
   private begin(): void {
     const { flow } = this;
-    if (this.phase === 'none' && this.random(3) === 0) {
-      flow.client(this.pick(['A', 'R', 'RA', '', 'FPU', 'SF', 'FA', 'SA']), { at: flow.clientNext });
+    if (this.phase === 'none' && this.random.below(3) === 0) {
+      flow.client(this.random.pick(['A', 'R', 'RA', '', 'FPU', 'SF', 'FA', 'SA']), { at: flow.clientNext });
       return;
     }
-    if (this.phase === 'over' && this.random(3) > 0) {
-      const side = this.pick(this.late);
-      if (this.random(2) === 0) this.again(side);
+    if (this.phase === 'over' && this.random.below(3) > 0) {
+      const side = this.random.pick(this.late);
+      if (this.random.below(2) === 0) this.again(side);
       else if (side === 'w') flow.client('A');
       else flow.server('A');
       return;
     }
-    if (this.phase !== 'none') flow.again(1 + this.random(2_000_000));
+    if (this.phase !== 'none') flow.again(1 + this.random.below(2_000_000));
     this.isOver.w = false;
     this.isOver.e = false;
     this.last = { w: null, e: null };
@@ -93,7 +78,7 @@ class Walker {
   }
 
   private answer(): void {
-    switch (this.random(6)) {
+    switch (this.random.below(6)) {
       case 0:
         this.again('w');
         return;
@@ -111,7 +96,7 @@ class Walker {
   }
 
   private complete(): void {
-    switch (this.random(6)) {
+    switch (this.random.below(6)) {
       case 0:
         this.again('e');
         return;
@@ -129,13 +114,14 @@ class Walker {
   }
 
   private live(): void {
-    const { flow, random } = this;
-    const side = this.pick<Side>(['w', 'e']);
-    switch (random(16)) {
+    const { flow } = this;
+    const { below, pick } = this.random;
+    const side = pick<Side>(['w', 'e']);
+    switch (below(16)) {
       case 0:
       case 1:
       case 2:
-        if (!this.isOver[side]) this.say(side, 'PA', '.'.repeat(1 + random(40)));
+        if (!this.isOver[side]) this.say(side, 'PA', '.'.repeat(1 + below(40)));
         return;
       case 3:
       case 4:
@@ -155,22 +141,22 @@ class Walker {
         }
         return;
       case 8:
-        if (side === 'w') flow.client(this.pick(['R', 'RA']));
-        else flow.server(this.pick(['R', 'RA']));
+        if (side === 'w') flow.client(pick(['R', 'RA']));
+        else flow.server(pick(['R', 'RA']));
         this.end(side === 'w' ? 'e' : 'w');
         return;
       case 9: // at which a server that has the connection says where it is
-        flow.client('R', { at: flow.clientNext + 1 + random(1000) }).server('A');
+        flow.client('R', { at: flow.clientNext + 1 + below(1000) }).server('A');
         return;
       case 10:
-        flow.client('R', { at: flow.clientNext + (1 << 28) + random(1 << 30), tags: ['forged'] });
+        flow.client('R', { at: flow.clientNext + (1 << 28) + below(1 << 30), tags: ['forged'] });
         return;
       case 11:
-        flow.client(this.pick(['', 'F', 'SF', 'SR', 'FPU', 'SFA', 'P']), { at: flow.clientNext });
+        flow.client(pick(['', 'F', 'SF', 'SR', 'FPU', 'SFA', 'P']), { at: flow.clientNext });
         return;
       case 12: // a client that has forgotten, and is told by the server's challenge
         flow
-          .client('S', { at: flow.clientNext + 100_000 + random(1_000_000) })
+          .client('S', { at: flow.clientNext + 100_000 + below(1_000_000) })
           .server('A')
           .client('R');
         this.end('e');
@@ -185,6 +171,7 @@ class Walker {
 export function walk(seed: number, steps: number): Stimulus[] {
   const all: Stimulus[] = [];
   const random = randomOf(seed);
+  const { below, pick } = random;
   const walkers = families.flatMap((family) =>
     Array.from({ length: 4 }, (_, nth) => {
       const flow = new Flow(all, `walk ${seed}, connection ${nth}`, family, 'tcp', 30_000 + (seed % 1000) * 10 + nth);
@@ -196,15 +183,11 @@ export function walk(seed: number, steps: number): Stimulus[] {
     return { flow: flow.client(), family };
   });
   for (let step = 0; step < steps; step++) {
-    const { flow, family } = datagrams[random(datagrams.length)]!;
+    const { flow, family } = pick(datagrams);
     const names = Object.keys(errors[family]);
-    const [from, name, quoted] = [
-      random(2) === 0 ? 'w' : 'e',
-      names[random(names.length)]!,
-      quotings[random(4)]!,
-    ] as const;
-    const kind = random(30);
-    if (kind > 2) walkers[random(walkers.length)]!.step();
+    const [from, name, quoted] = [below(2) === 0 ? 'w' : 'e', pick(names), pick(quotings)] as const;
+    const kind = below(30);
+    if (kind > 2) pick(walkers).step();
     else if (kind === 0) flow.error(from, 'router', name, quoted);
     else if (from === 'w') flow.client();
     else flow.server();

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
+import { randomOf } from '../../netns-lab/lib/random.ts';
 import type { Config, ServerConfig, ServiceConfig } from '../../src/config/config.ts';
 import type { ServerHealth, Standing } from '../../src/control/health.ts';
 import { NO_OVERRIDES, type OverrideChange, serverKey, withOverride } from '../../src/control/overrides.ts';
@@ -13,7 +14,6 @@ import { makeSlowStart } from '../../src/control/slow-start.ts';
 import { decideAll, type DecidedService, decisionEvents } from '../../src/control/weigh.ts';
 import { serverId } from '../../src/plane/identity.ts';
 import { configOf } from '../plane/targets.ts';
-import { randomOf } from '../random.ts';
 import { makeFakeClock } from './fakes.ts';
 
 const STEPS = 300;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { isIP } from 'node:net';
 import { describe, it } from 'node:test';
+import { type Random, randomOf } from '../../netns-lab/lib/random.ts';
 import {
   addressFromBytes,
   compareAddresses,
@@ -51,9 +52,9 @@ describe('an address', () => {
   }
 
   it('is read as Node reads it, for texts that are near to one', () => {
-    const random = makeRandom(1);
+    const random = randomOf(1);
     for (let i = 0; i < 20_000; i++) {
-      const text = mutate(random, Object.keys(GOOD)[random(Object.keys(GOOD).length)] ?? '');
+      const text = mutate(random, random.pick(Object.keys(GOOD)));
       // Node takes zones, which an address here has none of.
       const family = text.includes('%') ? 0 : isIP(text);
       assert.equal(parseAddress(text)?.family ?? 0, family, text);
@@ -61,10 +62,10 @@ describe('an address', () => {
   });
 
   it('prints a text that reads as the same bytes, whatever the bytes', () => {
-    const random = makeRandom(2);
+    const { below } = randomOf(2);
     for (let i = 0; i < 20_000; i++) {
       // Mostly zeros, so that runs of them of every length come up.
-      const bytes = Uint8Array.from({ length: 16 }, () => (random(3) === 0 ? random(256) : 0));
+      const bytes = Uint8Array.from({ length: 16 }, () => (below(3) === 0 ? below(256) : 0));
       const address = addressFromBytes(bytes);
       assert.deepEqual(parseAddress(address.text)?.bytes, bytes, address.text);
       if (!address.text.includes('.'))
@@ -116,17 +117,8 @@ function parse(text: string) {
   return address;
 }
 
-/** Whole numbers below `limit`, the same ones in each run (a linear congruence with the constants of C's rand48). */
-function makeRandom(seed: number): (limit: number) => number {
-  let state = BigInt(seed);
-  return (limit) => {
-    state = (state * 0x5deece66dn + 11n) & ((1n << 48n) - 1n);
-    return Number(state >> 17n) % limit;
-  };
-}
-
-function mutate(random: (limit: number) => number, text: string): string {
-  const at = random(text.length + 1);
-  const piece = ['', ':', '::', '.', '0', '1', '25', 'f', 'ffff', '%', '/'][random(11)] ?? '';
-  return text.slice(0, at) + piece + text.slice(at + random(3));
+function mutate({ below, pick }: Random, text: string): string {
+  const at = below(text.length + 1);
+  const piece = pick(['', ':', '::', '.', '0', '1', '25', 'f', 'ffff', '%', '/']);
+  return text.slice(0, at) + piece + text.slice(at + below(3));
 }

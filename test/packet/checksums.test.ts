@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { randomOf } from '../../netns-lab/lib/random.ts';
 import { checksumOf, pseudoHeaderSum, sumOf } from './checksum.ts';
 import { engines } from './engines.ts';
 import {
@@ -123,19 +124,19 @@ for (const engine of engines) {
       test('random frames of random clients come back to who sent them, octet for octet', (t) => {
         const stage = openStage(t, engine);
         stage.configure(serviceOf(exchange));
-        const random = makeRandom(exchange.family * 1000 + exchange.protocol.length + exchange.method.length);
+        const { below } = randomOf(exchange.family * 1000 + exchange.protocol.length + exchange.method.length);
         const { client, vip } = addressesOf(exchange);
         for (let round = 0; round < 300; round++) {
           const from =
             exchange.family === 4
-              ? `198.51.${random(256)}.${random(256)}`
-              : `${client.slice(0, -1)}${random(65_536).toString(16)}:${random(65_536).toString(16)}`;
+              ? `198.51.${below(256)}.${below(256)}`
+              : `${client.slice(0, -1)}${below(65_536).toString(16)}:${below(65_536).toString(16)}`;
           const content = {
-            payload: payloadOf(random(1300)),
-            ttl: 2 + random(250),
-            tags: Array.from({ length: random(3) }, () => random(4096)),
+            payload: payloadOf(below(1300)),
+            ttl: 2 + below(250),
+            tags: Array.from({ length: below(3) }, () => below(4096)),
           };
-          const came: FrameSpec = { ...request(exchange, content), from, fromPort: 1 + random(65_535) };
+          const came: FrameSpec = { ...request(exchange, content), from, fromPort: 1 + below(65_535) };
           const there = stage.send(came);
           assert.match(there.said, /^forwarded: (new-flow|client-hit)$/);
           const flow = stage.flows({ client: { address: addressOf(from), port: came.fromPort! } })[0]!;
@@ -151,15 +152,4 @@ for (const engine of engines) {
       });
     });
   }
-}
-
-/** Numbers below a bound, the same ones every time (mulberry32). */
-function makeRandom(seed: number): (bound: number) => number {
-  let state = seed;
-  return (bound) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % bound;
-  };
 }

@@ -8,13 +8,13 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { describe, test, type TestContext } from 'node:test';
+import { randomOf } from '../../netns-lab/lib/random.ts';
 import { makeController } from '../../src/control/controller.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 import { readHeader } from '../../src/plane/sections.ts';
 import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
 import { configOf } from '../plane/targets.ts';
-import { randomOf } from '../random.ts';
 import { engines, type Engine } from './engines.ts';
 import { CLIENT, range } from './connections.ts';
 import type { FrameSpec } from './frame.ts';

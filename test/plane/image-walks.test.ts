@@ -7,13 +7,13 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
+import { randomOf } from '../../netns-lab/lib/random.ts';
 import type { ServiceConfig } from '../../src/config/config.ts';
 import { readPlacement } from '../../src/plane/adopt.ts';
 import { planImage } from '../../src/plane/image.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { emptyPlacement, type Placement } from '../../src/plane/placement.ts';
 import type { End, TargetService } from '../../src/plane/target.ts';
-import { randomOf } from '../random.ts';
 import { configOf, inside, outside } from './targets.ts';
 
 const STEPS = 150;

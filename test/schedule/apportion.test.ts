@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { randomOf } from '../../netns-lab/lib/random.ts';
 import { apportion } from '../../src/schedule/apportion.ts';
-import { makeRandom } from './generate.ts';
 
 test('exact shares are left alone', () => {
   assert.deepEqual(apportion([1, 2, 3], 12), [2, 4, 6]);
@@ -17,7 +17,7 @@ test('a share below one becomes one, at the cost of the others in proportion', (
 });
 
 test('all seats are given out, and nobody with weight goes without', () => {
-  const random = makeRandom(4);
+  const { fraction: random } = randomOf(4);
   for (let round = 0; round < 300; round++) {
     const weights = Array.from({ length: 1 + Math.floor(random() * 40) }, () => Math.floor(random() ** 6 * 65_536));
     weights[0] = 1;

@@ -1,17 +1,6 @@
-// Repeatable inputs for the property tests: a seeded generator (mulberry32) and sets of servers made from it.
+// Inputs for the property tests: sets of servers, and what is counted in tables of them.
 
 import type { WeightedServer } from '../../src/schedule/maglev.ts';
-
-/** Numbers in [0, 1), the same for the same seed. */
-export function makeRandom(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 export function makeServers(count: number, weightOf: (index: number) => number = () => 1): WeightedServer[] {
   return Array.from({ length: count }, (_, i) => ({ id: `10.1.${i >> 8}.${i & 255}:80`, weight: weightOf(i) }));

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { randomOf } from '../../netns-lab/lib/random.ts';
 import { hash32 } from '../../src/schedule/hash.ts';
 import type { WeightedServer } from '../../src/schedule/maglev.ts';
 import { buildMaglev, MAGLEV_SIZE, START_SEED, STRIDE_SEED } from '../../src/schedule/maglev.ts';
-import { countPicks, makeRandom, makeServers, shuffled } from './generate.ts';
+import { countPicks, makeServers, shuffled } from './generate.ts';
 
-const random = makeRandom(20_161);
+const { fraction: random } = randomOf(20_161);
 const weightTo = (limit: number) => () => 1 + Math.floor(random() * limit);
 
 const sets: Record<string, WeightedServer[]> = {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { randomOf } from '../../netns-lab/lib/random.ts';
 import { buildSequence, SEQUENCE_LIMIT } from '../../src/schedule/sequence.ts';
-import { countPicks, makeRandom } from './generate.ts';
+import { countPicks } from './generate.ts';
 
 const cycles: { weights: number[]; sequence: number[] }[] = [
   { weights: [], sequence: [] },
@@ -22,7 +23,7 @@ for (const { weights, sequence } of cycles) {
 }
 
 test('one cycle holds each server exactly as often as its weight says', () => {
-  const random = makeRandom(1);
+  const { fraction: random } = randomOf(1);
   for (let round = 0; round < 200; round++) {
     const weights = Array.from({ length: 1 + Math.floor(random() * 30) }, () => Math.floor(random() * 12));
     const counts = countPicks(buildSequence([...weights, 1]), weights.length + 1);
@@ -31,7 +32,7 @@ test('one cycle holds each server exactly as often as its weight says', () => {
 });
 
 test('after any number of picks no server is a whole pick ahead of or behind its share', () => {
-  const random = makeRandom(2);
+  const { fraction: random } = randomOf(2);
   for (let round = 0; round < 100; round++) {
     const weights = Array.from({ length: 2 + Math.floor(random() * 20) }, () => 1 + Math.floor(random() ** 4 * 400));
     const sequence = buildSequence(weights);
@@ -55,7 +56,7 @@ test('weights with a common divisor share the short cycle', () => {
 });
 
 test('a cycle that would be too long is scaled down: shares stay within one pick, nobody is lost', () => {
-  const random = makeRandom(3);
+  const { fraction: random } = randomOf(3);
   for (const count of [2, 3, 100, 5000]) {
     const weights = Array.from({ length: count }, (_, i) => (i === 0 ? 65_535 : Math.floor(random() * 65_536)));
     const sequence = buildSequence(weights);

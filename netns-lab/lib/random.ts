@@ -1,8 +1,10 @@
-// Random walks that can be walked again: their seed says which.
+// Random walks that can be walked again, of labs and tests: their seed says which.
 
 export interface Random {
   /** From 0 on. */
   readonly below: (bound: number) => number;
+  /** From 0 on, below 1. */
+  readonly fraction: () => number;
   readonly pick: <T>(all: readonly T[]) => T;
 }
 
@@ -15,5 +17,9 @@ export function randomOf(seed: number): Random {
     state ^= state << 5;
     return (state >>> 0) % bound;
   };
-  return { below, pick: <T>(all: readonly T[]): T => all[below(all.length)]! };
+  return {
+    below,
+    fraction: () => below(2 ** 32) / 2 ** 32,
+    pick: <T>(all: readonly T[]): T => all[below(all.length)]!,
+  };
 }
