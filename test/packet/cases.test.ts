@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { answerCases } from './answer-cases.ts';
 import type { PacketCase } from './cases.ts';
 import { engines } from './engines.ts';
-import { buildFrame } from './frame.ts';
+import { buildFrame, hex } from './frame.ts';
 import { refusalCases } from './refusal-cases.ts';
 import { refusedCases } from './refused-cases.ts';
 import { openStage, OUTSIDE } from './stage.ts';
@@ -41,8 +41,4 @@ for (const engine of engines) {
 
 function octetsOf(frame: PacketCase['frame']): Uint8Array {
   return frame instanceof Uint8Array ? frame : buildFrame(frame);
-}
-
-function hex(octets: Uint8Array | null): string | undefined {
-  return octets === null ? undefined : Buffer.from(octets).toString('hex');
 }

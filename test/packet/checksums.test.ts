@@ -11,11 +11,12 @@ import {
   type Exchange,
   exchanges,
   type Local,
+  localOf,
   nameOf,
   reply,
+  replyOut,
   request,
   requestOut,
-  replyOut,
   serviceOf,
 } from './exchange.ts';
 import { addressOf, buildFrame, type FrameSpec, get16, l4OffsetOf, numberOf, payloadOf, put16 } from './frame.ts';
@@ -52,8 +53,7 @@ function verifies(octets: Uint8Array, spec: FrameSpec): boolean {
 function openExchange(stage: Stage, exchange: Exchange): Local {
   stage.configure(serviceOf(exchange));
   stage.send(request(exchange));
-  const [flow] = stage.flows();
-  return { address: (flow!.local ?? flow!.client).text, port: flow!.localPort };
+  return localOf(stage);
 }
 
 for (const engine of engines) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { layout } from '../../src/native/layout.ts';
 import type { Engine } from './engines.ts';
-import { type FrameSpec, l4OffsetOf, payloadOf } from './frame.ts';
+import { type FrameSpec, hex, l4OffsetOf, payloadOf } from './frame.ts';
 import { CLIENT_MAC, INSIDE_MAC, openStage, OUTSIDE_MAC, serverMac, type Stage } from './stage.ts';
 import type { TunnelSpec } from './tunnel.ts';
 
@@ -64,7 +64,7 @@ export function tunnelOf(
 }
 
 export function assertFrame(actual: Uint8Array | null, expected: Uint8Array): void {
-  assert.equal(Buffer.from(actual ?? []).toString('hex'), Buffer.from(expected).toString('hex'));
+  assert.equal(hex(actual), hex(expected));
 }
 
 export function open(t: Parameters<typeof openStage>[0], engine: Engine, service: Service | string): Stage {

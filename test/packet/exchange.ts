@@ -1,8 +1,9 @@
 // One exchange between a client and a server through a VIP, in four frames: the request as it comes and as it leaves,
 // the reply as it comes and as it leaves.
 
+import assert from 'node:assert/strict';
 import type { FrameSpec } from './frame.ts';
-import { CLIENT_MAC, INSIDE_MAC, OUTSIDE_MAC, serverMac } from './stage.ts';
+import { CLIENT_MAC, INSIDE_MAC, OUTSIDE_MAC, serverMac, type Stage } from './stage.ts';
 
 export interface Exchange {
   readonly method: 'nat' | 'full-nat';
@@ -72,6 +73,13 @@ export function request(exchange: Exchange, content: Content = {}): FrameSpec {
 export interface Local {
   readonly address: string;
   readonly port: number;
+}
+
+/** Of the only flow, or of the first. */
+export function localOf(stage: Stage): Local {
+  const [flow] = stage.flows();
+  assert.ok(flow, 'there is a flow');
+  return { address: (flow.local ?? flow.client).text, port: flow.localPort };
 }
 
 export function requestOut(exchange: Exchange, local: Local, content: Content = {}): FrameSpec {

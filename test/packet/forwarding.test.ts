@@ -8,7 +8,7 @@ import {
   type Content,
   type Exchange,
   exchanges,
-  type Local,
+  localOf,
   nameOf,
   reply,
   replyOut,
@@ -16,7 +16,7 @@ import {
   requestOut,
   serviceOf,
 } from './exchange.ts';
-import { buildFrame, type FrameSpec, l4OffsetOf, payloadOf, withoutTail } from './frame.ts';
+import { buildFrame, type FrameSpec, hex, l4OffsetOf, payloadOf, withoutTail } from './frame.ts';
 import { INSIDE, openStage, type Outcome, OUTSIDE, type SendOptions, type Stage } from './stage.ts';
 
 interface Dress {
@@ -149,17 +149,8 @@ function optionsOf({ gsoSize = 0, content }: Dress, frame: FrameSpec): SendOptio
   return { gsoSize, csumStart: content.checksum === 'partial' ? l4OffsetOf({ ...frame, ...content }) : 0 };
 }
 
-function localOf(stage: Stage): Local {
-  const [flow] = stage.flows();
-  assert.ok(flow !== undefined, 'there is a flow');
-  return { address: (flow.local ?? flow.client).text, port: flow.localPort };
-}
-
 function check(outcome: Outcome, said: string, via: number, expected: FrameSpec): void {
   assert.equal(outcome.said, said);
   assert.equal(outcome.via, via);
-  assert.deepEqual(
-    Buffer.from(outcome.frame ?? []).toString('hex'),
-    Buffer.from(buildFrame(withoutTail(expected))).toString('hex'),
-  );
+  assert.equal(hex(outcome.frame), hex(buildFrame(withoutTail(expected))));
 }

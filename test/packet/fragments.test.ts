@@ -9,6 +9,7 @@ import {
   type Content,
   type Exchange,
   exchanges,
+  localOf,
   nameOf,
   reply,
   replyOut,
@@ -16,7 +17,7 @@ import {
   requestOut,
   serviceOf,
 } from './exchange.ts';
-import { buildFrame, type FrameSpec, payloadOf } from './frame.ts';
+import { buildFrame, type FrameSpec, hex, payloadOf } from './frame.ts';
 import { type Cut, cutFrame, idOf } from './fragments.ts';
 import { INSIDE, openStage, OUTSIDE, type Outcome, serverMac, type Stage } from './stage.ts';
 
@@ -24,16 +25,6 @@ const ID = 0x4321;
 const CUT: Cut = { at: [48, 96], id: ID };
 const BODY: Content = { payload: payloadOf(100), dontFragment: false };
 const udp4: Exchange = { method: 'nat', protocol: 'udp', family: 4 };
-
-function hex(octets: Uint8Array | null): string {
-  return Buffer.from(octets ?? []).toString('hex');
-}
-
-function local(stage: Stage) {
-  const [flow] = stage.flows();
-  assert.ok(flow, 'there is a flow');
-  return { address: flow.local?.text ?? flow.client.text, port: flow.localPort };
-}
 
 /** Sends them in this order. */
 function sendAll(stage: Stage, frames: readonly Uint8Array[], via = OUTSIDE): Outcome[] {
@@ -62,8 +53,8 @@ for (const engine of engines) {
           there.map(({ said }) => said),
           ['forwarded: new-flow', 'forwarded: client-hit', 'forwarded: client-hit'],
         );
-        assertPieces(there, requestOut(exchange, local(stage), BODY));
-        const back = sendAll(stage, cutFrame(buildFrame(reply(exchange, local(stage), BODY)), CUT), INSIDE);
+        assertPieces(there, requestOut(exchange, localOf(stage), BODY));
+        const back = sendAll(stage, cutFrame(buildFrame(reply(exchange, localOf(stage), BODY)), CUT), INSIDE);
         assert.deepEqual(new Set(back.map(({ said }) => said)), new Set(['forwarded: server-hit']));
         assertPieces(back, replyOut(exchange, BODY));
         assert.ok(back.every(({ via }) => via === OUTSIDE));
@@ -81,7 +72,7 @@ for (const engine of engines) {
       const body = { ...BODY, tags: [5] };
       const cut = { ...CUT, l3: 18 };
       const out = sendAll(stage, cutFrame(buildFrame(request(udp4, body)), cut));
-      assertPieces(out, requestOut(udp4, local(stage), body), cut);
+      assertPieces(out, requestOut(udp4, localOf(stage), body), cut);
     });
 
     test('a datagram without a checksum keeps none', (t) => {
@@ -90,7 +81,7 @@ for (const engine of engines) {
       const body: Content = { ...BODY, checksum: 'none' };
       assertPieces(
         sendAll(stage, cutFrame(buildFrame(request(udp4, body)), CUT)),
-        requestOut(udp4, local(stage), body),
+        requestOut(udp4, localOf(stage), body),
       );
     });
 
@@ -121,7 +112,7 @@ for (const engine of engines) {
         assert.equal(stage.send(third!).said, 'kept: early-fragment');
         assert.equal(stage.send(second!).said, 'kept: early-fragment');
         const out = sendAll(stage, [first!, third!, second!]);
-        assertPieces([out[0]!, out[2]!, out[1]!], requestOut(exchange, local(stage), BODY));
+        assertPieces([out[0]!, out[2]!, out[1]!], requestOut(exchange, localOf(stage), BODY));
       });
 
       test(`a fragment that repeats or overlaps what has passed is dropped: the first one wins (IPv${family})`, (t) => {

@@ -200,3 +200,8 @@ export function checksumOfIpv4(octets: Uint8Array): number {
 export function payloadOf(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, index) => (index * 7 + 1) & 0xff);
 }
+
+/** For comparisons whose failure shows both sides. */
+export function hex(frame: Uint8Array | null): string {
+  return frame === null ? 'nothing' : Buffer.from(frame).toString('hex');
+}

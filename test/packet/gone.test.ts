@@ -4,8 +4,18 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { engines } from './engines.ts';
-import { addressesOf, CLIENT_PORT, type Content, type Exchange, nameOf, reply, request } from './exchange.ts';
-import { buildFrame, type FrameSpec, payloadOf, SEQUENCE } from './frame.ts';
+import {
+  addressesOf,
+  CLIENT_PORT,
+  type Content,
+  type Exchange,
+  type Local,
+  localOf,
+  nameOf,
+  reply,
+  request,
+} from './exchange.ts';
+import { buildFrame, type FrameSpec, hex, payloadOf, SEQUENCE } from './frame.ts';
 import { type ConfigureOptions, INSIDE, INSIDE_MAC, openStage, OUTSIDE, OUTSIDE_MAC, type Stage } from './stage.ts';
 
 const OTHER = { 4: '10.0.1.12', 6: 'fd00::a00:10c' } as const;
@@ -32,14 +42,8 @@ const ONE = { weights: { 'web/two': 0 } } satisfies ConfigureOptions;
 const resets = { weights: { 'web/one': 0 }, ends: { 'web/one': 'reset' } } satisfies ConfigureOptions;
 const moves = { weights: { 'web/one': 0 }, ends: { 'web/one': 'rehash' } } satisfies ConfigureOptions;
 
-function localOf(stage: Stage): { address: string; port: number } {
-  const [flow] = stage.flows();
-  assert.ok(flow);
-  return { address: (flow.local ?? flow.client).text, port: flow.localPort };
-}
-
 /** A connection, or an answered question. Its end towards the server. */
-function establish(stage: Stage, exchange: Exchange): { address: string; port: number } {
+function establish(stage: Stage, exchange: Exchange): Local {
   assert.equal(stage.send(request(exchange)).said, 'forwarded: new-flow');
   const local = localOf(stage);
   const answer = { ...reply(exchange, local), from: stage.flows()[0]!.server.text };
@@ -71,7 +75,7 @@ function assertReset(stage: Stage, frame: FrameSpec, via: number): void {
   const outcome = stage.send(frame, { via });
   assert.equal(outcome.said, 'answered: refused-server-gone');
   const expected = buildFrame(rst(frame, via === INSIDE ? INSIDE_MAC : OUTSIDE_MAC));
-  assert.equal(Buffer.from(outcome.frame!).toString('hex'), Buffer.from(expected).toString('hex'));
+  assert.equal(hex(outcome.frame), hex(expected));
   assert.equal(outcome.via, via);
 }
 

@@ -9,12 +9,14 @@ import {
   CLIENT_PORT,
   type Content,
   type Exchange,
+  type Local,
+  localOf,
   reply,
   request,
   serviceOf,
   VIP_PORT,
 } from './exchange.ts';
-import { buildFrame, type FrameSpec, payloadOf } from './frame.ts';
+import { buildFrame, type FrameSpec, hex, payloadOf } from './frame.ts';
 import { INSIDE, INSIDE_MAC, openStage, OUTSIDE, OUTSIDE_MAC, serverMac, type Stage } from './stage.ts';
 
 const NEIGHBOUR = { 4: '10.0.1.99', 6: 'fd00::99' } as const;
@@ -28,15 +30,11 @@ function from(exchange: Exchange, client: string, content: Content = {}): FrameS
   return { ...request(exchange, content), from: client, fromMac: serverMac(client), toMac: INSIDE_MAC };
 }
 
-function hex(frame: FrameSpec | Uint8Array | null): string {
-  return frame === null ? '' : Buffer.from(frame instanceof Uint8Array ? frame : buildFrame(frame)).toString('hex');
-}
-
 /** What the server sees: the VIP, and a port of it. */
-function seen(stage: Stage, exchange: Exchange): { address: string; port: number } {
-  const [flow] = stage.flows();
-  assert.equal(flow?.local?.text, addressesOf(exchange).vip);
-  return { address: flow.local.text, port: flow.localPort };
+function seen(stage: Stage, exchange: Exchange): Local {
+  const local = localOf(stage);
+  assert.equal(local.address, addressesOf(exchange).vip);
+  return local;
 }
 
 for (const engine of engines) {
@@ -58,14 +56,17 @@ for (const engine of engines) {
           assert.equal(there.said, 'forwarded: new-flow');
           assert.equal(there.via, INSIDE);
           const atServer = { toMac: serverMac(server), fromMac: INSIDE_MAC, from: vip, fromPort: local.port };
-          assert.equal(hex(there.frame), hex({ ...frame, ...atServer, to: server, toPort: 8080, ttl: 63 }));
+          assert.equal(hex(there.frame), hex(buildFrame({ ...frame, ...atServer, to: server, toPort: 8080, ttl: 63 })));
 
           const answer = reply(exchange, local, { payload: payloadOf(40) });
           const back = stage.send(answer, { via: INSIDE });
           assert.equal(back.said, 'forwarded: server-hit');
           assert.equal(back.via, INSIDE);
           const atClient = { toMac: serverMac(client), fromMac: INSIDE_MAC, from: vip, fromPort: VIP_PORT };
-          assert.equal(hex(back.frame), hex({ ...answer, ...atClient, to: client, toPort: CLIENT_PORT, ttl: 63 }));
+          assert.equal(
+            hex(back.frame),
+            hex(buildFrame({ ...answer, ...atClient, to: client, toPort: CLIENT_PORT, ttl: 63 })),
+          );
 
           const more = from(exchange, client, protocol === 'tcp' ? { flags: 'A' } : {});
           assert.equal(stage.send(more, { via: INSIDE }).said, 'forwarded: client-hit');

@@ -5,14 +5,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { engines } from './engines.ts';
 import { addressesOf, type Exchange, exchanges, nameOf, request } from './exchange.ts';
-import { buildFrame, type FrameSpec, payloadOf, put16 } from './frame.ts';
+import { buildFrame, type FrameSpec, hex, payloadOf, put16 } from './frame.ts';
 import {
   about,
-  errorOf,
   assertTranslated,
   bend,
   DATA,
-  hex,
+  errorOf,
   KINDS,
   open,
   ROUTERS,

@@ -5,17 +5,17 @@ import type { TestContext } from 'node:test';
 import type { Engine } from './engines.ts';
 import {
   addressesOf,
-  CLIENT_PORT,
   type Content,
   type Exchange,
   type Local,
+  localOf,
   reply,
   replyOut,
   request,
   requestOut,
   serviceOf,
 } from './exchange.ts';
-import { buildFrame, type FrameSpec, join, payloadOf, put16, wordsOf } from './frame.ts';
+import { buildFrame, type FrameSpec, hex, join, payloadOf, put16, wordsOf } from './frame.ts';
 import { CLIENT_MAC, INSIDE_MAC, openStage, OUTSIDE_MAC, serverMac, type Stage } from './stage.ts';
 
 export const ROUTERS = { 4: '192.0.2.77', 6: '2001:db8:77::1' } as const;
@@ -67,23 +67,21 @@ export function open(t: TestContext, engine: Engine, exchange: Exchange) {
   const stage = openStage(t, engine);
   stage.configure(serviceOf(exchange));
   stage.send(request(exchange));
-  return { stage, local: localOf(stage, exchange), ...addressesOf(exchange) };
+  return { stage, local: localOf(stage), ...addressesOf(exchange) };
 }
 
-function localOf(stage: Stage, exchange: Exchange): Local {
-  const [flow] = stage.flows();
-  return { address: flow?.local?.text ?? addressesOf(exchange).client, port: flow?.localPort ?? CLIENT_PORT };
-}
-
-/** From the servers' side, about what went to the server, as it comes and as it goes to the client. */
-export function toClient(
+/** An error of `from`'s about a packet with this content, its own frame with more: as it comes, and as it has to leave. */
+type Way = (
   exchange: Exchange,
   local: Local,
   from: string,
   error: Error,
-  content: Content = {},
-  more: Content = {},
-) {
+  content?: Content,
+  more?: Content,
+) => { came: FrameSpec; left: FrameSpec };
+
+/** From the servers' side, about what went to the server. */
+export const toClient: Way = (exchange, local, from, error, content = {}, more = {}) => {
   const { client, vip, server } = addressesOf(exchange);
   const sent = { ...requestOut(exchange, local, content), ...more };
   const seen = { ...request(exchange, content), ttl: sent.ttl ?? 63, ...more };
@@ -94,17 +92,10 @@ export function toClient(
     came: errorOf(exchange, came, buildFrame(sent), error, more),
     left: errorOf(exchange, left, buildFrame(seen), error, { ...more, ttl: 63 }),
   };
-}
+};
 
 /** From the clients' side, about what went to the client. */
-export function toServer(
-  exchange: Exchange,
-  local: Local,
-  from: string,
-  error: Error,
-  content: Content = {},
-  more: Content = {},
-) {
+export const toServer: Way = (exchange, local, from, error, content = {}, more = {}) => {
   const { vip, server } = addressesOf(exchange);
   const sent = { ...replyOut(exchange, content), ...more };
   const seen = { ...reply(exchange, local, content), ttl: sent.ttl ?? 63, ...more };
@@ -115,7 +106,7 @@ export function toServer(
     came: errorOf(exchange, came, buildFrame(sent), error, more),
     left: errorOf(exchange, left, buildFrame(seen), error, { ...more, ttl: 63 }),
   };
-}
+};
 
 export const ways = { 'to the client': toClient, 'to the server': toServer } as const;
 export const DATA: Content = { payload: payloadOf(64) };
@@ -140,8 +131,4 @@ export function assertTranslated(
 export function bend(octets: Uint8Array, at: number, by: number): void {
   const sum = ((octets[at]! << 8) | octets[at + 1]!) + by;
   put16(octets, at, (sum & 0xffff) + (sum >>> 16));
-}
-
-export function hex(octets: Uint8Array | null): string | undefined {
-  return octets === null ? undefined : Buffer.from(octets).toString('hex');
 }

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { engines } from './engines.ts';
-import { addressesOf, type Exchange, reply, request, serviceOf } from './exchange.ts';
+import { addressesOf, type Exchange, localOf, reply, request, serviceOf } from './exchange.ts';
 import { payloadOf } from './frame.ts';
 import { INSIDE, openStage, type Stage } from './stage.ts';
 
@@ -84,7 +84,7 @@ const scripts: Record<string, readonly Step[]> = {
   'a connection given up as soon as it was established': [OPEN[0]!, OPEN[1]!, ['client', 'FA', 'closing', 0, 1]],
 };
 
-const { server: SERVER, client: CLIENT } = addressesOf(tcp);
+const { server: SERVER } = addressesOf(tcp);
 
 for (const engine of engines) {
   for (const method of ['nat', 'full-nat'] as const) {
@@ -277,11 +277,6 @@ function send(stage: Stage, exchange: Exchange, from: 'client' | 'server', flags
       ? stage.send(request(exchange, content))
       : stage.send(reply(exchange, localOf(stage), content), { via: INSIDE });
   assert.match(outcome.said, /^forwarded: (new-flow|client-hit|server-hit)$/);
-}
-
-function localOf(stage: Stage): { address: string; port: number } {
-  const [flow] = stage.flows();
-  return { address: flow?.local?.text ?? flow?.client.text ?? CLIENT, port: flow?.localPort ?? 0 };
 }
 
 function states(stage: Stage): string[] {

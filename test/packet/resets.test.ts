@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { engines, type Engine } from './engines.ts';
-import { addressesOf, CLIENT_PORT, type Content, type Exchange, reply, request, serviceOf } from './exchange.ts';
+import { addressesOf, type Content, type Exchange, localOf, reply, request, serviceOf } from './exchange.ts';
 import { payloadOf } from './frame.ts';
-import { INSIDE, openStage, type Stage } from './stage.ts';
+import { INSIDE, openStage } from './stage.ts';
 
 const HIT = 'forwarded: client-hit';
 const FORGED = 'dropped: bad-reset';
@@ -18,10 +18,7 @@ function open(t: TestContext, engine: Engine, exchange: Exchange) {
   stage.configure(serviceOf(exchange));
   const say = (content: Content): string => stage.send(request(exchange, content)).said;
   const answer = (content: Content): void => {
-    assert.equal(
-      stage.send(reply(exchange, localOf(stage, exchange), content), { via: INSIDE }).said,
-      'forwarded: server-hit',
-    );
+    assert.equal(stage.send(reply(exchange, localOf(stage), content), { via: INSIDE }).said, 'forwarded: server-hit');
   };
   const state = (): string | undefined => stage.flows()[0]?.state;
   const begin = (): void => {
@@ -34,11 +31,6 @@ function open(t: TestContext, engine: Engine, exchange: Exchange) {
     assert.equal(state(), 'established');
   };
   return { stage, say, answer, state, begin, establish };
-}
-
-function localOf(stage: Stage, exchange: Exchange) {
-  const [flow] = stage.flows();
-  return { address: flow?.local?.text ?? addressesOf(exchange).client, port: flow?.localPort ?? CLIENT_PORT };
 }
 
 for (const engine of engines) {
