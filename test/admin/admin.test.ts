@@ -13,31 +13,24 @@ import type { FlowView } from '../../src/admin/flow-stream.ts';
 import type { DropsView, ServerView, ServiceView, StatusView } from '../../src/admin/views.ts';
 import { FairleadError } from '../../src/base/errors.ts';
 import { makeClient } from '../../src/cli/client.ts';
-import { makeController } from '../../src/control/controller.ts';
 import type { Engine } from '../../src/control/engine.ts';
-import { type HappenedEvent, makeEvents } from '../../src/control/events.ts';
+import type { HappenedEvent } from '../../src/control/events.ts';
 import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { placeOfRegion } from '../../src/plane/region-place.ts';
-import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
+import { makeControlled } from '../control/controlled.ts';
+import { loading } from '../control/fakes.ts';
 import { writeFlow } from '../plane/flow-writer.ts';
 import { configOf, WEB } from '../plane/targets.ts';
 
 async function open(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-admin-'));
   const socket = join(folder, 'control.sock');
-  const plane = makeMemoryPlane(smallCounts(1 << 15, 1), 1);
-  const clock = makeFakeClock();
-  const checks = makeFakeProbe();
+  const { plane, clock, checks, events, controller, start } = makeControlled(configOf(WEB), {
+    plane: makeMemoryPlane(smallCounts(1 << 15, 1), 1),
+  });
   checks.down.add('10.0.1.12:8080');
-  const { log } = makeFakeLog();
-  const events = makeEvents();
+  await start();
   const load = { sockets: 1, programs: 0, waiting: 0 };
-  const wiring = { inspect: () => fakeHost, prepare: () => {}, events, random: () => 0.5 };
-  const options = { plane, clock, probe: checks.probe, log, ...wiring };
-  const controller = makeController({ ...options, config: configOf(WEB) });
-  const started = controller.start();
-  await clock.advance(0);
-  await started;
   const meter = makeRateMeter(plane, clock);
   const calls: string[] = [];
   const engine: Engine = {

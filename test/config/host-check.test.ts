@@ -6,7 +6,7 @@ import { formatConfigProblem } from '../../src/base/errors.ts';
 import { checkAgainstHost } from '../../src/config/host-check.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { parseConfig } from '../../src/config/parse.ts';
-import { parsePrefix } from '../../src/net/prefix.ts';
+import { address, link } from './host.ts';
 
 const HOST: HostView = {
   links: [link('lo', 1), link('eth0', 2), link('eth1', 3), { ...link('eth2', 4), isUp: false }],
@@ -129,14 +129,4 @@ function fileOf(interfaces: string, method: string, server: string, listen = '20
 
 function headOf(output: string): string {
   return output.split('\n')[0] ?? '';
-}
-
-function link(name: string, index: number) {
-  return { name, index, mac: `02:00:00:00:00:0${index}`, mtu: 1500, isUp: true };
-}
-
-function address(name: string, text: string) {
-  const prefix = parsePrefix(text);
-  assert.ok(prefix, `${text} is no prefix`);
-  return { link: name, prefix };
 }

@@ -8,7 +8,7 @@ import { checkAgainstHost } from '../../src/config/host-check.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { tunnelOverhead } from '../../src/config/tunnel.ts';
-import { parsePrefix } from '../../src/net/prefix.ts';
+import { address, link } from './host.ts';
 
 const INLINE = '{ outside: eth0, inside: eth1 }';
 
@@ -101,14 +101,4 @@ function parse(method: string, server: string, { interfaces = INLINE, listen = '
 /** On the line of the method, so that one line number serves all. */
 function tunnel(words: string): string {
   return `tunnel: { ${words} }\n    method: l3-dsr`;
-}
-
-function link(name: string, index: number) {
-  return { name, index, mac: `02:00:00:00:00:0${index}`, mtu: 1500, isUp: true };
-}
-
-function address(name: string, text: string) {
-  const prefix = parsePrefix(text);
-  assert.ok(prefix, `${text} is no prefix`);
-  return { link: name, prefix };
 }

@@ -3,44 +3,29 @@ import { test } from 'node:test';
 import { ConfigError, FairleadError } from '../../src/base/errors.ts';
 import type { Config } from '../../src/config/config.ts';
 import type { HostView } from '../../src/config/host-view.ts';
-import { type Controller, makeController } from '../../src/control/controller.ts';
+import type { Controller } from '../../src/control/controller.ts';
 import { constants, layout } from '../../src/native/layout.ts';
 import { readPlacement } from '../../src/plane/adopt.ts';
-import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import type { Plane } from '../../src/plane/plane.ts';
 import { activeHalfOf, readHeader } from '../../src/plane/sections.ts';
 import { configOf, WEB } from '../plane/targets.ts';
-import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+import { makeControlled } from './controlled.ts';
+import { type FakeClock, fakeHost, loading } from './fakes.ts';
 
 const DNS = `
   dns: { listen: 203.0.113.53:53/udp, method: full-nat, servers: { ns-1: 10.0.1.21, ns-2: 10.0.1.22 } }
 `;
 
 function setUp(config: Config = configOf(WEB)) {
-  const clock = makeFakeClock();
   const host: { view: HostView } = { view: fakeHost };
-  const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
-  const checks = makeFakeProbe();
-  const { log, lines } = makeFakeLog();
   const engine: { prepare: (config: Config) => void } = { prepare: () => {} };
-  const controller = makeController({
-    plane,
-    config,
-    clock,
-    probe: checks.probe,
-    log,
-    inspect: () => host.view,
-    prepare: (next) => engine.prepare(next),
-    random: () => 0.5,
-  });
-  return { plane, clock, checks, lines, controller, host, engine };
+  const around = { inspect: () => host.view, prepare: (next: Config) => engine.prepare(next) };
+  return { ...makeControlled(config, around), host, engine };
 }
 
 async function start(...options: Parameters<typeof setUp>) {
   const made = setUp(...options);
-  const started = made.controller.start();
-  await made.clock.advance(0);
-  await started;
+  await made.start();
   return made;
 }
 
@@ -288,7 +273,7 @@ function weightInRegion(plane: Plane, slot: number): number {
   return activeHalfOf(plane, 'servers').getUint32(slot * layout.fl_server.octets + layout.fl_server.weight, true);
 }
 
-async function reload(controller: Controller, clock: ReturnType<typeof makeFakeClock>, config: Config) {
+async function reload(controller: Controller, clock: FakeClock, config: Config) {
   const answer = controller.reload(loading(() => config));
   await clock.advance(0);
   return answer;

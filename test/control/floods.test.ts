@@ -5,13 +5,10 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { viewServices } from '../../src/admin/views.ts';
 import { formatServices } from '../../src/cli/services.ts';
-import { makeController } from '../../src/control/controller.ts';
-import { makeEvents } from '../../src/control/events.ts';
 import { constants, layout } from '../../src/native/layout.ts';
 import { currentTick } from '../../src/plane/flow-reader.ts';
-import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { configOf } from '../plane/targets.ts';
-import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+import { makeControlled } from './controlled.ts';
 
 const SERVICES = `
   web: { listen: 203.0.113.10:80/tcp, method: l2-dsr, check: none, half-open: 500, servers: { a: 10.0.1.11 } }
@@ -19,23 +16,9 @@ const SERVICES = `
 `;
 
 async function start(t: TestContext) {
-  const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
-  const clock = makeFakeClock();
-  const events = makeEvents();
-  const controller = makeController({
-    plane,
-    config: configOf(SERVICES),
-    clock,
-    probe: makeFakeProbe().probe,
-    log: makeFakeLog().log,
-    inspect: () => fakeHost,
-    prepare: () => undefined,
-    events,
-  });
+  const { plane, clock, controller, events, start: begin } = makeControlled(configOf(SERVICES));
   t.after(() => controller.stop());
-  const started = controller.start();
-  await clock.advance(0);
-  await started;
+  await begin();
   const { half_open, computing_since } = layout.fl_service_state;
   const state = new DataView(plane.section('service_state'));
   return {

@@ -2,13 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { makeController } from '../../src/control/controller.ts';
-import { makeEvents } from '../../src/control/events.ts';
 import { type Keeper, NO_KEEPER } from '../../src/control/keeper.ts';
 import { layout } from '../../src/native/layout.ts';
-import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { configOf } from '../plane/targets.ts';
-import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+import { makeControlled } from './controlled.ts';
+import { loading } from './fakes.ts';
 
 type Counter = 'waiting' | 'answered' | 'refused' | 'abandoned' | 'unanswered' | 'timed';
 
@@ -26,24 +24,9 @@ function service(passive: string, servers = 4, more = ''): string {
 }
 
 async function start(t: TestContext, services: string, keeper: Keeper = NO_KEEPER) {
-  const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
-  const clock = makeFakeClock();
-  const events = makeEvents();
-  const controller = makeController({
-    plane,
-    config: configOf(services),
-    clock,
-    probe: makeFakeProbe().probe,
-    log: makeFakeLog().log,
-    inspect: () => fakeHost,
-    prepare: () => undefined,
-    events,
-    keeper,
-  });
+  const { plane, clock, controller, events, start: begin } = makeControlled(configOf(services), { keeper });
   t.after(() => controller.stop());
-  const started = controller.start();
-  await clock.advance(0);
-  await started;
+  await begin();
   const serverOf = (name: string) =>
     controller
       .state()

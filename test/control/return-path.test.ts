@@ -1,27 +1,17 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { makeController } from '../../src/control/controller.ts';
 import { watchReturnPath } from '../../src/control/return-path.ts';
 import { layout } from '../../src/native/layout.ts';
-import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { writeFlow } from '../plane/flow-writer.ts';
 import { configOf, WEB } from '../plane/targets.ts';
-import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+import { makeControlled } from './controlled.ts';
 
 /** Ten seconds in ticks. */
 const NOW = 75;
 
 async function setUp(t: TestContext, services = WEB) {
-  const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
-  const clock = makeFakeClock();
-  const checks = makeFakeProbe();
-  const { log, lines } = makeFakeLog();
-  const config = configOf(services);
-  const inspect = () => fakeHost;
-  const controller = makeController({ plane, config, clock, probe: checks.probe, log, inspect, prepare: () => {} });
-  const started = controller.start();
-  await clock.advance(0);
-  await started;
+  const { plane, clock, checks, log, lines, controller, start } = makeControlled(configOf(services));
+  await start();
   const watch = watchReturnPath({ plane, state: () => controller.state(), clock, log, tick: () => NOW });
   t.after(() => {
     watch.stop();

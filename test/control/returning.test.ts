@@ -3,13 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Config } from '../../src/config/config.ts';
-import { type Controller, makeController } from '../../src/control/controller.ts';
-import { makeEvents } from '../../src/control/events.ts';
+import type { Controller } from '../../src/control/controller.ts';
 import { type Keeper, NO_KEEPER } from '../../src/control/keeper.ts';
 import { NO_STATE, type SavedState } from '../../src/control/state-file.ts';
-import { makeMemoryPlane, smallCounts } from '../../src/plane/memory-plane.ts';
 import { configOf } from '../plane/targets.ts';
-import { fakeHost, makeFakeClock, makeFakeLog, makeFakeProbe } from './fakes.ts';
+import { makeControlled } from './controlled.ts';
 
 const WEB = `
   web:
@@ -25,20 +23,11 @@ function webConfig(options = ''): Config {
 }
 
 async function start(config: Config, { left = NO_STATE, down = [] as string[] } = {}) {
-  const clock = makeFakeClock();
-  const checks = makeFakeProbe();
-  for (const endpoint of down) checks.down.add(endpoint);
-  const { log, lines } = makeFakeLog();
-  const events = makeEvents();
   let saves = 0;
   const keeper: Keeper = { ...NO_KEEPER, left, saveNow: () => void saves++ };
-  const plane = makeMemoryPlane(smallCounts(4096, 1), 1);
-  const options = { plane, config, clock, probe: checks.probe, log, events, keeper };
-  const around = { inspect: () => fakeHost, prepare: () => {}, random: () => 0.5 };
-  const controller = makeController({ ...options, ...around });
-  const started = controller.start();
-  await clock.advance(0);
-  await started;
+  const { clock, checks, controller, lines, events, start: begin } = makeControlled(config, { keeper });
+  for (const endpoint of down) checks.down.add(endpoint);
+  await begin();
   const told = (): string[] => events.recent().map(({ kind, service, server }) => `${kind} ${service}/${server ?? ''}`);
   return { clock, checks, controller, lines, events, told, saves: () => saves };
 }

@@ -9,11 +9,11 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { describe, test, type TestContext } from 'node:test';
 import { randomOf } from '../../netns-lab/lib/random.ts';
-import { makeController } from '../../src/control/controller.ts';
 import type { HostView } from '../../src/config/host-view.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
 import { readHeader } from '../../src/plane/sections.ts';
-import { fakeHost, loading, makeFakeClock, makeFakeLog, makeFakeProbe } from '../control/fakes.ts';
+import { makeControlled } from '../control/controlled.ts';
+import { fakeHost, loading } from '../control/fakes.ts';
 import { configOf } from '../plane/targets.ts';
 import { engines, type Engine } from './engines.ts';
 import { CLIENT, range } from './connections.ts';
@@ -99,27 +99,17 @@ function textOf(services: readonly Service[]): string {
 async function openWalk(t: TestContext, engine: Engine, seed: number) {
   const { below, pick } = randomOf(seed);
   const stage = openStage(t, engine);
-  const clock = makeFakeClock();
-  const checks = makeFakeProbe();
   let named = 0;
   let clientPort = 1024;
   let looks = 0;
   let flows: Flow[] = [];
   let services: Service[] = range(0, 4).map(() => makeService());
-  const controller = makeController({
+  const { clock, checks, controller, start } = makeControlled(configOf(textOf(services)), {
     plane: stage.plane,
-    config: configOf(textOf(services)),
-    clock,
-    probe: checks.probe,
-    log: makeFakeLog().log,
     inspect: () => host,
-    prepare: () => {},
-    random: () => 0.5,
   });
   t.after(() => controller.stop());
-  const started = controller.start();
-  await clock.advance(0);
-  await started;
+  await start();
 
   function makeServer(family: 4 | 6): Server {
     const number = ++named;
