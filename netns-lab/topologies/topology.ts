@@ -29,22 +29,6 @@ export interface Plan {
   serverAddress: (index: number, family: Family) => string;
 }
 
-/** The first octets of a network, in each family; a host's number is put behind them. */
-export type Net = Record<Family, string>;
-
-/** Of a plan whose balancer has one arm, in the network `local`. */
-export function withOneArm(port: Port, { remote, local, servers }: Record<'remote' | 'local' | 'servers', Net>) {
-  const at = (net: Net, host: number): Net => ({ 4: `${net[4]}${host}`, 6: `${net[6]}${host}` });
-  return {
-    ports: { outside: port, inside: port },
-    interfaces: { outside: 'eth0' },
-    vip: at(local, 10),
-    balancerAddress: at(local, 2),
-    clientAddress: at(remote, 100),
-    serverAddress: (index: number, family: Family) => at(servers, 11 + index)[family],
-  };
-}
-
 export interface TopologyOptions {
   servers?: number;
   /** Where the servers send what is not for their own network. Inline, `router` is a way around the balancer. */
