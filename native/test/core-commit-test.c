@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "core-world.h"
+#include "batch.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -88,7 +89,7 @@ static void *work(void *data)
 			fill(worker, &frames[i], &services[i]);
 		}
 		enter_half(&region.workers[worker->number]);
-		fl_forward_batch(&region, frames, results, FL_BATCH, 1000 * WORLD_TICK);
+		replay_batch(&region, frames, results, FL_BATCH, 1000 * WORLD_TICK);
 		__atomic_store_n(&region.workers[worker->number].half_in_use, 0, __ATOMIC_RELEASE);
 		for (u32 i = 0; i < FL_BATCH; i++) {
 			u32 slot = slot_of(&frames[i], services[i]);

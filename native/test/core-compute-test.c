@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "core-world.h"
+#include "../engine/replay.h"
 
 #define SLOTS 4096
 #define MOST 40
@@ -58,7 +59,7 @@ static struct sent send_acknowledging(u32 service, u32 client, u8 flags, u32 ack
 	struct sent sent;
 
 	frame.len = world_frame(frame.data, &ends);
-	fl_forward(&region, &frame, now, &result);
+	fl_replay(&region, &frame, now, &result);
 	sent.reason = result.reason;
 	memcpy(sent.to, frame.data, sizeof(sent.to));
 	return sent;
@@ -92,7 +93,7 @@ static struct sent answer_numbered(u32 service, u32 client, u32 slot, u8 flags, 
 	struct sent sent;
 
 	frame.len = world_frame(frame.data, &ends);
-	fl_forward(&region, &frame, now, &result);
+	fl_replay(&region, &frame, now, &result);
 	sent.reason = result.reason;
 	memcpy(sent.to, frame.data, sizeof(sent.to));
 	if (result.verdict == FL_FORWARD) { /* from the VIP, by the way that the client's frames come, all sums right */

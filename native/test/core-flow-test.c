@@ -5,6 +5,8 @@
  */
 #include "check.h"
 #include "core-world.h"
+#include "batch.h"
+#include "../engine/replay.h"
 
 #define SLOTS 4096 /* far more than the model's flows: here nothing is evicted */
 #define CLIENTS 48
@@ -72,9 +74,9 @@ static u32 send_frame(struct world_ends *ends)
 
 	/* A batch of one takes the steps of a batch. */
 	if (some(2))
-		fl_forward(&region, &frame, now, &result);
+		fl_replay(&region, &frame, now, &result);
 	else
-		fl_forward_batch(&region, &frame, &result, 1, now);
+		replay_batch(&region, &frame, &result, 1, now);
 	return result.reason;
 }
 

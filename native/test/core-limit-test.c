@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "core-world.h"
+#include "../engine/replay.h"
 
 #define WORKERS 4
 #define MOST 100
@@ -30,7 +31,7 @@ static void send_frame(u32 worker, u16 port, u8 flags, u64 now, struct fl_result
 
 	frame.len = world_frame(data, &ends);
 	*result = (struct fl_result){ 0 };
-	fl_forward(&region, &frame, now, result);
+	fl_replay(&region, &frame, now, result);
 }
 
 /* Begins flows, and ends each a while later by a RST. */

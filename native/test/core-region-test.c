@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 #include "core-world.h"
+#include "../engine/replay.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,7 +66,7 @@ static u32 send_frame(struct fl_region *region)
 	struct fl_frame frame = { .data = data, .len = world_frame(data, &ends), .room = sizeof(data) };
 	struct fl_result result = { 0 };
 
-	fl_forward(region, &frame, 1000 * WORLD_TICK, &result);
+	fl_replay(region, &frame, 1000 * WORLD_TICK, &result);
 	return result.reason;
 }
 

@@ -10,6 +10,7 @@
  */
 #include "check.h"
 #include "core-world.h"
+#include "../engine/replay.h"
 
 #define FLOWS 4096
 #define SLOTS ((u32)FL_SLOTS_FOR(FLOWS))
@@ -70,7 +71,7 @@ static u32 strays_in_table(void)
 
 		ends.from_port = (u16)port;
 		frame.len = world_frame(data, &ends);
-		fl_forward(&region, &frame, 1000 * WORLD_TICK, &result);
+		fl_replay(&region, &frame, 1000 * WORLD_TICK, &result);
 		if (result.reason != FL_REASON_NEW_FLOW)
 			return FL_NONE;
 	}

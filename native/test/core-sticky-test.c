@@ -8,6 +8,7 @@
 #include "check.h"
 #include "core-world.h"
 #include "../engine/reenter.h"
+#include "../engine/replay.h"
 
 #define WORKERS 2
 #define CLIENTS 20000
@@ -57,7 +58,7 @@ static u32 send_syn(struct fl_region *to, u32 worker, u32 client, u16 port)
 	struct fl_result result = { 0 };
 
 	frame.worker = (u16)worker;
-	fl_forward(to, &frame, now, &result);
+	fl_replay(to, &frame, now, &result);
 	return result.reason == FL_REASON_NEW_FLOW ? FL_BE32(fl_get32(data + 14 + 36)) : FL_NONE;
 }
 

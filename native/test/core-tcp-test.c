@@ -10,6 +10,7 @@
  */
 #include "check.h"
 #include "core-world.h"
+#include "../engine/replay.h"
 
 #define SLOTS 64
 #define FAR 0x40000000u
@@ -171,7 +172,7 @@ static u32 send_frame(const struct world_ends *ends)
 				  .interface = ends->interface };
 	struct fl_result result = { 0 };
 
-	fl_forward(&region, &frame, now, &result);
+	fl_replay(&region, &frame, now, &result);
 	return result.reason;
 }
 

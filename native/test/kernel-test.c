@@ -142,7 +142,7 @@ static struct outcome both(const u8 *data, u32 len, u8 interface)
 	here.worker = (u16)processor;
 	memcpy(here.data, data, len);
 	memcpy(kernels, data, len);
-	fl_forward(&ours, &here, now, &outcome.result);
+	fl_replay(&ours, &here, now, &outcome.result);
 	if (fl_replayer_run(replayer, &there, now, &result)) {
 		printf("  %s\n", fl_error());
 		abort();

@@ -1,4 +1,5 @@
 /* Pieces of super-frames in tunnels, and fragments: each octet in its place, each length and checksum right. */
+#include "../engine/replay.h"
 #include "../engine/split.h"
 #include "check.h"
 #include "core-world.h"
@@ -31,12 +32,12 @@ static struct fl_frame wrapped(u32 service, u32 payload, u16 gso_size, u8 flags)
 		world_open(&region, 64, 1);
 	is_open = true;
 	frame.len = world_frame(frame.data, &ends);
-	fl_forward(&region, &frame, now, &result);
+	fl_replay(&region, &frame, now, &result);
 	frame = (struct fl_frame){ .data = room + 64, .room = ROOM - 64, .head = 64, .gso_size = gso_size };
 	ends.flags = flags;
 	ends.payload = payload;
 	frame.len = world_frame(frame.data, &ends);
-	fl_forward(&region, &frame, now, &result);
+	fl_replay(&region, &frame, now, &result);
 	CHECK_EQUAL(result.verdict, FL_FORWARD);
 	return frame;
 }
