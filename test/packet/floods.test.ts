@@ -90,7 +90,8 @@ for (const engine of engines) {
           const stage = open(t, engine, { scheduler, method, family });
           flood(stage, family);
           const used = new Set<string>();
-          for (let client = 100; client < 130; client++) {
+          // So many that a hash leaves one of three servers out once in 10^10 times.
+          for (let client = 100; client < 160; client++) {
             const syn = stage.send(segment(client, 'S', family));
             assert.equal(syn.said, 'forwarded: untracked');
             assert.equal(stage.flows().length, MOST + client - 100);
@@ -103,7 +104,7 @@ for (const engine of engines) {
             assert.equal(stage.send(segment(client, 'AP', family)).said, 'forwarded: client-hit');
           }
           assert.equal(used.size, 3, 'all servers are used');
-          assert.equal(stage.flows({ state: 'established' }).length, 30);
+          assert.equal(stage.flows({ state: 'established' }).length, 60);
           stage.assertCountsExact(ENDS[family].servers);
         });
       }
