@@ -36,6 +36,7 @@ export interface ServiceDocument {
   panic?: boolean;
   passive?: string | Record<string, unknown>;
   'max-flows'?: number;
+  'half-open'?: number;
   'slow-start'?: string;
   'on-no-server'?: string;
   hairpin?: string;
@@ -144,7 +145,7 @@ export class Fairlead {
   }
 
   /** What the command of this name prints as JSON, asked on the control socket itself, without starting a program for it. */
-  async view<T>(name: 'services' | 'servers' | 'drops' | 'status'): Promise<T> {
+  async view<T>(name: 'services' | 'servers' | 'checks' | 'drops' | 'status'): Promise<T> {
     return JSON.parse(await this.host.run(`curl -sS --fail --unix-socket ${this.socket} http://x/v1/${name}`)) as T;
   }
 

@@ -137,7 +137,7 @@ async function ringDrops(net: Topology): Promise<void> {
 }
 
 async function serverDies(net: Topology): Promise<void> {
-  const check = { type: 'tcp', every: '200ms', timeout: '100ms', rise: 2, fall: 2 };
+  const check = { type: 'tcp', every: '1s', 'fast-every': '200ms', timeout: '1s', rise: 2, fall: 2 };
   await net.fairlead.reload(net.config(net.everyService('nat', { more: { check } })));
   const [first, ...rest] = names;
   const answering = async () => {

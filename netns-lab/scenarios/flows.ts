@@ -146,7 +146,7 @@ async function outliveTheirFlows(net: Topology): Promise<void> {
     net.config({ web4: net.service({ method: 'nat', family: 4, scheduler: 'maglev' }) }, { timeouts }),
   );
   const connections = await hold(net, 80, held);
-  const inUse = async () => (await net.fairlead.json<{ flows: { inUse: number } }>('status')).flows.inUse;
+  const inUse = async () => (await net.fairlead.view<{ flows: { inUse: number } }>('status')).flows.inUse;
   equal(await inUse(), held);
   await waitFor('their flows to be gone', inUse, (count) => count === 0);
   equal(await alive(connections), held, 'connections without a flow');

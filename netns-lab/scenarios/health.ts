@@ -25,7 +25,7 @@ const timers = { every: '500ms', timeout: '500ms', 'fast-every': '200ms', rise: 
 /** A table with a chain on what comes in, for rules to be added. */
 const firewall = String.raw`nft add table inet f && nft add chain inet f i { type filter hook input priority 0 \; }`;
 
-const checksOf = (net: Topology) => net.fairlead.json<CheckRow[]>('checks');
+const checksOf = (net: Topology) => net.fairlead.view<CheckRow[]>('checks');
 
 /** Waits until a check is so, in both families, and says so over IPv4. */
 async function see(net: Topology, server: string, check: RegExp, state: string, words = /./): Promise<void> {

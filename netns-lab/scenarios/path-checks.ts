@@ -28,7 +28,7 @@ const timers = { every: '500ms', timeout: '500ms', 'fast-every': '200ms', rise: 
 async function see(net: Topology, server: string, state: string): Promise<string[]> {
   const rows = await waitFor(
     `the checks of ${server} to be ${state}`,
-    async () => (await net.fairlead.json<CheckRow[]>('checks')).filter((row) => row.server === server),
+    async () => (await net.fairlead.view<CheckRow[]>('checks')).filter((row) => row.server === server),
     (found) => found.length > 0 && found.every((row) => row.state === state && row.lastResult !== null),
     { withinMs: 40_000, everyMs: 50 },
   );
@@ -84,7 +84,7 @@ async function missingVip(net: Topology, words: RegExp): Promise<void> {
   await net.server(0).stop();
   await waitFor(
     'the checks over TCP to be refused',
-    async () => (await net.fairlead.json<CheckRow[]>('checks')).filter(isWeb1),
+    async () => (await net.fairlead.view<CheckRow[]>('checks')).filter(isWeb1),
     (rows) => rows.every(({ lastResult, state }) => state === 'down' && lastResult === 'connection refused'),
     { withinMs: 40_000, everyMs: 50 },
   );
@@ -191,7 +191,7 @@ const largeChecks = (net: Topology) => {
 
 async function tooLarge(net: Topology): Promise<void> {
   const words = 'MTU too small: the request does not get through undivided';
-  const checks = () => net.fairlead.json<(CheckRow & { history: string })[]>('checks');
+  const checks = () => net.fairlead.view<(CheckRow & { history: string })[]>('checks');
   const isUdp = ({ service }: CheckRow) => service.startsWith('dns');
   await waitFor(
     'the large datagrams to fail, each time with the same words, and the large requests to be answered',

@@ -6,10 +6,11 @@ import type { Host } from '../lib/host.ts';
 import { assertServed } from '../lib/proof.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { datagrams, requests } from '../lib/traffic.ts';
+import { waitFor } from '../lib/wait-for.ts';
 import { buildInline, picture } from '../topologies/inline.ts';
 import { families, type Family, type Topology } from '../topologies/topology.ts';
 
-const check = { type: 'tcp', every: '200ms', timeout: '150ms', rise: 1, fall: 2 };
+const check = { type: 'tcp', every: '1s', 'fast-every': '200ms', timeout: '1s', rise: 1, fall: 2 };
 
 interface StickyDocument {
   service: string;
@@ -71,7 +72,11 @@ async function obeysHealth(net: Topology): Promise<void> {
   await fairlead.run(`enable web4 ${first}`);
   equal(await serverOf(net, client, 4, 'when that one is back'), second, 'it stays where it is now');
   await net.servers.find(({ name }) => name === second)!.stop();
-  await fairlead.logged(`server web4/${second} is down`);
+  await waitFor(
+    'the check to take the server out',
+    () => requests(client, net.vip[4], 1),
+    ({ errors }) => errors === 0,
+  );
   const third = await serverOf(net, client, 4, 'when its server is down');
   notEqual(third, second);
   deepEqual(
