@@ -103,9 +103,7 @@ async function drain(net: Topology): Promise<number> {
 }
 
 async function stand(label: string, method: Method, build: (lab: Lab) => Promise<Topology>): Promise<Topology> {
-  const net = await build(new Lab(label, 'auto'));
-  await net.fairlead.up(net.config(net.everyService(method)));
-  return net;
+  return (await build(new Lab(label, 'auto'))).serving(method);
 }
 
 /** With direct server return: the servers are set up by `fairlead server-setup`, and answer clients themselves. */

@@ -59,22 +59,14 @@ export const topologies: readonly Scenario[] = [
     name: 'inline',
     title: 'the balancer on the path, method nat',
     picture: inlinePicture,
-    stage: async (lab) => {
-      const net = await buildInline(lab);
-      await net.fairlead.up(net.config(net.everyService('nat')));
-      return net;
-    },
+    stage: async (lab) => (await buildInline(lab)).serving('nat'),
     run: async () => {},
   },
   {
     name: 'one-arm',
     title: 'the balancer beside the path, method full-nat',
     picture: oneArmPicture,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab);
-      await net.fairlead.up(net.config(net.everyService('full-nat')));
-      return net;
-    },
+    stage: async (lab) => (await buildOneArm(lab)).serving('full-nat'),
     run: async () => {},
   },
 ];

@@ -14,9 +14,7 @@ import { families, type Method, type Topology } from '../topologies/topology.ts'
 const names = ['web-1', 'web-2', 'web-3'];
 
 async function stageInline(lab: Parameters<typeof buildInline>[0], method: Method = 'nat'): Promise<Topology> {
-  const net = await buildInline(lab);
-  await net.fairlead.up(net.config(net.everyService(method)));
-  return net;
+  return (await buildInline(lab)).serving(method);
 }
 
 async function macChange(net: Topology): Promise<void> {
@@ -164,11 +162,7 @@ export const scenarios: Scenario[] = [
     name: 'router-mac-change',
     title: 'answers follow the MAC from which a client last came',
     picture: oneArmPicture,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab);
-      await net.fairlead.up(net.config(net.everyService('full-nat')));
-      return net;
-    },
+    stage: async (lab) => (await buildOneArm(lab)).serving('full-nat'),
     run: routerChange,
   },
   {

@@ -142,9 +142,7 @@ export const scenarios: Scenario[] = [
     stage: async (lab) => {
       const net = await buildInline(lab);
       // Or fairlead would reset it, and be taken for the host.
-      const silent = { 'on-no-service': 'drop' };
-      await net.fairlead.up(net.config(net.everyService('nat', { more: { check: 'none' } }), silent));
-      return net;
+      return net.serving('nat', { more: { check: 'none' } }, { 'on-no-service': 'drop' });
     },
     run: hostStaysSilent,
   },
@@ -153,11 +151,7 @@ export const scenarios: Scenario[] = [
     title:
       "what is for no VIP is the host's: pings, direct requests and the servers' own connections pass exactly once",
     picture,
-    stage: async (lab) => {
-      const net = await buildInline(lab);
-      await net.fairlead.up(net.config(net.everyService('nat', { more: { check: 'none' } })));
-      return net;
-    },
+    stage: async (lab) => (await buildInline(lab)).serving('nat', { more: { check: 'none' } }),
     run: notOurs,
   },
   {
@@ -171,11 +165,7 @@ export const scenarios: Scenario[] = [
     name: 'hop-limit',
     title: 'a packet whose hops are used up is answered with time exceeded',
     picture,
-    stage: async (lab) => {
-      const net = await buildInline(lab);
-      await net.fairlead.up(net.config(net.everyService('nat')));
-      return net;
-    },
+    stage: async (lab) => (await buildInline(lab)).serving('nat'),
     run: hopLimit,
   },
 ];

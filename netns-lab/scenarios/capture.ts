@@ -54,11 +54,7 @@ export const scenarios: Scenario[] = [
     name: 'capture',
     title: 'capture shows each frame of a service before and after, with the decision as its comment',
     picture,
-    stage: async (lab) => {
-      const net = await buildInline(lab, { captures: false });
-      await net.fairlead.up(net.config(net.everyService('nat', { more: { check: 'none' } })));
-      return net;
-    },
+    stage: async (lab) => (await buildInline(lab, { captures: false })).serving('nat', { more: { check: 'none' } }),
     run: captured,
   },
 ];

@@ -75,11 +75,7 @@ async function schedulerChange(net: Topology): Promise<void> {
 }
 
 function standing(build: typeof buildInline, method: Method, options: TopologyOptions = {}): Scenario['stage'] {
-  return async (lab) => {
-    const net = await build(lab, options);
-    await net.fairlead.up(net.config(net.everyService(method)));
-    return net;
-  };
+  return async (lab) => (await build(lab, options)).serving(method);
 }
 
 export const scenarios: Scenario[] = [

@@ -116,9 +116,7 @@ function stage(method: Method, engine?: Engine): Scenario['stage'] {
   return async (lab: Lab) => {
     lab.isReadyForXdp = true;
     const build = method === 'nat' ? buildInline : buildOneArm;
-    const net = await build(lab, { captures: false });
-    await net.fairlead.up(net.config(net.everyService(method), engine === undefined ? {} : { engine }));
-    return net;
+    return (await build(lab, { captures: false })).serving(method, {}, engine === undefined ? {} : { engine });
   };
 }
 
@@ -164,11 +162,7 @@ export const scenarios: Scenario[] = [
     title: 'auto chooses tc behind a virtual interface, and says why',
     picture,
     engines: noEngine,
-    stage: async (lab) => {
-      const net = await buildInline(lab, { captures: false });
-      await net.fairlead.up(net.config(net.everyService('nat'), { engine: 'auto' }));
-      return net;
-    },
+    stage: async (lab) => (await buildInline(lab, { captures: false })).serving('nat', {}, { engine: 'auto' }),
     run: chosenByItself,
   },
 ];

@@ -102,8 +102,7 @@ function scenario(topology: 'inline' | 'one-arm', method: Method): Scenario {
       const net = await (topology === 'inline'
         ? buildInline(lab, { captures })
         : buildOneArm(lab, { gateway, captures }));
-      await net.fairlead.up(net.config(net.everyService(method, { more: { check: 'none' } })));
-      return net;
+      return net.serving(method, { more: { check: 'none' } });
     },
     run: (net) => prove(net, method),
   };

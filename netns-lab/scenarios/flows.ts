@@ -162,11 +162,7 @@ export const scenarios: Scenario[] = [
     name: 'equal-ports',
     title: 'two clients with equal source ports under full-nat never share a server-side port',
     picture: oneArmPicture,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab);
-      await net.fairlead.up(net.config(net.everyService('full-nat')));
-      return net;
-    },
+    stage: async (lab) => (await buildOneArm(lab)).serving('full-nat'),
     run: equalPorts,
   },
   {
@@ -187,11 +183,7 @@ export const scenarios: Scenario[] = [
     name: 'flow-listing',
     title: 'flows are listed with service, server and state, filtered as asked, and counted for each server',
     picture,
-    stage: async (lab) => {
-      const net = await buildInline(lab);
-      await net.fairlead.up(net.config(net.everyService('nat')));
-      return net;
-    },
+    stage: async (lab) => (await buildInline(lab)).serving('nat'),
     run: listing,
   },
   {

@@ -93,22 +93,15 @@ export const scenarios: Scenario[] = [
       'nat: datagrams of four frames go to one server and their answers back, also when the last fragment comes first',
     picture,
     engines: everyEngineAndMode,
-    stage: async (lab) => {
-      const net = await buildInline(lab);
-      await net.fairlead.up(net.config(net.everyService('nat', { more: { check: 'none' } })));
-      return net;
-    },
+    stage: async (lab) => (await buildInline(lab)).serving('nat', { more: { check: 'none' } }),
     run: proveNat,
   },
   {
     name: 'fragments-full-nat',
     title: 'full-nat: datagrams of five frames go to one server and their answers back',
     picture: oneArmPicture,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab, { gateway: 'router' });
-      await net.fairlead.up(net.config(net.everyService('full-nat', { more: { check: 'none' } })));
-      return net;
-    },
+    stage: async (lab) =>
+      (await buildOneArm(lab, { gateway: 'router' })).serving('full-nat', { more: { check: 'none' } }),
     run: (net) => proveEach(net, 53),
   },
   {

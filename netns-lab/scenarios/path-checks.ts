@@ -3,7 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
-import type { CheckDocument } from '../lib/fairlead.ts';
+import type { CheckDocument, ServiceDocument } from '../lib/fairlead.ts';
 import { proveHalfOpen } from '../lib/half-open.ts';
 import type { Scenario } from '../lib/scenario.ts';
 import { runOn, setUpServers, toolFolder } from '../lib/server-setup.ts';
@@ -205,31 +205,34 @@ async function tooLarge(net: Topology): Promise<void> {
 
 const isWeb1 = ({ service, server }: CheckRow) => service.startsWith('web') && server === 'web-1';
 
+/** Servers that are set up for all that the balancer has of them. */
+function stageOf(
+  build: typeof buildOneArm,
+  servers: number,
+  servicesOf: (net: Topology) => Record<string, ServiceDocument>,
+): Scenario['stage'] {
+  return async (lab) => {
+    const net = await build(lab, { servers, captures: false });
+    const config = net.config(servicesOf(net));
+    await setUpServers(net, config);
+    await net.fairlead.up(config);
+    return net;
+  };
+}
+
 export const scenarios: Scenario[] = [
   {
     name: 'path-checks-l2-dsr',
     title: 'a server that lacks the VIP is down with that as the reason, and back when it has it',
     picture: oneArmPicture,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab, { servers: 2, captures: false });
-      const config = net.config(services(net));
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildOneArm, 2, services),
     run: (net) => missingVip(net, /^the VIP is not configured on the server$/),
   },
   {
     name: 'path-checks-l3-dsr',
     title: 'behind a tunnel a server that lacks the VIP, or unwraps nothing, is down with that as the reason',
     picture: routedPicture,
-    stage: async (lab) => {
-      const net = await buildRouted(lab, { servers: 2, captures: false });
-      const config = net.config(services(net, { type: 'gre', key: 7 }));
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildRouted, 2, (net) => services(net, { type: 'gre', key: 7 })),
     run: async (net) => {
       await unwrapsNothing(net);
       await missingVip(net, tunnelWords);
@@ -240,13 +243,7 @@ export const scenarios: Scenario[] = [
     title: 'half-open checks of the VIP are answered there with RST, and leave no connection in the server',
     picture: oneArmPicture,
     engines: ['tc'],
-    stage: async (lab) => {
-      const net = await buildOneArm(lab, { servers: 1, captures: false });
-      const config = net.config(halfOpen(net, { method: 'l2-dsr' }));
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildOneArm, 1, (net) => halfOpen(net, { method: 'l2-dsr' })),
     run: proveHalfOpen,
   },
   {
@@ -254,13 +251,7 @@ export const scenarios: Scenario[] = [
     title: 'behind a tunnel too, half-open checks of the VIP leave no connection in the server',
     picture: routedPicture,
     engines: ['packet'],
-    stage: async (lab) => {
-      const net = await buildRouted(lab, { servers: 1, captures: false });
-      const config = net.config(halfOpen(net, { method: 'l3-dsr', tunnel: { type: 'gue' } }));
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildRouted, 1, (net) => halfOpen(net, { method: 'l3-dsr', tunnel: { type: 'gue' } })),
     run: proveHalfOpen,
   },
   {
@@ -269,13 +260,7 @@ export const scenarios: Scenario[] = [
       'a datagram that does not fit into the tunnel is a check’s failure with that as the reason; TCP finds its own size',
     picture: routedPicture,
     engines: ['tc'],
-    stage: async (lab) => {
-      const net = await buildRouted(lab, { servers: 1, captures: false });
-      const config = net.config(largeChecks(net));
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildRouted, 1, largeChecks),
     run: tooLarge,
   },
   {
@@ -283,13 +268,7 @@ export const scenarios: Scenario[] = [
     title: 'rules and device for checks of the VIP go with the daemon, or with what removes the traces of a killed one',
     picture: oneArmPicture,
     engines: ['packet'],
-    stage: async (lab) => {
-      const net = await buildOneArm(lab, { servers: 1, captures: false });
-      const config = net.config({ web4: net.service({ method: 'l2-dsr', family: 4 }) });
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildOneArm, 1, (net) => ({ web4: net.service({ method: 'l2-dsr', family: 4 }) })),
     run: leavesNothing,
   },
   {
@@ -297,13 +276,7 @@ export const scenarios: Scenario[] = [
     title: 'checks of the VIP go on through whatever engine follows',
     picture: oneArmPicture,
     engines: ['packet'],
-    stage: async (lab) => {
-      const net = await buildOneArm(lab, { servers: 1, captures: false });
-      const config = net.config(webServices(net, [{ type: 'http', ...timers }]));
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildOneArm, 1, (net) => webServices(net, [{ type: 'http', ...timers }])),
     run: throughEveryEngine,
   },
   {
@@ -312,13 +285,7 @@ export const scenarios: Scenario[] = [
     picture: oneArmPicture,
     engines: ['packet'],
     isLoud: true,
-    stage: async (lab) => {
-      const net = await buildOneArm(lab, { servers: 1, captures: false });
-      const config = net.config(webServices(net, 'none'));
-      await setUpServers(net, config);
-      await net.fairlead.up(config);
-      return net;
-    },
+    stage: stageOf(buildOneArm, 1, (net) => webServices(net, 'none')),
     run: tenThousand,
   },
 ];

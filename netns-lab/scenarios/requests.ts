@@ -55,8 +55,7 @@ function scenario(topology: 'inline' | 'one-arm', method: Method, workers: numbe
     stage: async (lab) => {
       const gateway = method === 'nat' ? 'balancer' : 'router';
       const net = await (topology === 'inline' ? buildInline(lab) : buildOneArm(lab, { gateway }));
-      await net.fairlead.up(net.config(net.everyService(method, { more: { check: 'none' } }), { workers }));
-      return net;
+      return net.serving(method, { more: { check: 'none' } }, { workers });
     },
     run: (net) => prove(net, method),
   };
@@ -89,8 +88,7 @@ async function stageJumbo(lab: Lab): Promise<Topology> {
       `for link in $(ls /sys/class/net | grep -v ^lo$); do ip link set $link mtu 9000 ${more} || exit 1; done`,
     );
   }
-  await net.fairlead.up(net.config(net.everyService('nat', { more: { check: 'none' } })));
-  return net;
+  return net.serving('nat', { more: { check: 'none' } });
 }
 
 export const scenarios = [

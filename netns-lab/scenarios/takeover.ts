@@ -185,8 +185,7 @@ async function otherSizes(net: Topology): Promise<void> {
 async function stage(lab: Lab): Promise<Topology> {
   const net = await buildInline(lab, { captures: false });
   // Two, so that the packet engine hands over a whole fan-out group.
-  await net.fairlead.up(net.config(net.everyService('nat'), { workers: 2 }));
-  return net;
+  return net.serving('nat', {}, { workers: 2 });
 }
 
 export const scenarios: Scenario[] = [

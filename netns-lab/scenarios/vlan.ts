@@ -55,8 +55,7 @@ async function stage(lab: Lab): Promise<Topology> {
     await server.run(`ip neigh replace ${near} lladdr ${await balancer.mac('in')} dev eth0 nud permanent`);
     await balancer.run(`ip neigh replace ${far} lladdr ${await server.mac('eth0')} dev in nud permanent`);
   }
-  await net.fairlead.up(net.config(net.everyService('nat', { more: { check: 'none' } })));
-  return net;
+  return net.serving('nat', { more: { check: 'none' } });
 }
 
 export const scenarios: Scenario[] = [

@@ -112,6 +112,16 @@ export class Topology {
     );
   }
 
+  /** With a balancer that has every service. */
+  async serving(
+    method: Method,
+    options: Partial<ServiceOptions> = {},
+    more: Partial<ConfigDocument> = {},
+  ): Promise<this> {
+    await this.fairlead.up(this.config(this.everyService(method, options), more));
+    return this;
+  }
+
   server(index: number): WebServer {
     const server = this.servers[index];
     if (server === undefined) {
