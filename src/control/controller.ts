@@ -10,44 +10,43 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { FairleadError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Config } from '../config/config.ts';
-import { formatDuration } from '../config/duration.ts';
-import { halfOpenMost } from '../config/half-open.ts';
 import type { HostView } from '../config/host-view.ts';
 import type { ResultCounts } from '../health/monitor.ts';
 import type { Probe } from '../health/probe.ts';
 import { readPlacement } from '../plane/adopt.ts';
 import { readHalfOpen, readHandshakes } from '../plane/counters.ts';
 import { currentTick } from '../plane/flow-reader.ts';
-import { serverId, serviceId } from '../plane/identity.ts';
 import { planImage } from '../plane/image.ts';
 import type { Plane } from '../plane/plane.ts';
 import { readHeader } from '../plane/sections.ts';
-import { type SlotTable, slotsOf } from '../plane/slots.ts';
+import type { SlotTable } from '../plane/slots.ts';
+import type { Target } from '../plane/target.ts';
+import type { Change } from './change.ts';
 import type { LoadReplacement } from './configuration.ts';
 import { makeTarget, targetInterfaces, withUpcoming } from './desired.ts';
-import { type Events, makeEvents, partsOf } from './events.ts';
 import { makeDrains } from './drains.ts';
-import { type FloodedService, makeFloods } from './floods.ts';
+import { type Events, makeEvents } from './events.ts';
+import { makeFloods } from './floods.ts';
 import { asksThroughPath, type HealthChange, makeHealth } from './health.ts';
 import { keepServices } from './keep-services.ts';
 import { type Keeper, NO_KEEPER } from './keeper.ts';
+import { formatMemory, parseMemory, type SavedMemory } from './memory.ts';
 import {
-  type AdminState,
   findServer,
   keepOverrides,
   type OverrideChange,
   overrideOf,
   type Overrides,
   serverKey,
+  withDeadline,
   withOverride,
 } from './overrides.ts';
-import { makePassive, type WatchedService } from './passive.ts';
-import { type Change, formatChange } from './change.ts';
+import { makePassive } from './passive.ts';
 import { planChanges } from './plan.ts';
 import { makeSlowStart } from './slow-start.ts';
 import { type Applied, type ControlState, describeServices, type ServiceState } from './state.ts';
-import type { SavedState } from './state-file.ts';
-import type { Target } from '../plane/target.ts';
+import { makeTeller } from './teller.ts';
+import { floodedServices, watchedServices } from './watched.ts';
 import { decideAll, decisionEvents } from './weigh.ts';
 
 export interface ControllerOptions {
@@ -87,7 +86,7 @@ export interface Controller {
   lookAtHost(): void;
   state(): ControlState;
   /** What a successor needs to know. */
-  memory(): Pick<SavedState, 'overrides' | 'health' | 'ejections'>;
+  memory(): SavedMemory;
   checkResults(): ResultCounts;
   stop(): void;
 }
@@ -99,16 +98,18 @@ const RETRY_MS = 1000;
 export function makeController(options: ControllerOptions): Controller {
   const { plane, clock, log, inspect, events = makeEvents(), keeper = NO_KEEPER } = options;
   const startedMs = Date.now();
+  const recalled = parseMemory(keeper.left, clock);
+  const tell = makeTeller(log, events);
   let applied: Applied = {
     config: options.config,
-    overrides: keepOverrides(overridesOf(keeper.left.overrides, clock), options.config),
+    overrides: keepOverrides(recalled.overrides, options.config),
     host: inspect(),
     placement: readPlacement(plane),
     target: null,
     decisions: [],
   };
   /** Asked at the start only: later on nothing is as it was left. */
-  let left = keeper.left.health;
+  let left = recalled.health;
   const slowStart = makeSlowStart(clock);
   let growing: Timer | null = null;
   let pending: Timer | null = null;
@@ -131,33 +132,17 @@ export function makeController(options: ControllerOptions): Controller {
     clock,
     probe: options.probe,
     ...(options.random === undefined ? {} : { random: options.random }),
-    recall: (key) => {
-      const memory = left[key];
-      return memory === undefined ? undefined : { state: memory.state, sinceMs: onClock(clock, memory.since) };
-    },
+    recall: (key) => left.get(key),
     onChange: (change) => {
-      sayHealth(change);
+      tell.healthChanged(change, applied.target === null);
       followHealth(change);
     },
     onAdvice: (server, reason) => {
-      log.info({ server }, `server ${server}: ${reason}`);
-      events.add({ kind: 'server-advice', ...partsOf(server), reason });
+      tell.advised(server, reason);
       if (applied.target !== null) applySoon(COALESCE_MS);
     },
-    onWarning: (server, warning) => {
-      log.warn({ server }, `server ${server}: ${warning}`);
-      events.add({ kind: 'server-warning', ...partsOf(server), reason: warning });
-    },
+    onWarning: (server, warning) => tell.warned(server, warning),
   });
-
-  const sayHealth = ({ server, before, state, reason }: HealthChange): void => {
-    if (state === 'down') log.warn({ server }, `server ${server} is down: ${reason}`);
-    else if (state === 'doubted') log.warn({ server }, `server ${server} was up, and is doubted now: ${reason}`);
-    else log.info({ server }, `server ${server} is ${state}: ${reason}`);
-    // That servers are found to be up is no news while the first look at all of them is under way.
-    const isNews = state === 'down' || (state === 'up' && before !== 'doubted' && applied.target !== null);
-    if (isNews) events.add({ kind: state === 'up' ? 'server-up' : 'server-down', ...partsOf(server), reason });
-  };
 
   const followHealth = ({ server, before, state }: HealthChange): void => {
     if (state === 'down') slowStart.forget(server);
@@ -181,32 +166,15 @@ export function makeController(options: ControllerOptions): Controller {
       keeper.saveSoon();
       applySoon(0);
     },
-    onEvent: (event) => {
-      const server = serverKey(event.service ?? '', event.server ?? '');
-      log[event.kind === 'server-returned' ? 'info' : 'warn'](
-        { server },
-        `server ${server}: ${event.kind}: ${event.reason}`,
-      );
-      events.add(event);
-    },
+    onEvent: (event) => tell.happened(event),
   });
   const floods = makeFloods({
     clock,
     services: () => floodedServices(applied),
     isComputeOnly: (slot) => readHalfOpen(plane, slot, currentTick()).computeOnlyForMs !== null,
-    onEvent: (event) => {
-      log.warn({ service: event.service }, `service ${event.service ?? ''}: ${event.kind}: ${event.reason}`);
-      events.add(event);
-    },
+    onEvent: (event) => tell.happened(event),
   });
-  passive.recall(
-    new Map(
-      Object.entries(keeper.left.ejections ?? {}).map(([server, { until, ...more }]) => [
-        server,
-        { ...more, untilMs: onClock(clock, until) },
-      ]),
-    ),
-  );
+  passive.recall(recalled.ejections);
 
   const plan = (change: Partial<Applied>) => {
     const next = { ...applied, ...change };
@@ -230,10 +198,7 @@ export function makeController(options: ControllerOptions): Controller {
     const happened = applied.target === null ? [] : decisionEvents(applied.decisions, next.decisions);
     applied = next;
     log.debug({ generation }, `commit ${generation}`);
-    for (const event of happened) {
-      log.warn({ service: event.service }, `service ${event.service ?? ''}: ${event.kind}: ${event.reason}`);
-      events.add(event);
-    }
+    for (const event of happened) tell.happened(event);
     passive.follow();
     floods.follow();
     growOn();
@@ -245,10 +210,7 @@ export function makeController(options: ControllerOptions): Controller {
     for (const { config, servers: states } of describeServices(applied, health, passive, plane)) {
       for (const { config: server, openFlows } of states) {
         const key = serverKey(config, server);
-        if (!servers.includes(key)) continue;
-        const reason = `the time to drain is over, ${openFlows} open flows end`;
-        log.info({ server: key }, `server ${key}: ${reason}`);
-        events.add({ kind: 'server-drain-over', ...partsOf(key), reason });
+        if (servers.includes(key)) tell.drainOver(key, openFlows);
       }
     }
   };
@@ -332,9 +294,7 @@ export function makeController(options: ControllerOptions): Controller {
     }
     log.level = config.log.level;
     for (const warning of warnings) log.warn(warning);
-    const words = changes.length === 0 ? 'nothing changed' : changes.map(formatChange).join('; ');
-    log.info({ generation }, `reloaded: ${words}`);
-    events.add({ kind: 'reloaded', service: null, server: null, reason: words });
+    tell.reloaded(generation, changes);
     keeper.saveSoon();
     return { generation, changes, warnings };
   };
@@ -351,7 +311,7 @@ export function makeController(options: ControllerOptions): Controller {
         options.placed?.(placement.servers);
       }
       await health.watch([applied.config], isInMaintenance);
-      left = {};
+      left = new Map();
       if (!isStopped) apply({});
     },
     reload: (load) => {
@@ -372,8 +332,7 @@ export function makeController(options: ControllerOptions): Controller {
       // Checks rest in maintenance; after it the first result decides, as for a new server.
       if ((before === 'maintenance') !== (admin === 'maintenance'))
         void health.watch([applied.config], isInMaintenance);
-      log.info({ server: key }, `server ${key} ${describe(change)}`);
-      events.add({ kind: kindOf(change), ...partsOf(key), reason: describe(change) });
+      tell.overridden(key, change);
       keeper.saveNow();
     },
     lookAtHost: () => {
@@ -397,26 +356,10 @@ export function makeController(options: ControllerOptions): Controller {
         },
       };
     },
-    memory: () => ({
-      ejections: Object.fromEntries(
-        Array.from(passive.ejections(), ([server, { untilMs, ...more }]) => [
-          server,
-          { ...more, until: onCalendar(clock, untilMs) },
-        ]),
-      ),
-      overrides: Object.fromEntries(
-        Array.from(applied.overrides, ([server, { endsAtMs, ...more }]) => [
-          server,
-          endsAtMs === undefined ? more : { ...more, until: onCalendar(clock, endsAtMs) },
-        ]),
-      ),
-      health: Object.fromEntries(
-        Array.from(health.memories(), ([key, { state, sinceMs }]) => [
-          key,
-          { state, since: onCalendar(clock, sinceMs) },
-        ]),
-      ),
-    }),
+    memory: () => {
+      const { overrides } = applied;
+      return formatMemory({ overrides, health: health.memories(), ejections: passive.ejections() }, clock);
+    },
     checkResults: () => health.counts(),
     stop: () => {
       isStopped = true;
@@ -428,72 +371,4 @@ export function makeController(options: ControllerOptions): Controller {
       health.stop();
     },
   };
-}
-
-/** Services that can go compute-only, as the last commit has them. */
-function floodedServices({ config, placement }: Applied): FloodedService[] {
-  const slots = slotsOf(placement.services);
-  return config.services.flatMap((service) => {
-    const most = halfOpenMost(service, config.flows);
-    const slot = most === null ? undefined : slots.get(serviceId(service));
-    return most === null || slot === undefined ? [] : [{ name: service.name, most, slot }];
-  });
-}
-
-/** Services with passive checks, as the last commit has them. */
-function watchedServices({ config, decisions, placement }: Applied): WatchedService[] {
-  const slots = slotsOf(placement.servers);
-  return config.services.flatMap((service, index) => {
-    const { passive: plan } = service;
-    if (plan === null) return [];
-    const servers = service.servers.map((server, at) => ({
-      key: serverKey(service, server),
-      name: server.name,
-      identity: serverId(service, server),
-      slot: slots.get(serverId(service, server)) ?? 0,
-      isBackup: server.isBackup,
-      isUsed: (decisions[index]?.weights[at] ?? 0) > 0,
-    }));
-    return [{ name: service.name, plan, servers }];
-  });
-}
-
-const WORDS: Readonly<Record<AdminState, string>> = {
-  enabled: 'was enabled by an operator',
-  drained: 'was drained by an operator; its flows go on',
-  maintenance: 'was put into maintenance by an operator; its flows go on, its checks rest',
-};
-
-function describe({ admin = 'enabled', weight, deadlineMs }: OverrideChange): string {
-  if (admin === 'drained' && typeof deadlineMs === 'number') {
-    return `was drained by an operator; its flows end in ${formatDuration(deadlineMs)} at the latest`;
-  }
-  return weight === undefined ? WORDS[admin] : `was given weight ${weight} by an operator`;
-}
-
-function kindOf({ admin = 'enabled', weight }: OverrideChange) {
-  return weight === undefined ? (`server-${admin}` as const) : 'server-weight';
-}
-
-/** A drain that begins has the service's deadline, unless it was given one. */
-function withDeadline(change: OverrideChange, before: AdminState, usualMs: number | null): OverrideChange {
-  const isNew = change.admin === 'drained' && before !== 'drained';
-  return isNew && change.deadlineMs === undefined ? { ...change, deadlineMs: usualMs } : change;
-}
-
-function overridesOf(left: SavedState['overrides'], clock: Clock): Overrides {
-  const entries = Object.entries(left).map(([server, { until, ...more }]) => {
-    const override = until === undefined ? more : { ...more, endsAtMs: onClock(clock, until) };
-    return [server, override] as const;
-  });
-  return new Map(entries);
-}
-
-/** Milliseconds since 1970 as the clock's, and back. */
-function onClock(clock: Clock, since: number): number {
-  return clock.nowMs() - (Date.now() - since);
-}
-
-function onCalendar(clock: Clock, ms: number): number {
-  return Math.round(Date.now() - (clock.nowMs() - ms));
 }

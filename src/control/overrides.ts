@@ -77,6 +77,12 @@ export function withOverride(
   return next;
 }
 
+/** A drain that begins has the service's deadline, unless it was given one. */
+export function withDeadline(change: OverrideChange, before: AdminState, usualMs: number | null): OverrideChange {
+  const isNew = change.admin === 'drained' && before !== 'drained';
+  return isNew && change.deadlineMs === undefined ? { ...change, deadlineMs: usualMs } : change;
+}
+
 function deadlineOf(
   before: Override,
   admin: AdminState,
