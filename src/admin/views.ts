@@ -6,7 +6,7 @@ import { endpointOf } from '../control/plan.ts';
 import type { EngineState } from '../control/engine.ts';
 import type { ControlState, ServerState, ServiceState } from '../control/state.ts';
 import { describeMemory, stickyClientsOf } from '../plane/capacity.ts';
-import { countFlows, readHop, readReasons, readWorkers } from '../plane/counters.ts';
+import { addTraffic, countFlows, readHop, readReasons, readWorkers } from '../plane/counters.ts';
 import type { Plane } from '../plane/plane.ts';
 
 export interface StatusView {
@@ -179,10 +179,7 @@ function addLoads(a: Load, b: Load): Load {
   return {
     active: a.active + b.active,
     inactive: a.inactive + b.inactive,
-    inFrames: a.inFrames + b.inFrames,
-    inOctets: a.inOctets + b.inOctets,
-    outFrames: a.outFrames + b.outFrames,
-    outOctets: a.outOctets + b.outOctets,
+    ...addTraffic(a, b),
   };
 }
 

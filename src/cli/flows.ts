@@ -52,13 +52,8 @@ async function write(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain');
 }
 
-export async function* formatFlows(flows: AsyncIterable<FlowView>, isTerminal = false): AsyncGenerator<string> {
-  let isEmpty = true;
-  for await (const line of tableLines(COLUMNS, flows, isTerminal)) {
-    isEmpty = false;
-    yield line;
-  }
-  if (isEmpty) yield 'no flow is tracked, or none of that kind';
+export function formatFlows(flows: AsyncIterable<FlowView>, isTerminal = false): AsyncGenerator<string> {
+  return tableLines(COLUMNS, flows, 'no flow is tracked, or none of that kind', isTerminal);
 }
 
 const COLUMNS: readonly Column<FlowView>[] = [

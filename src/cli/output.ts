@@ -18,10 +18,14 @@ export function formatTable<T>(columns: readonly Column<T>[], rows: readonly T[]
 /** Rows that a table of unknown length is laid out by. */
 const LAID_BY = 500;
 
-/** The same, line by line, for rows without end: the first rows decide how wide the columns are. Nothing for no rows. */
+/**
+ * The same, line by line, for rows without end: the first rows decide how wide the columns are. Where there is no row it says
+ * so in the words of `none`.
+ */
 export async function* tableLines<T>(
   columns: readonly Column<T>[],
   rows: AsyncIterable<T>,
+  none: string,
   isTerminal = false,
 ): AsyncGenerator<string> {
   const first: T[] = [];
@@ -29,7 +33,7 @@ export async function* tableLines<T>(
   const begin = (): string[] => {
     const laid = layTable(columns, first, isTerminal);
     line = laid.line;
-    return first.length === 0 ? [] : [laid.head, ...first.map(laid.line)];
+    return first.length === 0 ? [none] : [laid.head, ...first.map(laid.line)];
   };
   for await (const row of rows) {
     if (line !== null) yield (line as (row: T) => string)(row);

@@ -3,13 +3,8 @@
 import type { StickyView } from '../admin/sticky-stream.ts';
 import { type Column, formatAge, tableLines } from './output.ts';
 
-export async function* formatStickies(stickies: AsyncIterable<StickyView>, isTerminal = false): AsyncGenerator<string> {
-  let isEmpty = true;
-  for await (const line of tableLines(COLUMNS, stickies, isTerminal)) {
-    isEmpty = false;
-    yield line;
-  }
-  if (isEmpty) yield 'no client is remembered, or none of that kind';
+export function formatStickies(stickies: AsyncIterable<StickyView>, isTerminal = false): AsyncGenerator<string> {
+  return tableLines(COLUMNS, stickies, 'no client is remembered, or none of that kind', isTerminal);
 }
 
 const COLUMNS: readonly Column<StickyView>[] = [

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { request as requestPlain } from 'node:http';
 import { request as requestTls } from 'node:https';
+import { endGroup } from '../base/end-group.ts';
 import type { Deliver } from './notify.ts';
 import type { HappenedEvent } from './events.ts';
 
@@ -26,13 +27,7 @@ function runHook(command: readonly string[], event: HappenedEvent, signal: Abort
         FAIRLEAD_REASON: event.reason,
       },
     });
-    const kill = (): void => {
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-      } catch {
-        // It has ended by itself.
-      }
-    };
+    const kill = (): void => endGroup(child.pid);
     const timer = setTimeout(kill, WITHIN_MS);
     signal.addEventListener('abort', kill, { once: true });
     const settle = (trouble: string | null): void => {

@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import type { Timer } from '../base/clock.ts';
+import { endGroup } from '../base/end-group.ts';
 import type { ExecKind } from '../config/check.ts';
 import { parseAgentWords } from './agent-words.ts';
 import { attempt, type Attempt } from './attempt.ts';
@@ -52,15 +53,6 @@ export function makeExecProbe(timers: Timers) {
 function startTrouble({ code, message }: NodeJS.ErrnoException): string {
   if (code === 'ENOENT') return 'there is no such file';
   return code === 'EACCES' ? 'it may not be run' : message;
-}
-
-function endGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch {
-    // All of it has ended by itself.
-  }
 }
 
 interface End {

@@ -80,7 +80,7 @@ export function readTraffic(plane: Plane, slot: number): Traffic {
   return sum;
 }
 
-function addTraffic(a: Traffic, b: Traffic): Traffic {
+export function addTraffic(a: Traffic, b: Traffic): Traffic {
   return {
     inFrames: a.inFrames + b.inFrames,
     inOctets: a.inOctets + b.inOctets,

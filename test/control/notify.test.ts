@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -132,6 +133,24 @@ test('a program gets the event on its input and in its environment, and its exit
     /exit code 3/,
   );
   await assert.rejects(deliverEvent({ type: 'exec', command: ['/nowhere'] }, makeEvent(7), never), /ENOENT/);
+});
+
+test('a program that shall end is ended with all that it has started', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'fairlead-hook-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const pipe = `${folder}/pipe`;
+  execFileSync('mkfifo', [pipe]);
+  const asked = new AbortController();
+  const command = ['sh', '-c', 'sleep 600 >"$0" & wait', pipe];
+  const told = deliverEvent({ type: 'exec', command }, makeEvent(7), asked.signal);
+  // The sleeper holds the pipe's other end.
+  const held = createReadStream(pipe);
+  await once(held, 'open');
+  held.resume();
+  const ended = once(held, 'end', { signal: AbortSignal.timeout(20_000) });
+  asked.abort();
+  await assert.rejects(told, /it was ended by SIGKILL/);
+  await ended;
 });
 
 test('a web server gets the event as JSON with its id, and only 2xx is an answer', async (t) => {
