@@ -101,9 +101,13 @@ async function proveOver(net: Topology): Promise<void> {
     ({ computeOnly }) => computeOnly.length === 0,
     { withinMs: 20_000 },
   );
-  const events = await net.fairlead.run('events');
+  // The daemon looks now and then whether it has ended.
+  const events = await waitFor(
+    'the events to tell of the end',
+    () => net.fairlead.run('events'),
+    (text) => /service-compute-only-over +web4 /.test(text),
+  );
   match(events, /service-compute-only +web4 /);
-  match(events, /service-compute-only-over +web4 /);
 }
 
 function configOf(net: Topology, method: Method, more: Partial<ServiceDocument> = {}): ConfigDocument {
