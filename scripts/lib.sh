@@ -14,10 +14,15 @@ need_root() {
   [ "$(id -u)" -eq 0 ] || die "$1 needs root; run it as: sudo $0"
 }
 
-# Node 22.18 was the first that strips types without a flag.
+# Node 22.18 was the first that strips types without a flag. Asking for the version starts no JavaScript: each command
+# begins with this.
 node_is_new_enough() {
-  "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 18) ? 0 : 1)' \
-    2>/dev/null
+  version=$("$1" --version 2>/dev/null) || return 1
+  major=${version#v}
+  major=${major%%.*}
+  minor=${version#*.}
+  minor=${minor%%.*}
+  [ "$major" -gt 22 ] || { [ "$major" -eq 22 ] && [ "$minor" -ge 18 ]; }
 }
 
 # Prints the path of the first Node that will do: the one npm brought beside this package, or hoisted above it when
