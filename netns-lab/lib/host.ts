@@ -90,13 +90,26 @@ export class Host {
 
   /** Gives an interface its addresses (ADDRESS/LENGTH, either family), usable at once, and brings it up. */
   async address(device: string, ...addresses: string[]): Promise<void> {
-    const lines = addresses.map((it) => `ip address add ${it} dev ${device}${it.includes(':') ? ' nodad' : ''}`);
-    await this.run([`ip link set ${device} up`, ...lines].join(' && '));
+    const lines = addresses.map((it) => `address add ${it} dev ${device}${it.includes(':') ? ' nodad' : ''}`);
+    await this.ip(`link set ${device} up`, ...lines);
   }
 
-  /** Routes PREFIX via GATEWAY; `default` takes the family of the gateway. */
+  /** Routes what is for anybody else via these gateways, at most one of each family. */
+  async defaultRoutes(...gateways: string[]): Promise<void> {
+    await this.ip(...gateways.map((it) => `route replace ${it.includes(':') ? '::/0' : '0.0.0.0/0'} via ${it}`));
+  }
+
+  /** Routes PREFIX via GATEWAY. */
   async route(prefix: string, gateway: string): Promise<void> {
-    await this.run(`ip ${gateway.includes(':') ? '-6 ' : ''}route replace ${prefix} via ${gateway}`);
+    await this.ip(`route replace ${prefix} via ${gateway}`);
+  }
+
+  /** Lines of ip(8), by one program and without entering the namespace, which costs as much as all of them. */
+  private async ip(...lines: string[]): Promise<void> {
+    const command = `ip -n ${this.namespace} -batch -`;
+    const result = await execute(command.split(' '), lines.join('; '), { input: lines.join('\n') });
+    this.note(lines.map((line) => `$ ip ${line}`).join('\n'));
+    if (result.code !== 0) throw new CommandError(result, this.name);
   }
 
   async mac(device: string): Promise<string> {

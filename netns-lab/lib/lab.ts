@@ -23,7 +23,10 @@ let made = 0;
  * make them. And what xdp sends to a veth is received by its other end only if that polls, which gro sees to; but merging
  * nothing, so that captures count what passed.
  */
-const likeOnWire = (device: string) => `ethtool -K ${device} tx off gro on && ip link set ${device} gro_max_size 1500`;
+const likeOnWire = ({ namespace }: Host, device: string) => [
+  `ip netns exec ${namespace} ethtool -K ${device} tx off gro on`,
+  `ip -n ${namespace} link set ${device} gro_max_size 1500`,
+];
 
 export class Lab {
   /** Short and unique, with the owner's pid, so that a later run can tell a dead lab from a living one. */
@@ -77,7 +80,10 @@ export class Lab {
     return host;
   }
 
-  private async outside(command: string): Promise<void> {
+  /** Everything in one shell, for programs that start are most of a network's time; the hosts that it is about note it. */
+  private async outside(lines: readonly string[], ...hosts: Host[]): Promise<void> {
+    const command = lines.join(' && ');
+    for (const host of hosts) host.note(`$ ${lines.join('\n$ ')}`);
     if (this.closing !== null) {
       throw new Error(`lab ${this.name} is being taken down`);
     }
@@ -90,9 +96,9 @@ export class Lab {
     }
   }
 
-  async addHost(name: string, { forwards = false } = {}): Promise<Host> {
+  async addHost(name: string, { forwards = false, isSwitch = false } = {}): Promise<Host> {
     const host = new Host(this, name);
-    await this.outside(`ip netns add ${host.namespace}`);
+    const { namespace } = host;
     this.hosts.set(name, host);
     // No duplicate address detection: addresses must be usable at once. It is set before any link exists, so that
     // link-local addresses are covered too.
@@ -106,36 +112,42 @@ export class Lab {
       // A router that tells neighbours of shorter ways would make servers bypass the balancer.
       sysctls.push('net.ipv4.conf.all.send_redirects=0', 'net.ipv4.conf.default.send_redirects=0');
     }
-    await host.run(`sysctl -q -w ${sysctls.join(' ')} && ip link set lo up`);
+    const links = [`ip -n ${namespace} link set lo up`];
+    if (isSwitch) {
+      sysctls.push('net.ipv6.conf.default.disable_ipv6=1');
+      // Without a multicast querier, snooping would lose neighbour discovery.
+      links.push(`ip -n ${namespace} link add br0 type bridge mcast_snooping 0`, `ip -n ${namespace} link set br0 up`);
+    }
+    const settings = `ip netns exec ${namespace} sysctl -q -w ${sysctls.join(' ')}`;
+    await this.outside([`ip netns add ${namespace}`, settings, ...links], host);
     return host;
   }
 
   /** A host that does nothing but switch frames between its ports. */
-  async addSwitch(name: string): Promise<Host> {
-    const host = await this.addHost(name);
-    // Without a multicast querier, snooping would lose neighbour discovery.
-    await host.run(
-      'sysctl -q -w net.ipv6.conf.default.disable_ipv6=1 && ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up',
-    );
-    return host;
+  addSwitch(name: string): Promise<Host> {
+    return this.addHost(name, { isSwitch: true });
   }
 
   /** A cable between two hosts; the first end can be given its MAC. */
-  async connect(a: Host, deviceA: string, b: Host, deviceB: string, mac?: string): Promise<void> {
-    const ends = `${deviceA} netns ${a.namespace} ${mac ? `address ${mac}` : ''} type veth peer name ${deviceB} netns ${b.namespace}`;
-    await this.outside(`ip link add ${ends}`);
-    await Promise.all([this.bringUp(a, deviceA), this.bringUp(b, deviceB)]);
+  connect(a: Host, deviceA: string, b: Host, deviceB: string, mac?: string): Promise<void> {
+    return this.outside(this.cable(a, deviceA, b, deviceB, mac), a, b);
   }
 
-  private async bringUp(host: Host, device: string): Promise<void> {
-    await host.run(`ip link set ${device} up${this.isReadyForXdp ? ` && ${likeOnWire(device)}` : ''}`);
+  private cable(a: Host, deviceA: string, b: Host, deviceB: string, mac?: string): string[] {
+    const ends = `${deviceA} netns ${a.namespace} ${mac ? `address ${mac}` : ''} type veth peer name ${deviceB} netns ${b.namespace}`;
+    return [`ip link add ${ends}`, ...this.bringUp(a, deviceA), ...this.bringUp(b, deviceB)];
+  }
+
+  private bringUp(host: Host, device: string): string[] {
+    const up = `ip -n ${host.namespace} link set ${device} up`;
+    return this.isReadyForXdp ? [up, ...likeOnWire(host, device)] : [up];
   }
 
   /** Plugs a host's new interface into a switch and gives the switch's port. */
   async plug(host: Host, device: string, into: Host, mac?: string): Promise<Port> {
     const port = host.name.slice(0, 15);
-    await this.connect(host, device, into, port, mac);
-    await into.run(`ip link set ${port} master br0`);
+    const cable = this.cable(host, device, into, port, mac);
+    await this.outside([...cable, `ip -n ${into.namespace} link set ${port} master br0`], host, into);
     return { host: into, device: port };
   }
 

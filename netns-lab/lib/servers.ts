@@ -16,14 +16,20 @@ export function sha256(content: Buffer | string): string {
   return createHash('sha256').update(content).digest('hex');
 }
 
-/** The 10 MB of noise that servers offer as /big and clients upload, made once for each lab. */
+let noise: { content: Buffer; sha256: string } | null = null;
+
+/** The 10 MB of noise that servers offer as /big and clients upload: the same in all labs, in a file of each. */
 export function bigFile(lab: Lab): { path: string; sha256: string } {
+  if (noise === null) {
+    const content = randomBytes(bigBytes);
+    noise = { content, sha256: sha256(content) };
+  }
   const path = join(lab.directory, 'noise', 'big');
   if (!existsSync(path)) {
     mkdirSync(join(lab.directory, 'noise'));
-    writeFileSync(path, randomBytes(bigBytes));
+    writeFileSync(path, noise.content);
   }
-  return { path, sha256: sha256(readFileSync(path)) };
+  return { path, sha256: noise.sha256 };
 }
 
 function nginxConfig(name: string, folder: string, noise: string): string {

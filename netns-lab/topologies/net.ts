@@ -17,8 +17,7 @@ export function both(net: Net, host: number): [string, string] {
 }
 
 export async function setGateway(host: Host, net: Net, gateway: number): Promise<void> {
-  await host.route('default', `${net[4]}${gateway}`);
-  await host.route('default', `${net[6]}${gateway}`);
+  await host.defaultRoutes(...Object.values(at(net, gateway)));
 }
 
 /** Where hosts with one interface stand: at a switch, in its network, with the number of their gateway there. */
