@@ -1,13 +1,17 @@
-// Runs lab scenarios, each on the engines it is about: two at a time, then those that measure, one by one.
+// Runs lab scenarios, each on the engines it is about: some at a time, then those that measure, one by one.
 //   node netns-lab/run.ts [PATTERN...]   those whose name or title contains one of the patterns; all without a pattern
-//     --engine NAME   only on this engine     --abreast N   as many at a time instead of two
+//     --engine NAME   only on this engine     --abreast N   as many at a time
 //     --list          only show them          --keep        leave their labs standing
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Engine, engines, isEngine } from './lib/engine.ts';
 import { sweepLabs } from './lib/leftovers.ts';
 import { playAll, type Played } from './lib/play.ts';
 import { formatTable } from './lib/report.ts';
 import { allScenarios, type Play, playsOf, type Scenario } from './lib/scenario.ts';
+
+// More than half of a scenario's time is waiting. Memory is the limit on large machines: some 300 MB each.
+const usualAbreast = Math.min(2 * availableParallelism(), 8);
 
 interface Options {
   patterns: string[];
@@ -23,7 +27,7 @@ function parseOptions(args: string[]): Options {
     allowPositionals: true,
     options: {
       engine: { type: 'string' },
-      abreast: { type: 'string', default: '2' },
+      abreast: { type: 'string', default: String(usualAbreast) },
       list: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
     },
@@ -87,7 +91,7 @@ const usage = `usage: npm run lab -- [--engine NAME] [--abreast N] [--list | --k
 
   PATTERN         only scenarios whose name or title contains one of them
   --engine NAME   only on this engine: ${engines.join(', ')}
-  --abreast N     as many at a time instead of two
+  --abreast N     as many at a time instead of ${usualAbreast}
   --list          show them, run nothing
   --keep          leave the labs standing and print how to get in`;
 
