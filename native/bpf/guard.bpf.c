@@ -38,7 +38,6 @@
 #include "../core/flow.h"
 #include "../core/fragment.h"
 #include "../core/frame.h"
-#include "../core/trail.h"
 #pragma clang diagnostic pop
 #include "../core/guard.h"
 

@@ -6,7 +6,6 @@
 
 #include "compute.h"
 #include "limit.h"
-#include "room.h"
 #include "sticky.h"
 #include "trail.h"
 
@@ -82,14 +81,15 @@ FL_PART(fl_flow_propose, FL_REASON_NO_SERVER, service_index, server_slot)
 	key->other_port = server->port ? server->port : look->target_port;
 	key->protocol = look->protocol;
 	key->is_v6 = look->is_v6;
-	view->scratch->is_hairpin = 0;
+	view->scratch->is_local = service->method == FL_METHOD_FULL_NAT;
+	view->scratch->port_try = 0;
 	if (service->method != FL_METHOD_NAT)
 		return FL_REASON_NONE;
 	if (service->flags & (FL_SERVICE_HAIRPIN | FL_SERVICE_REFUSES_HAIRPIN) &&
 	    fl_is_hairpin(view, look, server_slot, 0)) {
 		if (service->flags & FL_SERVICE_REFUSES_HAIRPIN)
 			return FL_REASON_REFUSED_HAIRPIN;
-		view->scratch->is_hairpin = 1;
+		view->scratch->is_local = 1;
 		return FL_REASON_NONE;
 	}
 	if (fl_flow_conflicts(view, look, &look->home, key))
@@ -104,7 +104,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	const struct fl_server *server =
 		fl_servers_at(view->region, view->settings->first[FL_SECTION_SERVERS] + server_slot);
-	int is_full_nat = service && (service->method == FL_METHOD_FULL_NAT || view->scratch->is_hairpin);
+	int is_full_nat = view->scratch->is_local;
 	int is_dsr = service && fl_method_is_dsr(service->method);
 	struct fl_addr *local = &view->scratch->one;
 	struct fl_key *key = &view->scratch->key;
@@ -178,7 +178,7 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	state_of_first = look->kind == FL_KIND_TCP ? FL_STATE_SYN_SENT : FL_STATE_UDP_ONE_WAY;
 	if (is_known)
 		state_of_first = FL_STATE_ESTABLISHED;
-	if (view->scratch->is_nat && view->scratch->is_computed && !view->scratch->is_confirmed)
+	if (view->scratch->is_trailing && view->scratch->is_computed && !view->scratch->is_confirmed)
 		state_of_first = FL_STATE_SYN_RECEIVED | FL_PICKED_UP;
 	look->control = (flow->control & ~(FL_STATE_MASK | FL_FIN_MASK)) | state_of_first;
 	fl_store(&flow->control, look->control);
@@ -212,20 +212,28 @@ FL_INLINE int fl_is_host(const struct fl_view *view, const struct fl_look *look)
 
 /*
  * Where the server is chosen by the client's hash, a frame in the middle of a connection needs no flow: whoever decides it, and
- * when, sends it to the same server. So a connection outlives its entry. The answers go past us, or with nat by their trail;
- * full-nat's would need the port that was lost.
+ * when, sends it to the same server. So a connection outlives its entry. The answers go past us, or by their trail.
  */
 FL_INLINE u32 fl_untracked_or(const struct fl_service *service, const struct fl_look *look, u32 why)
 {
-	int is_nat = service->method == FL_METHOD_NAT && look->kind == FL_KIND_TCP && !look->is_fragment;
+	int may_trail = look->kind == FL_KIND_TCP && !look->is_fragment;
 
 	if (service->scheduler != FL_SCHEDULER_HASH ||
 	    (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == (FL_TCP_SYN | FL_TCP_ACK))
 		return why;
-	return is_nat || fl_method_is_dsr(service->method) ? FL_REASON_UNTRACKED : why;
+	return may_trail || fl_method_is_dsr(service->method) ? FL_REASON_UNTRACKED : why;
 }
 
-/* Is it a SYN that goes on by the hash alone, or an ACK whose SYN did? */
+/* A client's RST without a flow: FL_REASON_UNTRACKED where it may have a trail, else `why`. */
+FL_INLINE u32 fl_rst_or(const struct fl_view *view, const struct fl_service *service, const struct fl_look *look,
+			u32 why)
+{
+	if (!view->scratch->is_trailing || !fl_trails_are_left(view))
+		return why;
+	return view->scratch->is_computed ? FL_REASON_UNTRACKED : fl_untracked_or(service, look, why);
+}
+
+/* Is it a SYN that goes on by the hash alone, or an ACK or RST whose SYN did? */
 FL_INLINE int fl_begins_computed(const struct fl_view *view, const struct fl_look *look, u32 service_index)
 {
 	const struct fl_service *service =
@@ -233,9 +241,11 @@ FL_INLINE int fl_begins_computed(const struct fl_view *view, const struct fl_loo
 	const struct fl_service_state *state = fl_service_state_at(view->region, service_index);
 	u32 flags = look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST);
 
-	if (look->kind != FL_KIND_TCP || view->scratch->is_moved || (flags != FL_TCP_SYN && flags != FL_TCP_ACK))
+	if (look->kind != FL_KIND_TCP || view->scratch->is_moved)
 		return 0;
-	if (view->scratch->is_nat && look->is_fragment) /* the other pieces would have to find the trail */
+	if (flags != FL_TCP_SYN && flags != FL_TCP_ACK && !(flags & FL_TCP_RST && view->scratch->is_trailing))
+		return 0;
+	if (view->scratch->is_trailing && look->is_fragment) /* the other pieces would have to find the trail */
 		return 0;
 	return service && state && fl_is_computing(view, service, state, flags == FL_TCP_SYN);
 }
@@ -256,13 +266,14 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 	view->scratch->service = index;
 	view->scratch->refusal = FL_REASON_NO_SERVER;
 	view->scratch->is_sticky = service->sticky_ticks != 0;
-	view->scratch->is_nat = service->method == FL_METHOD_NAT;
+	view->scratch->is_trailing = !fl_method_is_dsr(service->method);
 	view->scratch->is_confirmed = 0;
 	view->scratch->is_computed = fl_begins_computed(view, look, index);
-	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK | FL_TCP_RST)) != FL_TCP_SYN &&
+	if (look->kind == FL_KIND_TCP && look->tcp_flags & FL_TCP_RST)
+		return fl_rst_or(view, service, look, FL_REASON_NO_FLOW);
+	if (look->kind == FL_KIND_TCP && (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) != FL_TCP_SYN &&
 	    !view->scratch->is_moved && !view->scratch->is_computed)
-		return look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW
-						    : fl_untracked_or(service, look, FL_REASON_NO_FLOW);
+		return fl_untracked_or(service, look, FL_REASON_NO_FLOW);
 	/* Not worth a flow, where it would go no further. */
 	if (look->ttl <= 1 && !fl_method_is_dsr(service->method))
 		return FL_REASON_TIME_EXCEEDED;
@@ -276,8 +287,8 @@ FL_PART(fl_table_full, FL_REASON_TABLE_FULL, service_index, nothing)
 
 	if (view->scratch->is_computed || !service)
 		return service ? FL_REASON_UNTRACKED : FL_REASON_TABLE_FULL;
-	/* With nat only what has begun goes on: not all of a connection shall depend on its trail. */
-	if (view->scratch->is_nat && !view->scratch->is_confirmed)
+	/* Only what has begun goes on by a trail: not all of a connection shall depend on it. */
+	if (view->scratch->is_trailing && !view->scratch->is_confirmed)
 		return FL_REASON_TABLE_FULL;
 	return fl_untracked_or(service, look, FL_REASON_TABLE_FULL);
 }
@@ -316,15 +327,19 @@ FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look,
 }
 
 /*
- * What becomes of a nat frame that would go on without a flow: FL_REASON_UNTRACKED, and it has left its trail; or
- * FL_REASON_NONE, and a flow is to be entered: its server has spoken for it, or its answers would go around us.
+ * What becomes of a frame that would go on by a trail: FL_REASON_UNTRACKED, and it has left it; or FL_REASON_NONE, and a flow
+ * is to be entered, since its server has spoken for it. A RST goes where there is a trail already, or nowhere.
  */
-FL_INLINE u32 fl_begin_trail(const struct fl_view *view, struct fl_look *look, u32 server_slot, u32 is_syn)
+FL_INLINE u32 fl_begin_trail(const struct fl_view *view, struct fl_look *look, u32 service, u32 server_slot, u32 is_syn)
 {
-	if (fl_load(&view->scratch->is_hairpin)) {
+	if (fl_load(&view->scratch->is_local) && !fl_trail_localize(view, look, service, 0)) {
 		fl_store(&view->scratch->is_computed, 0u);
 		return is_syn ? FL_REASON_NONE : FL_REASON_NO_FLOW;
 	}
+	if (look->tcp_flags & FL_TCP_RST && !fl_trail_is_left(view, look, 0, 0))
+		return FL_REASON_NO_FLOW;
+	if (look->tcp_flags & FL_TCP_RST)
+		return fl_trail_leave(view, look, server_slot, 0);
 	if (!is_syn && fl_trail_confirms(view, look, 0, 0)) {
 		fl_store(&view->scratch->is_confirmed, 1u);
 		return FL_REASON_NONE;
@@ -341,19 +356,19 @@ FL_INLINE u32 fl_begin_trail(const struct fl_view *view, struct fl_look *look, u
  */
 FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 {
-	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index, is_computed, is_syn, is_nat,
-	    does;
+	u32 allowed = fl_begin_look(view, look, 0, 0), why, service, server_slot, index, is_computed, is_syn,
+	    is_trailing, does;
 
 	if (allowed && allowed != FL_REASON_UNTRACKED)
 		return allowed;
 	service = view->scratch->service;
 	is_computed = fl_load(&view->scratch->is_computed);
-	is_nat = fl_load(&view->scratch->is_nat);
+	is_trailing = fl_load(&view->scratch->is_trailing);
 	is_syn = (look->tcp_flags & (FL_TCP_SYN | FL_TCP_ACK)) == FL_TCP_SYN;
 	view->scratch->is_untracked = allowed != 0 || is_computed;
 	does = is_computed && !is_syn ? FL_JOINS_FLOW : FL_BEGINS_FLOW;
 	if (allowed)
-		does = is_nat ? FL_JOINS_FLOW : FL_BEGINS_NOTHING;
+		does = is_trailing && !(look->tcp_flags & FL_TCP_RST) ? FL_JOINS_FLOW : FL_BEGINS_NOTHING;
 	why = fl_limit_look(view, look, service, does);
 	if (why)
 		return why;
@@ -363,24 +378,24 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	if (server_slot == FL_NONE)
 		return view->scratch->refusal;
 	view->scratch->server_slot = server_slot;
-	if (!is_nat && (allowed || (is_computed && is_syn)))
+	if (!is_trailing && (allowed || (is_computed && is_syn)))
 		return FL_REASON_UNTRACKED;
 	why = fl_flow_propose(view, look, service, server_slot);
-	if (!why && is_nat && (allowed || is_computed))
-		why = fl_begin_trail(view, look, server_slot, is_syn);
-	if (why)
-		return why;
+	if (!why && is_trailing && (allowed || is_computed))
+		why = fl_begin_trail(view, look, service, server_slot, is_syn);
+	if (why) /* and nothing is told to a RST */
+		return FL_IS_REFUSAL(why) && look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : why;
 	index = fl_slot_take(view, look, 0, 0);
 	if (index == FL_NONE)
 		index = fl_slot_evict(view, look, 0, 0);
 	if (index == FL_NONE) {
 		view->header->pressure_tick = view->now;
 		why = fl_table_full(view, look, service, 0);
-		return is_nat && why == FL_REASON_UNTRACKED ? fl_trail_leave(view, look, server_slot, 0) : why;
+		return is_trailing && why == FL_REASON_UNTRACKED ? fl_trail_leave(view, look, server_slot, 0) : why;
 	}
 	look->index = index;
 	why = fl_flow_enter(view, look, service, server_slot);
-	if (!why && is_computed && (!is_nat || fl_load(&view->scratch->is_confirmed)))
+	if (!why && is_computed && (!is_trailing || fl_load(&view->scratch->is_confirmed)))
 		fl_half_open_note(view, look, service, FL_SYN_WAS_ANSWERED);
 	return why ? why : FL_REASON_NEW_FLOW;
 }

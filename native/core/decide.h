@@ -151,6 +151,16 @@ FL_INLINE int fl_decide_ours(const struct fl_view *view, struct fl_frame *frame)
 	if (side == FL_SIDE_SERVER && look->vip_flags & (FL_VIP_SOURCE | FL_VIP_HAIRPIN) &&
 	    fl_flow_find_return(view, frame))
 		return FL_REASON_SERVER_HIT;
+	if (side == FL_SIDE_SERVER && look->vip_flags & (FL_VIP_SOURCE | FL_VIP_HAIRPIN) &&
+	    view->scratch->orphan == FL_NONE && look->kind == FL_KIND_TCP && !look->is_fragment &&
+	    look->tcp_flags & (FL_TCP_ACK | FL_TCP_RST)) {
+		key->client = look->target;
+		key->client_port = look->target_port;
+		key->other = look->source;
+		key->other_port = look->source_port;
+		if (fl_trail_follow(view, look, 0, 0) == FL_REASON_UNTRACKED_ANSWER)
+			return FL_REASON_UNTRACKED_ANSWER;
+	}
 	begun = fl_orphan_look(view, look, side, 0);
 	if (begun)
 		return begun;

@@ -43,7 +43,7 @@ FL_INLINE struct fl_home fl_home_of(const u64 seed[4], u32 buckets, const struct
 	return home;
 }
 
-/* Names a nat flow's replies for the guard: 64 keyed bits over both ends, never 0. */
+/* Names a flow's replies for the guard and for its trail: 64 keyed bits over both ends, never 0. */
 FL_INLINE u64 fl_claim_of(const u64 seed[4], const struct fl_addr *client, u16 client_port,
 			  const struct fl_addr *server, u16 server_port, u8 protocol, int is_v6)
 {
@@ -52,6 +52,14 @@ FL_INLINE u64 fl_claim_of(const u64 seed[4], const struct fl_addr *client, u16 c
 
 	claim = fl_hash_round(claim, seed[2]);
 	return claim ? claim : 1;
+}
+
+_Static_assert(FL_TRAILS == 1 << 16, "a place is 16 bits of a claim");
+
+/* Where among the trails the one of what has this claim is, see trail.h. */
+FL_INLINE u32 fl_trail_place(u64 claim)
+{
+	return (u32)(claim >> 48);
 }
 
 /* The VIP or full-nat source at this address, or NULL. */

@@ -255,20 +255,20 @@ struct fl_datagram {
 #define FL_TRAIL_TICKS 1788 /* 4 min: RFC 5382 REQ-5, of a connection that does not stand */
 
 /*
- * The way back of what went to a nat server without a flow, see trail.h. Any worker, in the place of whoever hashes there
- * too. Nobody claims it: `check` is the connection's claim with the words behind it mixed in, so what two have written at
+ * The way back of what went to a server without a flow, see trail.h. Any worker, in the place of whoever hashes there too.
+ * Nobody claims it: `check` is the connection's claim with the words up to `ports` mixed in, so what two have written at
  * once is nobody's. The last two are stored by themselves.
  */
 struct fl_trail {
 	u64 check;
 	u64 hop; /* the client's, as in HOPS */
+	u64 client[2];
 	u64 vip[2];
 	u64 server;	 /* slot, and generation << 32 */
-	u64 vip_port;	 /* in network order */
+	u64 ports;	 /* in network order: the VIP's, and the client's << 16 */
 	u32 seen;	 /* tick of the client's last frame */
 	u32 spoken_host; /* the first number that the server's client has to acknowledge; 0: the server has not spoken */
-	u64 reserved;
-} __attribute__((aligned(64)));
+};
 
 /* What the guard knows of one, see bpf/guard.bpf.c. */
 struct fl_trail_claim {

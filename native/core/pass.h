@@ -156,10 +156,17 @@ FL_INLINE int fl_pass_untracked(const struct fl_view *view, struct fl_frame *fra
 	hindrance = fl_hinder(view, frame, out->mtu);
 	if (hindrance)
 		return hindrance;
-	ends->source = is_to_client ? view->scratch->one : look->source;
-	ends->source_port = is_to_client ? (u16)view->scratch->trail.vip_port : look->source_port;
-	ends->target = is_to_client ? look->target : server->addr;
-	ends->target_port = is_to_client || !server->port ? look->target_port : server->port;
+	if (is_to_client) {
+		ends->source = view->scratch->one;
+		ends->source_port = (u16)view->scratch->trail.ports;
+		fl_trail_unpack(&ends->target, view->scratch->trail.client);
+		ends->target_port = (u16)(view->scratch->trail.ports >> 16);
+	} else {
+		ends->source = view->scratch->key.client;
+		ends->source_port = view->scratch->key.client_port;
+		ends->target = view->scratch->key.other;
+		ends->target_port = view->scratch->key.other_port;
+	}
 	if (!fl_rewrite_nat(frame, ends, 0) || !fl_rewrite_macs(frame, hop.octet, out->mac))
 		return FL_REASON_SHORT_FRAME;
 	traffic = fl_traffic_of(view, slot);

@@ -335,7 +335,7 @@ FL_SECTIONS(X)
 _Static_assert(sizeof(struct fl_flow) == 64, "a flow is one cache line");
 _Static_assert(sizeof(struct fl_flow6) == 64, "its IPv6 addresses are one more");
 _Static_assert(sizeof(struct fl_datagram) == 64, "");
-_Static_assert(sizeof(struct fl_trail) == 64, "");
+_Static_assert(sizeof(struct fl_trail) == 72, "");
 _Static_assert(sizeof(struct fl_service) == 64, "");
 _Static_assert(sizeof(struct fl_stickies) == 512, "");
 _Static_assert(sizeof(struct fl_server) == 64, "");

@@ -132,62 +132,82 @@ FL_INLINE int fl_flow_conflicts(const struct fl_view *view, struct fl_look *look
 }
 
 /*
- * full-nat: finds a source port (and of a pool, an address) that no flow uses towards the scratch's key.other, and
- * enters the way back. Two workers may try the same tuple at once: each enters its word, then looks again, and whoever
- * sees the other's withdraws, so two flows never share one. Where frames are steered to workers, ports are congruent to
- * the worker's number, so that the fan-out can bring replies to the one that has the flow in its cache. The port in network order, with the address
- * in the scratch's `one`; or 0.
+ * full-nat: what a client's port leaves by is not chosen by chance but by a keyed hash of the client's end (RFC 6056
+ * §3.3.3), so that who has lost the flow finds it again (trail.h): an address of the service's pool, and one of a row of
+ * ports, the first that no flow uses towards the server.
+ */
+FL_INLINE u64 fl_port_row(const struct fl_view *view, const struct fl_look *look)
+{
+	const u64 *seed = view->header->seed;
+
+	return fl_hash_round(
+		fl_keyed_hash(seed, &look->source, look->source_port, look->protocol, look->is_v6) + seed[2], seed[1]);
+}
+
+/* The address that belongs to a row; NULL: there is none. */
+FL_INLINE const struct fl_addr *fl_port_address(const struct fl_view *view, const struct fl_look *look,
+						const struct fl_service *service, u64 row)
+{
+	if (!service->source_count)
+		return &look->target;
+	return fl_sources_at(view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
+						   (u32)row % service->source_count);
+}
+
+/* A port of a row, in network order; 0: none. Where frames are steered to workers, ports are congruent to the worker's
+ * number, so that the fan-out can bring replies to the one that has the flow in its cache. */
+FL_INLINE u16 fl_port_at(const struct fl_view *view, u64 row, u32 attempt)
+{
+	u32 workers = FL_STEERS && view->header->worker_count ? view->header->worker_count : 1;
+	u32 stride = ((u32)(row >> 32) % (FL_PORT_COUNT / 2)) * 2 + 1;
+	u32 port = FL_PORT_FIRST + ((u32)row % FL_PORT_COUNT + attempt * stride) % FL_PORT_COUNT;
+
+	port = port - port % workers + view->worker_index % workers;
+	return port < FL_PORT_FIRST || port > 0xffff ? 0 : FL_BE16(port);
+}
+
+/* Where a way back can be entered: bit 0 for the bucket's first slot. 0: a flow has it, or the bucket is full. */
+FL_INLINE u32 fl_return_room(const struct fl_returns *bucket, u64 hash)
+{
+	u32 free_ways = 0, taken = 0;
+
+	for (int way = 0; way < FL_WAYS; way++) {
+		u64 word = fl_load(&bucket->slot[way]);
+
+		free_ways |= fl_is_zero(word) << way;
+		taken |= fl_is_zero(word >> 32 ^ (hash & 0xffffffffu));
+	}
+	return free_ways & (taken - 1);
+}
+
+/*
+ * Takes the first port of the client's row, from the scratch's port_try on, that no flow uses towards the scratch's
+ * key.other, and enters the way back. Two workers may try the same tuple at once: each enters its word, then looks again,
+ * and whoever sees the other's withdraws, so two flows never share one. The port in network order, with the address in
+ * the scratch's `one`; or 0.
  */
 FL_PART(fl_port_take, 0, index, service_index)
 {
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
 	const struct fl_key *key = &view->scratch->key;
-	struct fl_addr *local = &view->scratch->one;
-	u32 workers = FL_STEERS && view->header->worker_count ? view->header->worker_count : 1;
-	u64 random = fl_hash_round(
-		fl_keyed_hash(view->header->seed, &look->source, look->source_port, look->protocol, look->is_v6) +
-			view->now,
-		view->header->seed[1]);
-	u32 start = (u32)random % FL_PORT_COUNT;
-	u32 stride = ((u32)(random >> 32) % (FL_PORT_COUNT / 2)) * 2 + 1;
-	u64 base;
+	u64 row = fl_port_row(view, look), base;
+	const struct fl_addr *local = service ? fl_port_address(view, look, service, row) : NULL;
 
-	if (!service)
+	if (!local)
 		return 0;
-	*local = look->target;
-	if (service->source_count) {
-		const struct fl_addr *source =
-			fl_sources_at(view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
-							    start % service->source_count);
-
-		if (!source)
-			return 0;
-		*local = *source;
-	}
-	base = fl_return_base(view, &key->other, key->other_port, local, key->protocol, key->is_v6);
+	view->scratch->one = *local;
+	base = fl_return_base(view, &key->other, key->other_port, &view->scratch->one, key->protocol, key->is_v6);
 	for (u32 attempt = 0; attempt < FL_PORT_TRIES; attempt++) {
-		u32 port = FL_PORT_FIRST + (start + attempt * stride) % FL_PORT_COUNT;
-		u32 free_ways = 0, taken = 0, place;
-		struct fl_returns *bucket;
-		u64 hash;
-		u16 local_port;
+		u16 local_port = fl_port_at(view, row, view->scratch->port_try + attempt);
+		u64 hash = fl_return_hash(view, base, local_port);
+		struct fl_returns *bucket = fl_return_bucket(view, hash);
+		u32 free_ways, place, taken = 0;
 
-		port = port - port % workers + view->worker_index % workers;
-		if (port < FL_PORT_FIRST || port > 0xffff)
-			continue;
-		local_port = FL_BE16(port);
-		hash = fl_return_hash(view, base, local_port);
-		bucket = fl_return_bucket(view, hash);
 		if (!bucket)
 			return 0;
-		for (int way = 0; way < FL_WAYS; way++) {
-			u64 word = fl_load(&bucket->slot[way]);
-
-			free_ways |= fl_is_zero(word) << way;
-			taken += fl_is_zero(word >> 32 ^ (hash & 0xffffffffu));
-		}
-		if (taken || !free_ways)
+		free_ways = fl_return_room(bucket, hash);
+		if (!local_port || !free_ways)
 			continue;
 		place = fl_lowest_bit(free_ways) & (FL_WAYS - 1);
 		if (!fl_swap_if(&bucket->slot[place], (u64)0, fl_return_word(hash, index)))

@@ -1,15 +1,20 @@
 /*
- * Frames of nat that go on without a flow: a SYN amid a flood (compute.h), and a frame of a connection that nobody knows, where
- * the client's hash chooses the server.
+ * Frames of nat and full-nat that go on without a flow: a SYN amid a flood (compute.h), and a frame of a connection that
+ * nobody knows, where the client's hash chooses the server.
  *
- * The problem: the answer comes from a server, to a client, and only a flow says which VIP it is from, and by which way the
- * client's frames come.
+ * The problem: the answer comes from a server, and only a flow says which VIP and which client it is for, and by which way
+ * the client's frames come.
  *
- * The idea: just that is left behind, in a table that nobody has to look after: its place is by a keyed hash of both ends,
- * what was there is written over. A flood writes over everything in a moment, but an answer takes a moment as well. And the
- * server's answer leaves behind what it has said for the connection: when the client then acknowledges that, the
- * connection stands, and is entered as a flow. So a lone ACK makes none, and a connection that has lost its flow gets
- * another.
+ * The idea: just that is left behind, in a table that nobody has to look after: its place is by a keyed hash of both ends
+ * as the server knows them, what was there is written over. A flood writes over everything in a moment, but an answer takes
+ * a moment as well. And the server's answer leaves behind what it has said for the connection: when the client then
+ * acknowledges that, the connection stands, and is entered as a flow. So a lone ACK makes none, and a connection that has
+ * lost its flow gets another.
+ *
+ * To a full-nat server the client is a port of ours, one of the client's row (room.h): the one where its trail is, or else
+ * the first that no flow has. Where several clients have the same port in their rows, that may be the wrong one for a
+ * connection whose flow and trail are both lost; its server resets it then, as we should have without a trail. A SYN may meet
+ * what the server still holds of another client's; the RST by which the client answers goes on by its trail, and ends that.
  *
  * An ACK amid a flood is entered in any case, because its trail may be gone by now. If it is, the flow makes room as any
  * half-open one does until the server has spoken (FL_PICKED_UP).
@@ -17,18 +22,11 @@
 #ifndef FL_TRAIL_H
 #define FL_TRAIL_H
 
-#include "state.h"
+#include "room.h"
 
 #define FL_TRAIL_NONE 0
 #define FL_TRAIL_OUT 1	/* a client's frame, to the scratch's server_slot */
 #define FL_TRAIL_BACK 2 /* its answer, by the scratch's trail */
-
-_Static_assert(FL_TRAILS == 1 << 16, "a place is 16 bits of a claim");
-
-FL_INLINE u32 fl_trail_place(u64 claim)
-{
-	return (u32)(claim >> 48);
-}
 
 FL_INLINE struct fl_trail *fl_trail_of(const struct fl_view *view, u64 claim)
 {
@@ -40,13 +38,23 @@ FL_INLINE u64 fl_trail_mix(const u64 seed[4], const struct fl_trail *trail)
 {
 	u64 hash = fl_hash_round(trail->hop + seed[0], seed[1]);
 
+	hash = fl_hash_round(hash ^ trail->client[0], seed[2]);
+	hash = fl_hash_round(hash ^ trail->client[1], seed[1]);
 	hash = fl_hash_round(hash ^ trail->vip[0], seed[2]);
 	hash = fl_hash_round(hash ^ trail->vip[1], seed[1]);
 	hash = fl_hash_round(hash ^ trail->server, seed[2]);
-	return fl_hash_round(hash ^ trail->vip_port, seed[1]);
+	return fl_hash_round(hash ^ trail->ports, seed[1]);
 }
 
-/* Of the connection that the scratch's key says, seen from its client. */
+/* Is there any that has not ended? */
+FL_INLINE int fl_trails_are_left(const struct fl_view *view)
+{
+	u32 tick = view->header->trail_tick;
+
+	return tick && (int)(view->now - tick) <= FL_TRAIL_TICKS;
+}
+
+/* Of the connection that the scratch's key says, as its server knows it. */
 FL_INLINE u64 fl_trail_claim(const struct fl_view *view)
 {
 	const struct fl_key *key = &view->scratch->key;
@@ -63,10 +71,12 @@ FL_INLINE struct fl_trail *fl_trail_read(const struct fl_view *view, u64 claim)
 	if (!trail)
 		return NULL;
 	own->hop = fl_load(&trail->hop);
+	own->client[0] = fl_load(&trail->client[0]);
+	own->client[1] = fl_load(&trail->client[1]);
 	own->vip[0] = fl_load(&trail->vip[0]);
 	own->vip[1] = fl_load(&trail->vip[1]);
 	own->server = fl_load(&trail->server);
-	own->vip_port = fl_load(&trail->vip_port);
+	own->ports = fl_load(&trail->ports);
 	if (fl_load(&trail->check) != (claim ^ fl_trail_mix(view->header->seed, own)) ||
 	    (int)(view->now - fl_load(&trail->seen)) > FL_TRAIL_TICKS ||
 	    !fl_server_stands(view, (u32)own->server, (u32)(own->server >> 32)))
@@ -74,10 +84,90 @@ FL_INLINE struct fl_trail *fl_trail_read(const struct fl_view *view, u64 claim)
 	return trail;
 }
 
+FL_INLINE void fl_trail_pack(u64 to[2], const struct fl_addr *addr)
+{
+	to[0] = addr->word[0] | (u64)addr->word[1] << 32;
+	to[1] = addr->word[2] | (u64)addr->word[3] << 32;
+}
+
+FL_INLINE void fl_trail_unpack(struct fl_addr *addr, const u64 from[2])
+{
+	addr->word[0] = (u32)from[0];
+	addr->word[1] = (u32)(from[0] >> 32);
+	addr->word[2] = (u32)from[1];
+	addr->word[3] = (u32)(from[1] >> 32);
+}
+
+FL_INLINE u64 fl_trail_ports(const struct fl_look *look)
+{
+	return look->target_port | (u32)look->source_port << 16;
+}
+
+/* The trail of the scratch's key, if the client and VIP are those of the client's frame. */
+FL_INLINE struct fl_trail *fl_trail_recall(const struct fl_view *view, const struct fl_look *look)
+{
+	struct fl_trail *trail = fl_trail_read(view, fl_trail_claim(view)), *own = &view->scratch->trail;
+	u64 client[2], vip[2];
+
+	fl_trail_pack(client, &look->source);
+	fl_trail_pack(vip, &look->target);
+	if ((client[0] ^ own->client[0]) | (client[1] ^ own->client[1]) | (vip[0] ^ own->vip[0]) |
+	    (vip[1] ^ own->vip[1]) | (fl_trail_ports(look) ^ own->ports))
+		return NULL;
+	return trail;
+}
+
+#define FL_PORT_RECALLS 8
+
+/*
+ * full-nat: makes of the client in the scratch's key what its server takes for it, see above, and notes which of the row's
+ * ports that is. False when the first few are all in use.
+ */
+FL_PART(fl_trail_localize, 0, service_index, nothing)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	struct fl_key *key = &view->scratch->key;
+	u64 row = fl_port_row(view, look), base;
+	const struct fl_addr *local = service ? fl_port_address(view, look, service, row) : NULL;
+	u32 first = FL_NONE;
+
+	if (!local)
+		return 0;
+	key->client = *local;
+	base = fl_return_base(view, &key->other, key->other_port, &key->client, key->protocol, key->is_v6);
+	for (u32 attempt = 0; attempt < FL_PORT_RECALLS; attempt++) {
+		u16 port = fl_port_at(view, row, attempt);
+		u64 hash = fl_return_hash(view, base, port);
+		struct fl_returns *bucket = fl_return_bucket(view, hash);
+
+		if (!port || !bucket || !fl_return_room(bucket, hash))
+			continue;
+		if (first == FL_NONE)
+			first = attempt;
+		key->client_port = port;
+		if (fl_trail_recall(view, look)) {
+			view->scratch->port_try = attempt;
+			return 1;
+		}
+	}
+	if (first == FL_NONE)
+		return 0;
+	key->client_port = fl_port_at(view, row, first);
+	view->scratch->port_try = first;
+	return 1;
+}
+
+/* Has the client's frame a trail? */
+FL_PART(fl_trail_is_left, 0, no, more)
+{
+	return fl_trail_recall(view, look) != NULL;
+}
+
 /* Does the client's frame acknowledge what the server of the scratch's key has said? */
 FL_PART(fl_trail_confirms, 0, no, more)
 {
-	const struct fl_trail *trail = fl_trail_read(view, fl_trail_claim(view));
+	const struct fl_trail *trail = fl_trail_recall(view, look);
 	u32 spoken = trail ? fl_load(&trail->spoken_host) : 0;
 
 	view->scratch->trail.spoken_host = spoken;
@@ -103,10 +193,10 @@ FL_PART(fl_trail_leave, FL_REASON_NO_FLOW, server_slot, nothing)
 	hop.octet[6] = view->scratch->interface;
 	hop.octet[7] = FL_HOP_KNOWN;
 	own->hop = hop.word;
-	own->vip[0] = look->target.word[0] | (u64)look->target.word[1] << 32;
-	own->vip[1] = look->target.word[2] | (u64)look->target.word[3] << 32;
+	fl_trail_pack(own->client, &look->source);
+	fl_trail_pack(own->vip, &look->target);
 	own->server = (u64)server->generation << 32 | server_slot;
-	own->vip_port = look->target_port;
+	own->ports = fl_trail_ports(look);
 	check = claim ^ fl_trail_mix(view->header->seed, own);
 	view->scratch->trailing = FL_TRAIL_OUT;
 	if (view->header->trail_tick != view->now)
@@ -122,10 +212,12 @@ FL_PART(fl_trail_leave, FL_REASON_NO_FLOW, server_slot, nothing)
 	if (fl_load(&trail->check) != check) {
 		fl_store(&trail->check, (u64)0);
 		fl_store(&trail->hop, own->hop);
+		fl_store(&trail->client[0], own->client[0]);
+		fl_store(&trail->client[1], own->client[1]);
 		fl_store(&trail->vip[0], own->vip[0]);
 		fl_store(&trail->vip[1], own->vip[1]);
 		fl_store(&trail->server, own->server);
-		fl_store(&trail->vip_port, own->vip_port);
+		fl_store(&trail->ports, own->ports);
 		fl_store(&trail->spoken_host, 0U);
 	}
 	fl_store(&trail->seen, view->now);
@@ -133,22 +225,19 @@ FL_PART(fl_trail_leave, FL_REASON_NO_FLOW, server_slot, nothing)
 	return FL_REASON_UNTRACKED;
 }
 
-/* A server's frame to a client, without a flow, whose ends are in the scratch's key: FL_REASON_UNTRACKED_ANSWER when it has a
- * trail to go back by. */
+/* A server's frame without a flow, whose ends are in the scratch's key: FL_REASON_UNTRACKED_ANSWER when it has a trail to go
+ * back by, and then the VIP is in the scratch's `one`. */
 FL_PART(fl_trail_follow, FL_REASON_NOT_OURS, no, more)
 {
 	struct fl_trail *own = &view->scratch->trail, *trail;
 	struct fl_addr *vip = &view->scratch->one;
 
-	if ((int)(view->now - view->header->trail_tick) > FL_TRAIL_TICKS || !view->header->trail_tick)
+	if (!fl_trails_are_left(view))
 		return FL_REASON_NOT_OURS;
 	trail = fl_trail_read(view, fl_trail_claim(view));
 	if (!trail)
 		return FL_REASON_NOT_OURS;
-	vip->word[0] = (u32)own->vip[0];
-	vip->word[1] = (u32)(own->vip[0] >> 32);
-	vip->word[2] = (u32)own->vip[1];
-	vip->word[3] = (u32)(own->vip[1] >> 32);
+	fl_trail_unpack(vip, own->vip);
 	if (!fl_vip_find(view, vip, look->is_v6))
 		return FL_REASON_NOT_OURS;
 	view->scratch->server_slot = (u32)own->server;

@@ -76,12 +76,13 @@ struct fl_scratch {
 	u32 refusal;	       /* why no server takes it */
 	u32 is_untracked;      /* it is of a connection that has no flow: a full server takes it too */
 	u32 orphan;	       /* the flow found that its server has lost, or FL_NONE */
-	u32 is_hairpin;	       /* its server would answer it around us, so it is entered as full-nat's */
+	u32 is_local;	       /* its server takes us for its client: full-nat, or it would answer around us */
 	u32 is_moved;	       /* a first frame: of a connection that another server had */
 	u32 is_computed;       /* a SYN or its ACK, whose server the hash alone chooses (compute.h) */
-	u32 is_nat;	       /* its service's method is nat */
+	u32 is_trailing;       /* its server answers through us: without a flow it needs a trail (trail.h) */
 	u32 is_confirmed;      /* the server has spoken for its connection (trail.h) */
-	u32 trailing;	       /* FL_TRAIL_*: of a nat connection without a flow, and then whose frame it is */
+	u32 trailing;	       /* FL_TRAIL_*: it goes by a trail, and then whose frame it is */
+	u32 port_try;	       /* full-nat: which of its client's ports it leaves by, see room.h */
 	struct fl_trail trail; /* the way back that was found */
 	u32 is_sticky;	       /* its service remembers clients: sticky.h */
 	u32 sticky_bucket;

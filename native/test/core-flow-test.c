@@ -187,6 +187,7 @@ static int client_step(u32 service, u32 client, u8 flags)
 	};
 	u32 reason = send_frame(&ends);
 	int has_server = generations[service * 2] || generations[service * 2 + 1];
+	int is_hashed = world_scheduler(service) == FL_SCHEDULER_HASH;
 
 	if (is_orphan(model, service) && flags != FL_TCP_SYN) {
 		become_orphan(model);
@@ -205,10 +206,13 @@ static int client_step(u32 service, u32 client, u8 flags)
 		return reason == FL_REASON_CLIENT_HIT;
 	}
 	model->state = 0;
-	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN)
-		return flags & FL_TCP_RST
-			       ? reason == FL_REASON_NO_FLOW
-			       : is_turned_away(service, reason, FL_REASON_NO_FLOW, FL_REASON_REFUSED_NO_FLOW);
+	if (!(service & WORLD_UDP) && flags & FL_TCP_RST)
+		return reason == FL_REASON_NO_FLOW ||
+		       (is_hashed && reason == (has_server ? FL_REASON_UNTRACKED : FL_REASON_NO_SERVER));
+	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN && !is_hashed)
+		return is_turned_away(service, reason, FL_REASON_NO_FLOW, FL_REASON_REFUSED_NO_FLOW);
+	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN && has_server)
+		return reason == FL_REASON_UNTRACKED;
 	if (!has_server)
 		return is_turned_away(service, reason, FL_REASON_NO_SERVER, FL_REASON_REFUSED_NO_SERVER);
 	if (reason != FL_REASON_NEW_FLOW || !begin_flow(model, service, client))

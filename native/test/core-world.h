@@ -170,7 +170,7 @@ static inline int world_is_used(u32 generation)
 /* What servers have, 0 for no limit; with one, those that the tables do not name are reserves. */
 static u32 world_max_flows;
 
-/* With so many unanswered SYNs services are compute-only, but for full-nat; 0: never. */
+/* With so many unanswered SYNs services are compute-only; 0: never. */
 static u32 world_half_open;
 
 /* With nat a client in the servers' network has its flows entered as full-nat's. Some services refuse clients, some also those they have no room for, and some neither. */
@@ -261,7 +261,7 @@ static inline void world_write_services(struct world_image *image, const u32 *ge
 			.limit = service % 4 == 1,
 			.sticky_ticks = world_is_sticky(service) ? 75 : 0, /* 10 s */
 			.sticky_by = world_sticky_by(service),
-			.half_open = world_is_full_nat(service) ? 0 : world_half_open,
+			.half_open = world_half_open,
 			.table_first = extent * WORLD_SERVERS + service * 2,
 			.table_count = count,
 			.member_first = extent * WORLD_SERVERS + service * 2,

@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '1e5ca4aad1f95940';
+export const layoutHash = '5df8d75b4df561d1';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -264,7 +264,7 @@ export const sections = {
   flows6: { index: 19, element: 64, halves: 1 },
   returns: { index: 20, element: 64, halves: 1 },
   datagrams: { index: 21, element: 64, halves: 1 },
-  trails: { index: 22, element: 64, halves: 1 },
+  trails: { index: 22, element: 72, halves: 1 },
   clients: { index: 23, element: 32, halves: 1 },
   stickies: { index: 24, element: 512, halves: 1 },
 } as const;
