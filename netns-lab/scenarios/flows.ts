@@ -139,12 +139,10 @@ async function listing(net: Topology): Promise<void> {
 }
 
 /** Connections that were idle for longer than their flows live. */
-async function outliveTheirFlows(net: Topology): Promise<void> {
+async function outliveTheirFlows(net: Topology, method: 'nat' | 'full-nat'): Promise<void> {
   const held = 50;
   const timeouts = { established: '2s', closing: '1s', 'time-wait': '1s', closed: '1s' };
-  await net.fairlead.up(
-    net.config({ web4: net.service({ method: 'nat', family: 4, scheduler: 'maglev' }) }, { timeouts }),
-  );
+  await net.fairlead.up(net.config({ web4: net.service({ method, family: 4, scheduler: 'maglev' }) }, { timeouts }));
   const connections = await hold(net, 80, held);
   const inUse = async () => (await net.fairlead.view<{ flows: { inUse: number } }>('status')).flows.inUse;
   equal(await inUse(), held);
@@ -191,6 +189,13 @@ export const scenarios: Scenario[] = [
     title: 'nat connections that were idle for longer than their flows live go on with maglev, and have flows again',
     picture,
     stage: (lab) => buildInline(lab),
-    run: outliveTheirFlows,
+    run: (net) => outliveTheirFlows(net, 'nat'),
+  },
+  {
+    name: 'lost-flows-full-nat',
+    title: 'with full-nat the same: they leave by the port that they had',
+    picture: oneArmPicture,
+    stage: (lab) => buildOneArm(lab),
+    run: (net) => outliveTheirFlows(net, 'full-nat'),
   },
 ];

@@ -1,8 +1,7 @@
-// `half-open`: with how many unanswered SYNs a service does without flows for SYNs. Full-nat cannot: its answers find their
-// port by the flow.
+// `half-open`: with how many unanswered SYNs a service does without flows for SYNs.
 
 import { z } from 'zod';
-import type { Method, ServiceConfig } from './config.ts';
+import type { ServiceConfig } from './config.ts';
 import { must, wholeNumber } from './leaves.ts';
 import { LIMITS } from './limits.ts';
 import type { Finding, Path } from './positions.ts';
@@ -16,21 +15,18 @@ const WORDS = `a whole number from 1 to ${LIMITS.flows.most}, or off`;
 
 export const halfOpenShape = z.union([z.literal('off', must(WORDS)), wholeNumber(1, LIMITS.flows.most)], must(WORDS));
 
-const needsItsFlow = (method: Method): boolean => method === 'full-nat';
+const isOfTcp = ({ listens }: ServiceConfig): boolean => listens.some(({ protocol }) => protocol === 'tcp');
 
 /** The number of unanswered SYNs, as the data plane has it; null: the service never does without. */
-export function halfOpenMost({ method, listens, halfOpen }: ServiceConfig, flows: number): number | null {
-  if (needsItsFlow(method) || halfOpen === 'off' || listens.every(({ protocol }) => protocol !== 'tcp')) return null;
+export function halfOpenMost(service: ServiceConfig, flows: number): number | null {
+  const { halfOpen } = service;
+  if (halfOpen === 'off' || !isOfTcp(service)) return null;
   return halfOpen === 'auto' ? Math.max(1, Math.floor(flows * SHARE)) : halfOpen;
 }
 
 /** One that can have no effect. */
-export function checkHalfOpen(written: unknown, { method, listens }: ServiceConfig, path: Path): Finding[] {
-  if (written === undefined) return [];
-  const isTcp = listens.some(({ protocol }) => protocol === 'tcp');
-  if (!needsItsFlow(method) && isTcp) return [];
-  const why = needsItsFlow(method)
-    ? 'method full-nat, where an answer finds its port by the flow of its SYN; the other methods can do without'
-    : 'a service without TCP, which has no SYNs';
-  return [{ path: [...path, 'half-open'], on: 'key', message: `"half-open" has no effect on ${why}` }];
+export function checkHalfOpen(written: unknown, service: ServiceConfig, path: Path): Finding[] {
+  if (written === undefined || isOfTcp(service)) return [];
+  const message = '"half-open" has no effect on a service without TCP, which has no SYNs';
+  return [{ path: [...path, 'half-open'], on: 'key', message }];
 }
