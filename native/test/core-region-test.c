@@ -280,7 +280,7 @@ static int fill_up(void)
 	u32 generations[WORLD_SERVERS];
 
 	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("fairlead-test", folder, "tmpfs", 0, "size=5476k"))
+	    mount("fairlead-test", folder, "tmpfs", 0, "size=5988k"))
 		return 99;
 	sizes = world_sizes(SLOTS * 4, 1);
 	CHECK(open_file(&region) == -ENOSPC && says("lower flows"));

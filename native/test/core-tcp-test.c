@@ -254,7 +254,11 @@ static int is_nothing_begun(void)
 	now += 100000 * WORLD_TICK;
 	fl_age_sweep(&region, now);
 	for (u32 i = 0; i < sizeof(flags); i++) {
-		if (fl_verdict_of(from_client(flags[i], 1, 1)) == FL_FORWARD || find_flow(&index))
+		u32 reason = from_client(flags[i], 1, 1);
+		int goes_on = reason == FL_REASON_UNTRACKED && world_scheduler(service) == FL_SCHEDULER_HASH &&
+			      flags[i] & (FL_TCP_ACK | FL_TCP_RST) && !(flags[i] & FL_TCP_SYN);
+
+		if ((fl_verdict_of(reason) == FL_FORWARD && !goes_on) || find_flow(&index))
 			return 0;
 	}
 	return 1;
