@@ -1,13 +1,13 @@
 /*
- * Compute-only: how a service goes through a flood of SYNs, unless it is full-nat's.
+ * Compute-only: how a service goes through a flood of SYNs.
  *
  * The problem: each SYN takes a slot, and a flood of them makes all that is half-open short-lived, the handshakes of honest
  * clients among it.
  *
  * The idea: a server is found by the client's hash alone, so a SYN needs no flow. While a service has too many unanswered
- * SYNs, SYNs go on by the hash and write nothing but one number, with nat also the way back of the answer (trail.h); the
- * client's first ACK goes to the same server by the same hash, and enters the flow. Nothing else about the service is
- * decided otherwise, and its flows that stand are not asked.
+ * SYNs, SYNs go on by the hash and write nothing but one number, and unless it is dsr's the way back of the answer
+ * (trail.h); the client's first ACK goes to the same server by the same hash, and enters the flow. Nothing else about the
+ * service is decided otherwise, and its flows that stand are not asked.
  *
  * The number is how many SYNs no ACK has followed, as if each were forgotten within FL_HALF_OPEN_TICKS, so that it follows
  * the flood and not the table. The mode begins at the service's limit, and ends at half of it. For a while after that ACKs are

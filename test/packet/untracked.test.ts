@@ -1,5 +1,5 @@
-// Frames of nat and full-nat that go on without a flow: amid a flood of SYNs, and of a connection whose flow is lost. They leave as with
-// one, octet for octet, and so do the answers, by the trail that they have left.
+// Frames of nat and full-nat that go on without a flow: amid a flood of SYNs, and of a connection whose flow is lost. They
+// leave as with one, octet for octet, and so do the answers, by the trail that they have left.
 
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
@@ -16,7 +16,7 @@ import {
   requestOut,
   serviceOf,
 } from './exchange.ts';
-import { addressOf, buildFrame, type FrameSpec, payloadOf } from './frame.ts';
+import { addressOf, buildFrame, type FrameSpec, hex, payloadOf } from './frame.ts';
 import { CLIENT_MAC, INSIDE, openStage, OUTSIDE, type Stage } from './stage.ts';
 
 const MOST = 20;
@@ -26,8 +26,6 @@ const exchanges = (['nat', 'full-nat'] as const).flatMap((method) =>
 
 const OUT = 'forwarded: untracked';
 const BACK = 'forwarded: untracked-answer';
-
-const hex = (octets: Uint8Array | null): string => Buffer.from(octets ?? []).toString('hex');
 
 /** A service that takes no SYN into its table any more. */
 function openFlooded(t: TestContext, engine: Engine, exchange: Exchange, more: readonly string[] = []): Talk {
