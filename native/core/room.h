@@ -13,6 +13,7 @@
 #define FL_PORT_FIRST 1024 /* full-nat's source ports */
 #define FL_PORT_COUNT 64512
 #define FL_PORT_TRIES 64
+#define FL_PORTS_OF_ROW 8 /* that are looked through for a port that was lost */
 
 /* A table in place of a switch: the verifier would follow each case through all turns of the loop that ranks. */
 static const u8 fl_rank_of_state[FL_STATE_COUNT] = {
@@ -134,7 +135,8 @@ FL_INLINE int fl_flow_conflicts(const struct fl_view *view, struct fl_look *look
 /*
  * full-nat: what a client's port leaves by is not chosen by chance but by a keyed hash of the client's end (RFC 6056
  * §3.3.3), so that who has lost the flow finds it again (trail.h): an address of the service's pool, and one of a row of
- * ports, the first that no flow uses towards the server.
+ * ports, the first that no flow uses towards the server. When the first few are all in use it is chosen by chance, so that who
+ * finds none may find one by trying again.
  */
 FL_INLINE u64 fl_port_row(const struct fl_view *view, const struct fl_look *look)
 {
@@ -199,11 +201,16 @@ FL_PART(fl_port_take, 0, index, service_index)
 	view->scratch->one = *local;
 	base = fl_return_base(view, &key->other, key->other_port, &view->scratch->one, key->protocol, key->is_v6);
 	for (u32 attempt = 0; attempt < FL_PORT_TRIES; attempt++) {
-		u16 local_port = fl_port_at(view, row, view->scratch->port_try + attempt);
-		u64 hash = fl_return_hash(view, base, local_port);
-		struct fl_returns *bucket = fl_return_bucket(view, hash);
 		u32 free_ways, place, taken = 0;
+		struct fl_returns *bucket;
+		u16 local_port;
+		u64 hash;
 
+		if (attempt == FL_PORTS_OF_ROW)
+			row = fl_hash_round(row + view->now, view->header->seed[1]);
+		local_port = fl_port_at(view, row, view->scratch->port_try + attempt);
+		hash = fl_return_hash(view, base, local_port);
+		bucket = fl_return_bucket(view, hash);
 		if (!bucket)
 			return 0;
 		free_ways = fl_return_room(bucket, hash);

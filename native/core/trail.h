@@ -117,8 +117,6 @@ FL_INLINE struct fl_trail *fl_trail_recall(const struct fl_view *view, const str
 	return trail;
 }
 
-#define FL_PORT_RECALLS 8
-
 /*
  * full-nat: makes of the client in the scratch's key what its server takes for it, see above, and notes which of the row's
  * ports that is. False when the first few are all in use.
@@ -136,7 +134,7 @@ FL_PART(fl_trail_localize, 0, service_index, nothing)
 		return 0;
 	key->client = *local;
 	base = fl_return_base(view, &key->other, key->other_port, &key->client, key->protocol, key->is_v6);
-	for (u32 attempt = 0; attempt < FL_PORT_RECALLS; attempt++) {
+	for (u32 attempt = 0; attempt < FL_PORTS_OF_ROW; attempt++) {
 		u16 port = fl_port_at(view, row, attempt);
 		u64 hash = fl_return_hash(view, base, port);
 		struct fl_returns *bucket = fl_return_bucket(view, hash);

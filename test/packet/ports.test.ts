@@ -13,6 +13,7 @@ const full6: Exchange = { ...full, family: 6 };
 const nat: Exchange = { ...full, method: 'nat' };
 const { client, vip, server } = addressesOf(full);
 const PORTS = 64_512;
+const EXPIRY = 300; // s, of a datagram without an answer
 
 for (const engine of engines) {
   describe(`${engine.name}: ends towards the server`, () => {
@@ -108,6 +109,30 @@ for (const engine of engines) {
       stage.assertCountsExact([server]);
     });
 
+    test('a client’s port leaves by the same port again, and who finds none may find one by trying again', (t) => {
+      const stage = openStage(t, engine, { flows: 131_072 });
+      stage.configure(serviceOf(full));
+      const soon = 2000;
+      floodClients(stage, soon);
+      const before = new Map(stage.flows().map(({ client, localPort }) => [client.text, localPort]));
+      stage.wait(EXPIRY / 2);
+      floodClients(stage, 2 * PORTS, soon);
+      stage.wait(EXPIRY / 2 + 1);
+      assert.equal(stage.age(), soon, 'ports are free again');
+      const isRefused = (one: number): boolean => floodClients(stage, 1, one)['dropped: no-port'] === 1;
+      let unlucky = 3 * PORTS;
+      while (!isRefused(unlucky) && unlucky < 3 * PORTS + soon) unlucky++;
+      let tries = 0;
+      // Before the ports of all the others are free.
+      for (; tries < 50 && isRefused(unlucky); tries++) stage.wait(EXPIRY / 200);
+      assert.ok(tries > 0 && tries < 50, `${tries} tries`);
+      stage.wait(EXPIRY);
+      stage.age();
+      floodClients(stage, soon);
+      const same = stage.flows().filter(({ client, localPort }) => before.get(client.text) === localPort).length;
+      assert.ok(same > soon * 0.9, `${same} of ${soon}`);
+    });
+
     const twoServices = `${serviceOf(nat)}${serviceOf(nat).replace('web:', 'other:').replace(':80/', ':81/')}`;
 
     test('nat: a second service may not put a client’s port on a server port that carries it already', (t) => {
@@ -162,10 +187,10 @@ for (const engine of engines) {
 }
 
 /** One datagram each of many clients with one port. */
-function floodClients(stage: Stage, clients: number): Record<string, number> {
+function floodClients(stage: Stage, clients: number, first = 0): Record<string, number> {
   const said: Record<string, number> = {};
   const frame = buildFrame(request(full));
-  for (let one = 0; one < clients; one++) {
+  for (let one = first; one < first + clients; one++) {
     put16(frame, 26, 0x0b00 | (one >> 16));
     put16(frame, 28, one & 0xffff);
     put16(frame, 24, 0);
