@@ -22,7 +22,7 @@
 	X(NEW_FLOW, "new-flow", FORWARD, "the first frame of a flow")                                                  \
 	X(UNTRACKED, "untracked", FORWARD,                                                                             \
 	  "of no known flow, or a SYN amid a flood of them: the hash chose the server, as it always would")            \
-	X(UNTRACKED_ANSWER, "untracked-answer", FORWARD, "a nat server's answer to what went to it untracked")         \
+	X(UNTRACKED_ANSWER, "untracked-answer", FORWARD, "a server's answer to what went to it untracked")             \
 	X(ICMP_ERROR, "icmp-error", FORWARD, "an ICMP error about a flow, to who sent what it quotes")                 \
 	X(ARP_REPLY, "arp-reply", ANSWER, "an ARP request for a VIP")                                                  \
 	X(NDP_REPLY, "ndp-reply", ANSWER, "a neighbour solicitation for a VIP")                                        \

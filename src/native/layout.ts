@@ -1,7 +1,7 @@
 // GENERATED from native/core by `make -C native layout`: do not edit.
 
 /** Hash of everything below: a region or an addon with another hash is of another layout. */
-export const layoutHash = '5df8d75b4df561d1';
+export const layoutHash = 'd94c37ac410398d2';
 
 /** Offsets in octets of each field, and the size of each struct of native/core/region.h. */
 export const layout = {
@@ -298,7 +298,7 @@ export const reasons = [
   { name: 'server-hit', verdict: 'forwarded', meaning: "a server's frame of a tracked flow" },
   { name: 'new-flow', verdict: 'forwarded', meaning: "the first frame of a flow" },
   { name: 'untracked', verdict: 'forwarded', meaning: "of no known flow, or a SYN amid a flood of them: the hash chose the server, as it always would" },
-  { name: 'untracked-answer', verdict: 'forwarded', meaning: "a nat server's answer to what went to it untracked" },
+  { name: 'untracked-answer', verdict: 'forwarded', meaning: "a server's answer to what went to it untracked" },
   { name: 'icmp-error', verdict: 'forwarded', meaning: "an ICMP error about a flow, to who sent what it quotes" },
   { name: 'arp-reply', verdict: 'answered', meaning: "an ARP request for a VIP" },
   { name: 'ndp-reply', verdict: 'answered', meaning: "a neighbour solicitation for a VIP" },
