@@ -23,10 +23,18 @@
 #define FL_SYN_CAME 1
 #define FL_SYN_WAS_ANSWERED 2
 
-/* What a half_open word says at a tick. */
-FL_INLINE u32 fl_half_open_level(u64 word, u32 now)
+/* Ticks since a half_open word was written; none when another processor, whose clock was read a moment later, has. */
+FL_INLINE u32 fl_half_open_elapsed(u64 word, u32 now)
 {
-	u32 level = (u32)word, elapsed = now - (u32)(word >> 32);
+	int elapsed = (int)(now - (u32)(word >> 32));
+
+	return (u32)(elapsed & ~(elapsed >> 31));
+}
+
+/* What it says after so many. */
+FL_INLINE u32 fl_half_open_level(u64 word, u32 elapsed)
+{
+	u32 level = (u32)word;
 
 	return elapsed >= FL_HALF_OPEN_TICKS ? 0 : level - (u32)((u64)level * elapsed / FL_HALF_OPEN_TICKS);
 }
@@ -56,13 +64,14 @@ FL_PART(fl_half_open_note, 0, service_index, event)
 	most = (u64)service->half_open * FL_HALF_OPEN_ONE;
 	for (int attempt = 0; attempt < 4; attempt++) {
 		u64 word = fl_load(&state->half_open);
+		u32 elapsed = fl_half_open_elapsed(word, view->now);
 
-		level = fl_half_open_level(word, view->now);
+		level = fl_half_open_level(word, elapsed);
 		if (event == FL_SYN_CAME && level < 2 * most)
 			level += FL_HALF_OPEN_ONE;
 		if (event == FL_SYN_WAS_ANSWERED)
 			level -= level < FL_HALF_OPEN_ONE ? level : FL_HALF_OPEN_ONE;
-		if (fl_swap_if(&state->half_open, word, (u64)view->now << 32 | level))
+		if (fl_swap_if(&state->half_open, word, (u64)((u32)(word >> 32) + elapsed) << 32 | level))
 			break;
 	}
 	since = fl_load(&state->computing_since);

@@ -22,7 +22,7 @@ FL_INLINE u64 fl_keyed_hash(const u64 seed[4], const struct fl_addr *addr, u16 p
 	hash = fl_hash_round(hash, seed[1]);
 	if (is_v6) {
 		hash = fl_hash_round(hash ^ ((u64)addr->word[1] << 32 | addr->word[2]), seed[2]);
-		hash = fl_hash_round(hash ^ ((u64)addr->word[3] << 32), seed[1]);
+		hash = fl_hash_round(hash ^ addr->word[3], seed[1]);
 	}
 	return fl_hash_round(hash + seed[3], seed[2]);
 }

@@ -181,6 +181,34 @@ static void flood(u32 service)
 	flood_from(service, 0);
 }
 
+/* As fl_schedule_hash() goes by the hash, with three servers. */
+static u32 third_of(u64 key, const struct fl_addr *client, int is_v6)
+{
+	u64 keys[4] = { key, key << 1 | 1, (key ^ (key << 23)) | 1, ~key };
+
+	return (u32)(((fl_keyed_hash(keys, client, 0, 0, is_v6) >> 32) * 3) >> 32);
+}
+
+static void test_hash(void)
+{
+	CASE("clients whose addresses follow one another are shared out, whatever the key");
+	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
+		u64 key = 1;
+
+		for (u32 attempt = 0; attempt < 5000; attempt++) {
+			u32 used = 0;
+
+			key = key * 6364136223846793005ull + 1442695040888963407ull;
+			for (u32 client = 1; client <= 60; client++) {
+				struct fl_addr addr = world_client(client, is_v6);
+
+				used |= 1u << third_of(key ^ key >> 29, &addr, is_v6);
+			}
+			CHECK(used == 7);
+		}
+	}
+}
+
 static void test_begin(void)
 {
 	CASE("a service is compute-only from its last unanswered SYN on that it may have, and others are not");
@@ -192,6 +220,16 @@ static void test_begin(void)
 	CHECK(region.service_state[WORLD_DSR].computing_since == now / WORLD_TICK);
 	for (u32 service = 0; service < WORLD_SERVICES; service++)
 		CHECK(service == WORLD_DSR || !is_computing(service));
+	fl_region_close(&region);
+
+	CASE("a processor whose clock was read before another's last SYN does not end it");
+	open_world();
+	flood(WORLD_DSR);
+	now -= WORLD_TICK;
+	CHECK(send(WORLD_DSR, MOST, FL_TCP_SYN).reason == FL_REASON_UNTRACKED);
+	CHECK(is_computing(WORLD_DSR));
+	now += WORLD_TICK;
+	CHECK(send(WORLD_DSR, MOST + 1, FL_TCP_SYN).reason == FL_REASON_UNTRACKED);
 	fl_region_close(&region);
 
 	CASE("answered SYNs, and those of ten seconds ago, begin nothing");
@@ -581,6 +619,7 @@ static void test_full(void)
 
 int main(void)
 {
+	test_hash();
 	test_begin();
 	for (u32 i = 0; i < sizeof(services) / sizeof(*services); i++) {
 		CASE("SYNs go on by the hash and write nothing, their ACKs follow them and are entered");
