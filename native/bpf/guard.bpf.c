@@ -295,7 +295,8 @@ static __always_inline int has_trail(const struct packet *packet, const struct f
 	claim = claim_of(packet, parameters);
 	place = fl_trail_place(claim);
 	trail = bpf_map_lookup_elem(&guard_trails, &place);
-	return trail && fl_load(&trail->claim) == claim && (int)(now - (u32)fl_load(&trail->seen)) <= FL_TRAIL_TICKS;
+	return trail && fl_load(&trail->claim) == claim &&
+	       fl_elapsed(now, (u32)fl_load(&trail->seen)) <= FL_TRAIL_TICKS;
 }
 
 static __always_inline void name_datagram(const struct packet *packet, struct datagram *datagram)

@@ -23,7 +23,7 @@ FL_INLINE int fl_bucket_take(u64 *bucket, u32 now, u32 rate)
 
 	for (int attempt = 0; attempt < 4; attempt++) {
 		u64 old = fl_load(bucket);
-		u32 elapsed = now - (u32)(old >> 32), tokens = (u32)old;
+		u32 elapsed = fl_elapsed(now, (u32)(old >> 32)), tokens = (u32)old, tick = (u32)(old >> 32) + elapsed;
 
 		if (!old || elapsed >= FL_BUCKET_TICKS || tokens + elapsed * rate > most)
 			tokens = most;
@@ -31,7 +31,7 @@ FL_INLINE int fl_bucket_take(u64 *bucket, u32 now, u32 rate)
 			tokens += elapsed * rate;
 		if (tokens < FL_BUCKET_FLOW)
 			return 0;
-		if (fl_swap_if(bucket, old, (u64)now << 32 | (tokens - FL_BUCKET_FLOW)))
+		if (fl_swap_if(bucket, old, (u64)tick << 32 | (tokens - FL_BUCKET_FLOW)))
 			return 1;
 	}
 	return 1;
@@ -40,7 +40,7 @@ FL_INLINE int fl_bucket_take(u64 *bucket, u32 now, u32 rate)
 /* Has nothing been taken for as long as it takes to fill it? */
 FL_INLINE int fl_bucket_is_full(u64 bucket, u32 now)
 {
-	return !bucket || now - (u32)(bucket >> 32) >= FL_BUCKET_TICKS;
+	return !bucket || fl_elapsed(now, (u32)(bucket >> 32)) >= FL_BUCKET_TICKS;
 }
 
 /* What names a client prefix at a VIP: keyed bits, never 0. `of`: FL_CLIENT_ADDRESS or FL_CLIENT_NETWORK. */

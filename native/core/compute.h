@@ -23,15 +23,7 @@
 #define FL_SYN_CAME 1
 #define FL_SYN_WAS_ANSWERED 2
 
-/* Ticks since a half_open word was written; none when another processor, whose clock was read a moment later, has. */
-FL_INLINE u32 fl_half_open_elapsed(u64 word, u32 now)
-{
-	int elapsed = (int)(now - (u32)(word >> 32));
-
-	return (u32)(elapsed & ~(elapsed >> 31));
-}
-
-/* What it says after so many. */
+/* What a half_open word says after so many ticks. */
 FL_INLINE u32 fl_half_open_level(u64 word, u32 elapsed)
 {
 	u32 level = (u32)word;
@@ -47,7 +39,8 @@ FL_INLINE int fl_is_computing(const struct fl_view *view, const struct fl_servic
 
 	if (!service->half_open)
 		return 0;
-	return fl_load(&state->computing_since) || (!is_syn && ended && view->now - ended < FL_HALF_OPEN_TICKS);
+	return fl_load(&state->computing_since) ||
+	       (!is_syn && ended && fl_elapsed(view->now, ended) < FL_HALF_OPEN_TICKS);
 }
 
 /* A SYN of a service came or was answered (FL_SYN_*), or (0) time has passed: the mode begins or ends by that. */
@@ -64,7 +57,7 @@ FL_PART(fl_half_open_note, 0, service_index, event)
 	most = (u64)service->half_open * FL_HALF_OPEN_ONE;
 	for (int attempt = 0; attempt < 4; attempt++) {
 		u64 word = fl_load(&state->half_open);
-		u32 elapsed = fl_half_open_elapsed(word, view->now);
+		u32 elapsed = fl_elapsed(view->now, (u32)(word >> 32));
 
 		level = fl_half_open_level(word, elapsed);
 		if (event == FL_SYN_CAME && level < 2 * most)

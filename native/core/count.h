@@ -109,7 +109,7 @@ FL_INLINE struct fl_server_state *fl_server_count(const struct fl_view *view, u3
 /* How long handshakes with a server take, smoothed, in eighths of a microsecond; half after each while without one. */
 FL_INLINE u32 fl_handshake_smooth(const struct fl_view *view, const struct fl_server_state *state)
 {
-	u32 age = (view->now - state->handshake_tick) / FL_HANDSHAKE_HALVES;
+	u32 age = fl_elapsed(view->now, state->handshake_tick) / FL_HANDSHAKE_HALVES;
 
 	return state->smooth_us8 >> ((age | (fl_is_zero(age >> 5) ^ 1) * 31) & 31);
 }
@@ -127,7 +127,7 @@ FL_INLINE void fl_server_lose(const struct fl_view *view, const struct fl_flow *
 		return;
 	fl_add(&state->abandoned, 1);
 	if (!(control & FL_SYN_AGAIN) &&
-	    (view->now - flow->created >= FL_PATIENCE || fl_flow_is_expired(view, flow, control)))
+	    (fl_elapsed(view->now, flow->created) >= FL_PATIENCE || fl_flow_is_expired(view, flow, control)))
 		fl_add(&state->unanswered, 1);
 }
 

@@ -55,7 +55,8 @@ FL_INLINE u32 fl_tunnel_room(const struct fl_view *view, const struct fl_server 
 	const struct fl_server_state *state = fl_server_state_at(view->region, server_slot);
 	u32 room = out->mtu, overhead = fl_tunnel_overhead(server);
 
-	if (state && state->path_mtu && state->path_mtu < room && view->now - state->path_tick < FL_PATH_TICKS)
+	if (state && state->path_mtu && state->path_mtu < room &&
+	    fl_elapsed(view->now, state->path_tick) < FL_PATH_TICKS)
 		room = state->path_mtu;
 	room = room > overhead ? room - overhead : 0;
 	return is_v6 && room < FL_IPV6_LEAST ? FL_IPV6_LEAST : room;

@@ -68,7 +68,7 @@ FL_INLINE u32 fl_datagram_find(const struct fl_view *view, const struct fl_look 
 		if (!datagram)
 			break;
 		if ((fl_load(&datagram->control) & FL_DATAGRAM_STATE) == FL_DATAGRAM_KNOWN &&
-		    view->now - datagram->seen <= FL_DATAGRAM_TICKS && fl_datagram_confirms(datagram, look))
+		    fl_elapsed(view->now, datagram->seen) <= FL_DATAGRAM_TICKS && fl_datagram_confirms(datagram, look))
 			found = home + way;
 	}
 	return found;
@@ -79,7 +79,7 @@ FL_INLINE int fl_datagram_is_over(const struct fl_view *view, const struct fl_da
 {
 	u32 state = control & FL_DATAGRAM_STATE;
 
-	return state == FL_DATAGRAM_FREE || view->now - datagram->seen > FL_DATAGRAM_TICKS ||
+	return state == FL_DATAGRAM_FREE || fl_elapsed(view->now, datagram->seen) > FL_DATAGRAM_TICKS ||
 	       (state == FL_DATAGRAM_KNOWN && datagram->span & FL_SPAN_WHOLE);
 }
 
@@ -95,7 +95,7 @@ FL_INLINE u32 fl_datagram_room(const struct fl_view *view, u32 home)
 		if (!datagram)
 			break;
 		control = fl_load(&datagram->control);
-		age = view->now - datagram->seen;
+		age = fl_elapsed(view->now, datagram->seen);
 		if (fl_datagram_is_over(view, datagram, control))
 			age = ~0u;
 		else if ((control & FL_DATAGRAM_STATE) == FL_DATAGRAM_CLAIMED)
@@ -115,7 +115,7 @@ FL_PART(fl_datagram_enter, FL_REASON_FRAGMENTS_FULL, reason, nothing)
 	struct fl_datagram *datagram = fl_datagrams_at(view->region, index);
 
 	if (index != FL_NONE && datagram) {
-		if (!(datagram->span & FL_SPAN_WHOLE) && view->now - datagram->seen < FL_DATAGRAM_AGAIN)
+		if (!(datagram->span & FL_SPAN_WHOLE) && fl_elapsed(view->now, datagram->seen) < FL_DATAGRAM_AGAIN)
 			return FL_REASON_BAD_FRAGMENT;
 	} else {
 		index = fl_datagram_room(view, fl_datagram_home(view, look));

@@ -280,7 +280,7 @@ FL_PART(fl_path_note, FL_REASON_NOT_OURS, no, more)
 	    !fl_addr_same(source, &look->target))
 		return FL_REASON_NOT_OURS;
 	mtu = mtu < least ? least : mtu;
-	if (!state->path_mtu || mtu <= state->path_mtu || view->now - state->path_tick >= FL_PATH_TICKS) {
+	if (!state->path_mtu || mtu <= state->path_mtu || fl_elapsed(view->now, state->path_tick) >= FL_PATH_TICKS) {
 		state->path_mtu = mtu;
 		state->path_tick = view->now;
 	}

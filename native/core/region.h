@@ -20,7 +20,7 @@
 
 #define FL_MAGIC 0x6461656c72696166ull /* "fairlead" */
 /* Raise it when what is there means something else than before without lying elsewhere: flags, hashes, orders. */
-#define FL_REGION_VERSION 1
+#define FL_REGION_VERSION 2
 #define FL_TICK_SHIFT 27
 #define FL_NONE 0xffffffffu
 #define FL_INTERFACES_MOST 8

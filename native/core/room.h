@@ -32,7 +32,7 @@ FL_INLINE u32 fl_flow_rank(const struct fl_view *view, const struct fl_flow *flo
 		return 4;
 	/* A question and its answer, or with dsr any two frames: as easily had as half a handshake. */
 	if (state == FL_STATE_UDP_TWO_WAY || (state == FL_STATE_ESTABLISHED && flow->flags & FL_FLOW_DSR))
-		return flow->seen - flow->created < FL_SETTLED;
+		return fl_elapsed(flow->seen, flow->created) < FL_SETTLED;
 	return fl_rank_of_state[state];
 }
 
@@ -52,7 +52,7 @@ FL_PART(fl_slot_evict, FL_NONE, no, more)
 			break;
 		control = fl_load(&flow->control);
 		rank = fl_flow_rank(view, flow, control);
-		age = view->now - flow->seen;
+		age = fl_elapsed(view->now, flow->seen);
 		if (rank > best_rank || (rank && rank == best_rank && age > best_age)) {
 			best = index;
 			best_rank = rank;

@@ -84,7 +84,7 @@ FL_INLINE int fl_short_stands(const struct fl_view *view, const struct fl_flow *
 
 	if (state != FL_STATE_ESTABLISHED && state != FL_STATE_UDP_TWO_WAY &&
 	    (state != FL_STATE_UDP_ONE_WAY || side == FL_SIDE_SERVER ||
-	     (flow->flags & FL_FLOW_DSR && view->now - flow->created >= FL_SETTLED)))
+	     (flow->flags & FL_FLOW_DSR && fl_elapsed(view->now, flow->created) >= FL_SETTLED)))
 		return 0;
 	return !fl_flow_is_expired(view, flow, control) && fl_flow_is_valid(view, flow);
 }

@@ -350,7 +350,7 @@ FL_INLINE void fl_flow_touch(const struct fl_view *view, struct fl_flow *flow, c
 			next = flow->flags & FL_FLOW_DSR ? fl_tcp_next_unanswered(flow, control, look, is_later)
 							 : fl_tcp_next(flow, control, look, side, is_later);
 		else if (side == FL_SIDE_SERVER ||
-			 (flow->flags & FL_FLOW_DSR && view->now - flow->created >= FL_SETTLED))
+			 (flow->flags & FL_FLOW_DSR && fl_elapsed(view->now, flow->created) >= FL_SETTLED))
 			next = (control & ~FL_STATE_MASK) | FL_STATE_UDP_TWO_WAY;
 		if (FL_LIKELY(next == control))
 			return;

@@ -90,7 +90,7 @@ FL_INLINE const struct fl_server *fl_sticky_server(const struct fl_view *view, u
 FL_INLINE int fl_sticky_is_expired(const struct fl_view *view, const struct fl_service *service,
 				   const struct fl_sticky *sticky)
 {
-	return (int)(view->now - sticky->seen) > (int)service->sticky_ticks;
+	return fl_elapsed(view->now, sticky->seen) > service->sticky_ticks;
 }
 
 /* 1 when the entry is one that its service goes by. No branches. */
@@ -169,7 +169,7 @@ FL_INLINE u32 fl_sticky_room(const struct fl_view *view, const struct fl_stickie
 		const struct fl_server *server = fl_servers_at(view->region, servers + (u32)sticky->server);
 		const struct fl_service *service =
 			server ? fl_services_at(view->region, services + server->service) : NULL;
-		u32 age = view->now - sticky->seen;
+		u32 age = fl_elapsed(view->now, sticky->seen);
 		u64 rank, differs;
 
 		if (!service)
@@ -196,7 +196,7 @@ FL_PART(fl_sticky_enter, 0, service_index, server_slot)
 
 	if (!server || !bucket)
 		return 1;
-	if (control & FL_STICKY_CLAIMED && view->now - bucket->claimed <= FL_STICKY_PATIENCE)
+	if (control & FL_STICKY_CLAIMED && fl_elapsed(view->now, bucket->claimed) <= FL_STICKY_PATIENCE)
 		return 0;
 	way = view->scratch->sticky_way;
 	sticky = fl_sticky_way(bucket, way == FL_NONE ? fl_sticky_room(view, bucket) : way);

@@ -51,7 +51,7 @@ FL_INLINE int fl_trails_are_left(const struct fl_view *view)
 {
 	u32 tick = view->header->trail_tick;
 
-	return tick && (int)(view->now - tick) <= FL_TRAIL_TICKS;
+	return tick && fl_elapsed(view->now, tick) <= FL_TRAIL_TICKS;
 }
 
 /* Of the connection that the scratch's key says, as its server knows it. */
@@ -78,7 +78,7 @@ FL_INLINE struct fl_trail *fl_trail_read(const struct fl_view *view, u64 claim)
 	own->server = fl_load(&trail->server);
 	own->ports = fl_load(&trail->ports);
 	if (fl_load(&trail->check) != (claim ^ fl_trail_mix(view->header->seed, own)) ||
-	    (int)(view->now - fl_load(&trail->seen)) > FL_TRAIL_TICKS ||
+	    fl_elapsed(view->now, fl_load(&trail->seen)) > FL_TRAIL_TICKS ||
 	    !fl_server_stands(view, (u32)own->server, (u32)(own->server >> 32)))
 		return NULL;
 	return trail;

@@ -135,6 +135,16 @@ FL_INLINE int fl_view_open(struct fl_view *view, const struct fl_region *region,
 	return view->settings != NULL;
 }
 
+/* Ticks from `then` to `now`; 0 when `then` is the later one, of a processor whose clock was read a moment after ours. No
+ * branches. */
+FL_INLINE u32 fl_elapsed(u32 now, u32 then)
+{
+	u32 elapsed = now - then, is_later = elapsed >> 31;
+
+	fl_hide(is_later);
+	return elapsed & (is_later - 1);
+}
+
 /* Microseconds of the same clock, for what a tick is too coarse for: asked on the long way only. In the kernel `now` is
  * the coarse clock of the timer interrupt, and stands still for milliseconds. */
 FL_INLINE u32 fl_view_us(const struct fl_view *view)

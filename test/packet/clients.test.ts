@@ -7,10 +7,11 @@ import { connectionsOf } from './connections.ts';
 import { engines } from './engines.ts';
 import { addressesOf, type Exchange, request, serviceOf } from './exchange.ts';
 import { addressOf, buildFrame, checksumOfIpv4, put16 } from './frame.ts';
-import { openStage, type Stage } from './stage.ts';
+import { openStage, type Stage, TICK_NS } from './stage.ts';
 
 const udp: Exchange = { method: 'nat', protocol: 'udp', family: 4 };
 const udp6: Exchange = { ...udp, family: 6 };
+const LAG = TICK_NS / 1e9; // s
 
 function ask(stage: Stage, exchange: Exchange, from: string, port = 40_000): string {
   return stage.send({ ...request(exchange), from, fromPort: port }).said;
@@ -119,6 +120,21 @@ for (const engine of engines) {
       const later = admitted(stage, '198.51.100.7', 500, 2000);
       assert.ok(later >= 100 && later <= 115, `${later} after a minute`);
     });
+
+    for (const [whose, limits] of [
+      ['service', '{ new-flows: 100/s }'],
+      ['client', '{ client: { new-flows: 100/s } }'],
+    ] as const) {
+      test(`a processor whose clock lags by a tick has no budget of its own: ${whose}’s`, (t) => {
+        const stage = openStage(t, engine);
+        stage.configure(serviceOf(udp, [`limits: ${limits}`]));
+        admitted(stage, '198.51.100.7', 500);
+        for (let port = 50_000; port < 50_020; port++) {
+          stage.wait(port % 2 === 0 ? -LAG : LAG);
+          assert.equal(ask(stage, udp, '198.51.100.7', port), `dropped: ${whose}-limited`);
+        }
+      });
+    }
 
     test('a rate below one a tick is a rate', (t) => {
       const stage = openStage(t, engine);

@@ -19,7 +19,7 @@ import {
 } from './exchange.ts';
 import { buildFrame, type FrameSpec, hex, payloadOf } from './frame.ts';
 import { type Cut, cutFrame, idOf } from './fragments.ts';
-import { INSIDE, openStage, OUTSIDE, type Outcome, serverMac, type Stage } from './stage.ts';
+import { INSIDE, openStage, OUTSIDE, type Outcome, serverMac, type Stage, TICK_NS } from './stage.ts';
 
 const ID = 0x4321;
 const CUT: Cut = { at: [48, 96], id: ID };
@@ -83,6 +83,15 @@ for (const engine of engines) {
         sendAll(stage, cutFrame(buildFrame(request(udp4, body)), CUT)),
         requestOut(udp4, localOf(stage), body),
       );
+    });
+
+    test('fragments that meet a processor whose clock lags by a tick follow their first one', (t) => {
+      const stage = openStage(t, engine);
+      stage.configure(serviceOf(udp4));
+      const [first, ...more] = cutFrame(buildFrame(request(udp4, BODY)), CUT);
+      const out = sendAll(stage, [first!]);
+      stage.wait(-TICK_NS / 1e9);
+      assertPieces([...out, ...sendAll(stage, more)], requestOut(udp4, localOf(stage), BODY));
     });
 
     for (const method of ['l2-dsr', 'l3-dsr'] as const) {
