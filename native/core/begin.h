@@ -260,6 +260,8 @@ FL_PART(fl_begin_look, FL_REASON_NO_SERVICE, no, more)
 
 	if (index == FL_NONE || !service)
 		return FL_REASON_NO_SERVICE;
+	if (!view->header->first_tick)
+		view->header->first_tick = view->now;
 	/* A check through the path (engine/path.h) leaves by no way that leads here: a server has sent it back. */
 	if (fl_is_host(view, look))
 		return fl_method_is_dsr(service->method) ? FL_REASON_CAME_BACK : FL_REASON_BAD_SOURCE;
@@ -332,7 +334,8 @@ FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look,
  */
 FL_INLINE u32 fl_begin_trail(const struct fl_view *view, struct fl_look *look, u32 service, u32 server_slot, u32 is_syn)
 {
-	if (fl_load(&view->scratch->is_local) && !fl_trail_localize(view, look, service, 0)) {
+	if (fl_load(&view->scratch->is_local) &&
+	    !fl_trail_localize(view, look, service, !fl_load(&view->scratch->is_computed))) {
 		fl_store(&view->scratch->is_computed, 0u);
 		return is_syn ? FL_REASON_NONE : FL_REASON_NO_FLOW;
 	}
@@ -383,6 +386,9 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	why = fl_flow_propose(view, look, service, server_slot);
 	if (!why && is_trailing && (allowed || is_computed))
 		why = fl_begin_trail(view, look, service, server_slot, is_syn);
+	/* It would have left a trail, but is entered. */
+	if (!why && is_computed && is_syn && view->scratch->is_sticky)
+		fl_sticky_enter(view, look, service, server_slot);
 	if (why) /* and nothing is told to a RST */
 		return FL_IS_REFUSAL(why) && look->tcp_flags & FL_TCP_RST ? FL_REASON_NO_FLOW : why;
 	index = fl_slot_take(view, look, 0, 0);
@@ -395,6 +401,19 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	}
 	look->index = index;
 	why = fl_flow_enter(view, look, service, server_slot);
+	if (why == FL_REASON_NO_PORT) {
+		u32 is_evicted = 0;
+
+		for (u32 attempt = 0; attempt < FL_PORTS_OF_ROW && !is_evicted; attempt++)
+			is_evicted = fl_port_evict(view, look, service, attempt);
+		if (!is_evicted)
+			return why;
+		index = fl_slot_take(view, look, 0, 0);
+		if (index == FL_NONE)
+			return why;
+		look->index = index;
+		why = fl_flow_enter(view, look, service, server_slot);
+	}
 	if (!why && is_computed && (!is_trailing || fl_load(&view->scratch->is_confirmed)))
 		fl_half_open_note(view, look, service, FL_SYN_WAS_ANSWERED);
 	return why ? why : FL_REASON_NEW_FLOW;

@@ -14,13 +14,13 @@
  * configuration or the frame forbids one. The service is the scratch's, unless there is none. */
 FL_PART(fl_refusal_of, FL_REASON_NO_SERVICE, reason, nothing)
 {
-	const struct fl_service *service =
-		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + view->scratch->service);
+	const struct fl_service *service;
 
 	if (look->tcp_flags & FL_TCP_RST || (look->is_fragment && look->kind == FL_KIND_TCP))
 		return reason; /* what a fragment's segment would make of the sequence number is not known */
 	if (reason == FL_REASON_NO_SERVICE)
 		return view->settings->is_refusing ? FL_REASON_REFUSED_NO_SERVICE : reason;
+	service = fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + view->scratch->service);
 	if (!service)
 		return reason;
 	if (reason == FL_REASON_SERVERS_FULL)

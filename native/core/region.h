@@ -114,9 +114,9 @@ struct fl_place {
 };
 
 /*
- * Written when the region is made, then only by a commit (active_half, generation), by workers (pressure_tick, trail_tick)
- * and by the sweep (live_flows, swept_generation). Up to the places it is the same in all versions: by them a later one
- * finds what it can carry over.
+ * Written when the region is made, then only by a commit (active_half, generation), by workers (pressure_tick, trail_tick,
+ * first_tick) and by the sweep (live_flows, swept_generation). Up to the places it is the same in all versions: by them a
+ * later one finds what it can carry over.
  */
 struct fl_header {
 	u64 magic;
@@ -137,7 +137,8 @@ struct fl_header {
 	u64 swept_generation; /* the commit by which the last sweep asked for VIPs */
 	u32 sticky_tick;      /* when remembered clients were last counted */
 	u32 trail_tick;	      /* when a trail was last left */
-	u64 reserved[1];
+	u32 first_tick;	      /* when a first frame came to a service for the first time; 0: never */
+	u32 reserved[1];
 };
 
 #define FL_STANDBY 0 /* everything passes to the host */

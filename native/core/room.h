@@ -3,7 +3,7 @@
  *
  * Eviction, when both buckets are full: expired or invalid, closed, time-wait, half-open, each the longest unseen
  * first; a UDP question that was answered just now counts as half-open. Established, closing and settled UDP flows are
- * never evicted: the newcomer is refused.
+ * never evicted: the newcomer is refused. The same flows give way when full-nat has no port left.
  */
 #ifndef FL_ROOM_H
 #define FL_ROOM_H
@@ -153,7 +153,7 @@ FL_INLINE const struct fl_addr *fl_port_address(const struct fl_view *view, cons
 	if (!service->source_count)
 		return &look->target;
 	return fl_sources_at(view->region, view->settings->first[FL_SECTION_SOURCES] + service->source_first +
-						   (u32)row % service->source_count);
+						   (u32)(row >> 32) % service->source_count);
 }
 
 /* A port of a row, in network order; 0: none. Where frames are steered to workers, ports are congruent to the worker's
@@ -180,6 +180,42 @@ FL_INLINE u32 fl_return_room(const struct fl_returns *bucket, u64 hash)
 		taken |= fl_is_zero(word >> 32 ^ (hash & 0xffffffffu));
 	}
 	return free_ways & (taken - 1);
+}
+
+/* Ends the flow that has this port of the client's row, if it makes room: 1, and the port is the next to be tried. */
+FL_PART(fl_port_evict, 0, service_index, attempt)
+{
+	const struct fl_service *service =
+		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
+	const struct fl_key *key = &view->scratch->key;
+	u64 row = fl_port_row(view, look), hash;
+	const struct fl_addr *local = service ? fl_port_address(view, look, service, row) : NULL;
+	struct fl_returns *bucket;
+	u32 found = 0, control;
+	struct fl_flow *flow;
+
+	if (!local)
+		return 0;
+	view->scratch->one = *local;
+	hash = fl_return_hash(
+		view,
+		fl_return_base(view, &key->other, key->other_port, &view->scratch->one, key->protocol, key->is_v6),
+		fl_port_at(view, row, attempt));
+	bucket = fl_return_bucket(view, hash);
+	for (int way = 0; bucket && way < FL_WAYS; way++) {
+		u64 word = fl_load(&bucket->slot[way]);
+
+		found |= (u32)word * fl_is_zero(word >> 32 ^ (hash & 0xffffffffu));
+	}
+	flow = found ? fl_flows_at(view->region, found - 1) : NULL;
+	if (!flow)
+		return 0;
+	control = fl_load(&flow->control);
+	if (!fl_flow_rank(view, flow, control) || !fl_flow_seize(view, flow, found - 1, control))
+		return 0;
+	fl_flow_release(view, flow, found - 1);
+	view->scratch->port_try = attempt;
+	return 1;
 }
 
 /*

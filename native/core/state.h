@@ -280,7 +280,9 @@ FL_PART(fl_flow_moved, 0, no, more)
 
 	if (!state)
 		return 0;
-	if (fl_state_is_half_open(from) && !fl_state_is_half_open(to))
+	/* A server's RST to an ACK that nobody has sent a SYN for answers none. */
+	if (fl_state_is_half_open(from) && !fl_state_is_half_open(to) &&
+	    !(moved->from & FL_PICKED_UP && to == FL_STATE_CLOSED))
 		fl_half_open_note(view, look, fl_server_service(view, moved->slot), FL_SYN_WAS_ANSWERED);
 	if (from != FL_STATE_SYN_SENT)
 		return 0;

@@ -12,9 +12,11 @@
  * lost its flow gets another.
  *
  * To a full-nat server the client is a port of ours, one of the client's row (room.h): the one where its trail is, or else
- * the first that no flow has. Where several clients have the same port in their rows, that may be the wrong one for a
- * connection whose flow and trail are both lost; its server resets it then, as we should have without a trail. A SYN may meet
- * what the server still holds of another client's; the RST by which the client answers goes on by its trail, and ends that.
+ * the first that no flow has. Where two clients have the same port in their rows, that may be the wrong one for a connection
+ * whose flow and trail are both lost: the server resets it, or, if it has the other's connection there, answers with that
+ * one's numbers. So nobody guesses in a region too young for a flow to have been lost in it, which has other rows than the
+ * one before. A SYN may meet what the server still holds of another client's; the RST by which the client answers goes on by
+ * its trail, and ends that.
  *
  * An ACK amid a flood is entered in any case, because its trail may be gone by now. If it is, the flow makes room as any
  * half-open one does until the server has spoken (FL_PICKED_UP).
@@ -119,9 +121,10 @@ FL_INLINE struct fl_trail *fl_trail_recall(const struct fl_view *view, const str
 
 /*
  * full-nat: makes of the client in the scratch's key what its server takes for it, see above, and notes which of the row's
- * ports that is. False when the first few are all in use.
+ * ports that is. False when the first few are all in use, or it would be a guess about a connection that was lost otherwise
+ * than by its time.
  */
-FL_PART(fl_trail_localize, 0, service_index, nothing)
+FL_PART(fl_trail_localize, 0, service_index, is_lost)
 {
 	const struct fl_service *service =
 		fl_services_at(view->region, view->settings->first[FL_SECTION_SERVICES] + service_index);
@@ -149,7 +152,8 @@ FL_PART(fl_trail_localize, 0, service_index, nothing)
 			return 1;
 		}
 	}
-	if (first == FL_NONE)
+	if (first == FL_NONE || (is_lost && fl_elapsed(view->now, view->header->first_tick) <
+						    view->settings->timeout[FL_STATE_ESTABLISHED]))
 		return 0;
 	key->client_port = fl_port_at(view, row, first);
 	view->scratch->port_try = first;

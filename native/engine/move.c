@@ -122,6 +122,7 @@ int fl_region_move(struct fl_region *to, struct fl_region *from)
 	header->schedule_seed = from->header->schedule_seed;
 	header->active_half = from->header->active_half;
 	header->pressure_tick = from->header->pressure_tick;
+	header->first_tick = from->header->first_tick;
 	for (u32 section = 0; section < FL_SECTION_COUNT; section++)
 		if (is_copied(section) && (is_same_table || !is_of_flows(section)))
 			copy_section(to, from, section);

@@ -161,6 +161,11 @@ static u32 flows(void)
 	return count;
 }
 
+static const struct fl_settings *world_settings(void)
+{
+	return &region.settings[region.header->active_half];
+}
+
 static void open_world(void)
 {
 	world_half_open = MOST;
@@ -353,6 +358,10 @@ static void open_hashed_world(u32 service)
 	while (world_scheduler(service) != FL_SCHEDULER_HASH)
 		world_first_scheduler++;
 	open_world();
+	/* So long ago that a flow may have been lost by its time. */
+	send(service, 900, FL_TCP_SYN);
+	now += (world_settings()->timeout[FL_STATE_ESTABLISHED] + 1) * WORLD_TICK;
+	fl_age_sweep(&region, now);
 }
 
 static void close_hashed_world(void)
@@ -433,6 +442,65 @@ static u32 rival_of(u32 service, const struct sent *sent)
 			return client;
 	}
 	return FL_NONE;
+}
+
+static void test_young(void)
+{
+	CASE("in a young region a lone ACK of full-nat is no guess's: others may have what would be its port");
+	open_hashed_world(WORLD_FULL_NAT);
+	region.header->first_tick = (u32)(now / WORLD_TICK) - world_settings()->timeout[FL_STATE_ESTABLISHED] + 1;
+	CHECK(send(WORLD_FULL_NAT, 1, FL_TCP_ACK).reason == FL_REASON_REFUSED_NO_FLOW);
+	now += WORLD_TICK;
+	CHECK(send(WORLD_FULL_NAT, 1, FL_TCP_ACK).reason == FL_REASON_UNTRACKED);
+	region.header->first_tick = 0;
+	CHECK(send(WORLD_FULL_NAT, 2, FL_TCP_ACK).reason == FL_REASON_REFUSED_NO_FLOW);
+	CHECK(region.header->first_tick == now / WORLD_TICK);
+	CHECK(send(WORLD_FULL_NAT, 1, FL_TCP_ACK).reason == FL_REASON_UNTRACKED); /* it has a trail */
+	close_hashed_world();
+}
+
+/* 2 * 64,512 ports lead to the servers. */
+static void test_ports(void)
+{
+	u32 open = 0, entered = 0;
+
+	CASE("half-open flows give their ports of full-nat away, and flows in use do not");
+	open_world();
+	fl_region_close(&region);
+	world_half_open = 0;
+	world_open(&region, 262144, 1);
+	for (u32 client = 0; client < 500; client++) {
+		struct sent syn = send(WORLD_FULL_NAT, client, FL_TCP_SYN);
+
+		answer(&syn, slot_of(&syn), FL_TCP_SYN | FL_TCP_ACK);
+		send(WORLD_FULL_NAT, client, FL_TCP_ACK);
+	}
+	for (u32 client = 1000; client < 161000; client++)
+		send(WORLD_FULL_NAT, client, FL_TCP_SYN);
+	CHECK(region.server_state[2 * WORLD_FULL_NAT].inactive + region.server_state[2 * WORLD_FULL_NAT + 1].inactive >
+	      115000);
+	for (u32 client = 200000; client < 201000; client++)
+		entered += send(WORLD_FULL_NAT, client, FL_TCP_SYN).reason == FL_REASON_NEW_FLOW;
+	for (u32 client = 0; client < 500; client++)
+		open += send(WORLD_FULL_NAT, client, FL_TCP_ACK).reason == FL_REASON_CLIENT_HIT;
+	CHECK(entered > 990 && open == 500);
+	CHECK(!world_fault(&region));
+	fl_region_close(&region);
+}
+
+static void test_forged(void)
+{
+	CASE("a server's RST to an ACK without a SYN answers no SYN");
+	open_world();
+	flood(0);
+	for (u32 client = 300; client < 400; client++) {
+		struct sent ack = send(0, client, FL_TCP_ACK);
+
+		CHECK(ack.reason == FL_REASON_NEW_FLOW);
+		CHECK(answer(&ack, slot_of(&ack), FL_TCP_RST).reason == FL_REASON_SERVER_HIT);
+	}
+	CHECK(is_computing(0));
+	fl_region_close(&region);
 }
 
 static void end_flow(const struct sent *sent)
@@ -631,6 +699,9 @@ int main(void)
 		if (nats[i] & WORLD_FULL_NAT)
 			test_rivals(nats[i]);
 	}
+	test_young();
+	test_ports();
+	test_forged();
 	test_end();
 	test_budgets();
 	test_full();

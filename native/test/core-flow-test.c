@@ -188,6 +188,8 @@ static int client_step(u32 service, u32 client, u8 flags)
 	u32 reason = send_frame(&ends);
 	int has_server = generations[service * 2] || generations[service * 2 + 1];
 	int is_hashed = world_scheduler(service) == FL_SCHEDULER_HASH;
+	int is_young = tick() - region.header->first_tick <
+		       region.settings[region.header->active_half].timeout[FL_STATE_ESTABLISHED];
 
 	if (is_orphan(model, service) && flags != FL_TCP_SYN) {
 		become_orphan(model);
@@ -209,7 +211,7 @@ static int client_step(u32 service, u32 client, u8 flags)
 	if (!(service & WORLD_UDP) && flags & FL_TCP_RST)
 		return reason == FL_REASON_NO_FLOW ||
 		       (is_hashed && reason == (has_server ? FL_REASON_UNTRACKED : FL_REASON_NO_SERVER));
-	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN && !is_hashed)
+	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN && (!is_hashed || (has_server && is_young)))
 		return is_turned_away(service, reason, FL_REASON_NO_FLOW, FL_REASON_REFUSED_NO_FLOW);
 	if (!(service & WORLD_UDP) && flags != FL_TCP_SYN && has_server)
 		return reason == FL_REASON_UNTRACKED;

@@ -9,8 +9,10 @@ import type { Finding, Path } from './positions.ts';
 /** `auto`: by the size of the flow table. */
 export type HalfOpen = number | 'auto' | 'off';
 
-/** Of the flow table, by default: half-open flows of one service never crowd out those of all. */
+/** Of the flow table, by default, and of full-nat's ports: half-open flows of one service never crowd out those of all. */
 const SHARE = 1 / 8;
+/** By which full-nat leaves from one address to one server. */
+const PORTS = 64_512;
 const WORDS = `a whole number from 1 to ${LIMITS.flows.most}, or off`;
 
 export const halfOpenShape = z.union([z.literal('off', must(WORDS)), wholeNumber(1, LIMITS.flows.most)], must(WORDS));
@@ -21,7 +23,11 @@ const isOfTcp = ({ listens }: ServiceConfig): boolean => listens.some(({ protoco
 export function halfOpenMost(service: ServiceConfig, flows: number): number | null {
   const { halfOpen } = service;
   if (halfOpen === 'off' || !isOfTcp(service)) return null;
-  return halfOpen === 'auto' ? Math.max(1, Math.floor(flows * SHARE)) : halfOpen;
+  return halfOpen === 'auto' ? Math.max(1, Math.floor(Math.min(flows, portsOf(service)) * SHARE)) : halfOpen;
+}
+
+function portsOf({ method, servers, sources }: ServiceConfig): number {
+  return method === 'full-nat' ? servers.length * Math.max(1, sources.length) * PORTS : Infinity;
 }
 
 /** One that can have no effect. */
