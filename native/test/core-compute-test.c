@@ -459,10 +459,10 @@ static void test_young(void)
 	close_hashed_world();
 }
 
-/* 2 * 64,512 ports lead to the servers. */
+/* 64,512 ports lead to each of the servers. */
 static void test_ports(void)
 {
-	u32 open = 0, entered = 0;
+	u32 open = 0, entered = 0, most;
 
 	CASE("half-open flows give their ports of full-nat away, and flows in use do not");
 	open_world();
@@ -477,8 +477,11 @@ static void test_ports(void)
 	}
 	for (u32 client = 1000; client < 161000; client++)
 		send(WORLD_FULL_NAT, client, FL_TCP_SYN);
-	CHECK(region.server_state[2 * WORLD_FULL_NAT].inactive + region.server_state[2 * WORLD_FULL_NAT + 1].inactive >
-	      115000);
+	/* The hash gives one of them more than half. */
+	most = region.server_state[2 * WORLD_FULL_NAT].inactive;
+	if (most < region.server_state[2 * WORLD_FULL_NAT + 1].inactive)
+		most = region.server_state[2 * WORLD_FULL_NAT + 1].inactive;
+	CHECK(most > 62000);
 	for (u32 client = 200000; client < 201000; client++)
 		entered += send(WORLD_FULL_NAT, client, FL_TCP_SYN).reason == FL_REASON_NEW_FLOW;
 	for (u32 client = 0; client < 500; client++)
