@@ -191,6 +191,20 @@ FL_PART(fl_flow_enter, FL_REASON_NO_SERVER, service_index, server_slot)
 	return 0;
 }
 
+/* Enters it with the port of a flow that makes room. */
+FL_INLINE u32 fl_flow_enter_evicting(const struct fl_view *view, struct fl_look *look, u32 service, u32 server_slot)
+{
+	u32 is_evicted = 0, index;
+
+	for (u32 attempt = 0; attempt < FL_PORTS_OF_ROW && !is_evicted; attempt++)
+		is_evicted = fl_port_evict(view, look, service, attempt);
+	index = is_evicted ? fl_slot_take(view, look, 0, 0) : FL_NONE;
+	if (index == FL_NONE)
+		return FL_REASON_NO_PORT;
+	look->index = index;
+	return fl_flow_enter(view, look, service, server_slot);
+}
+
 #define FL_INTERFACES_LOOK 8
 
 /* Is it an address of the host itself? The host asks servers too (health checks): a nat flow in its name would claim the
@@ -401,19 +415,8 @@ FL_INLINE u32 fl_begin(const struct fl_view *view, struct fl_look *look)
 	}
 	look->index = index;
 	why = fl_flow_enter(view, look, service, server_slot);
-	if (why == FL_REASON_NO_PORT) {
-		u32 is_evicted = 0;
-
-		for (u32 attempt = 0; attempt < FL_PORTS_OF_ROW && !is_evicted; attempt++)
-			is_evicted = fl_port_evict(view, look, service, attempt);
-		if (!is_evicted)
-			return why;
-		index = fl_slot_take(view, look, 0, 0);
-		if (index == FL_NONE)
-			return why;
-		look->index = index;
-		why = fl_flow_enter(view, look, service, server_slot);
-	}
+	if (why == FL_REASON_NO_PORT)
+		why = fl_flow_enter_evicting(view, look, service, server_slot);
 	if (!why && is_computed && (!is_trailing || fl_load(&view->scratch->is_confirmed)))
 		fl_half_open_note(view, look, service, FL_SYN_WAS_ANSWERED);
 	return why ? why : FL_REASON_NEW_FLOW;
