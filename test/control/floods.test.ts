@@ -12,7 +12,8 @@ import { makeControlled } from './controlled.ts';
 
 const SERVICES = `
   web: { listen: 203.0.113.10:80/tcp, method: l2-dsr, check: none, half-open: 500, servers: { a: 10.0.1.11 } }
-  old: { listen: 203.0.113.11:80/tcp, method: full-nat, check: none, servers: { a: 10.0.1.12 } }
+  full: { listen: 203.0.113.11:80/tcp, method: full-nat, check: none, servers: { a: 10.0.1.12 } }
+  dns: { listen: 203.0.113.11:53/udp, method: nat, check: none, servers: { a: 10.0.1.12 } }
 `;
 
 async function start(t: TestContext) {
@@ -49,17 +50,18 @@ test('it is told once that a service goes compute-only, and once that it does no
   ]);
 });
 
-test('services say since when, how many SYNs have no answer, and that full-nat has no such thing', async (t) => {
+test('services say since when, how many SYNs have no answer, and that UDP has no such thing', async (t) => {
   const { controller, write } = await start(t);
   const ticks = Math.round(60_000 / (2 ** constants.tickShift / 1e6));
   write(480, currentTick() - ticks);
-  const [web, old] = viewServices(controller.state());
+  const [web, full, dns] = viewServices(controller.state());
   assert.equal(web?.halfOpenMost, 500);
   assert.ok(Math.abs((web?.halfOpen ?? 0) - 480) < 20, `${web?.halfOpen} of about 480`);
   const since = Date.parse(web?.computeOnlySince ?? '');
   assert.ok(Math.abs(Date.now() - 60_000 - since) < 5000, `since ${web?.computeOnlySince}`);
-  assert.deepEqual([old?.halfOpen, old?.halfOpenMost, old?.computeOnlySince], [null, null, null]);
+  assert.deepEqual([full?.halfOpen, full?.halfOpenMost], [0, 64_512 / 8], 'an eighth of the ports to its one server');
+  assert.deepEqual([dns?.halfOpen, dns?.halfOpenMost, dns?.computeOnlySince], [null, null, null]);
   const text = formatServices(viewServices(controller.state()));
   assert.match(text, /web .*up, compute-only since \d{4}-/);
-  assert.doesNotMatch(text, /old .*compute-only/);
+  assert.doesNotMatch(text, /(full|dns) .*compute-only/);
 });
