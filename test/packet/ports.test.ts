@@ -41,9 +41,11 @@ for (const engine of engines) {
     test('flows leave from every address of the pool, and the server’s answers come back by it', (t) => {
       const stage = openStage(t, engine);
       stage.configure(serviceOf(full, ['source: 203.0.113.100-203.0.113.103']));
-      for (let port = 1; port <= 200; port++) stage.send({ ...request(full), fromPort: port });
+      for (let port = 1; port <= 400; port++) stage.send({ ...request(full), fromPort: port });
       const used = new Map<string, number>();
       for (const { local } of stage.flows()) used.set(local!.text, (used.get(local!.text) ?? 0) + 1);
+      const residues = new Set(stage.flows().map(({ local, localPort }) => `${local!.text} ${localPort % 4}`));
+      assert.equal(residues.size, 16, 'each address has ports of all kinds');
       assert.deepEqual([...used.keys()].toSorted(), [
         '203.0.113.100',
         '203.0.113.101',
