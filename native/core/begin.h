@@ -344,7 +344,8 @@ FL_INLINE u32 fl_server_choose(const struct fl_view *view, struct fl_look *look,
 
 /*
  * What becomes of a frame that would go on by a trail: FL_REASON_UNTRACKED, and it has left it; or FL_REASON_NONE, and a flow
- * is to be entered, since its server has spoken for it. A RST goes where there is a trail already, or nowhere.
+ * is to be entered, since its server has spoken for it, or it is a SYN whose row has no free port to leave a trail by. A RST
+ * goes where there is a trail already, or nowhere.
  */
 FL_INLINE u32 fl_begin_trail(const struct fl_view *view, struct fl_look *look, u32 service, u32 server_slot, u32 is_syn)
 {
